@@ -1,0 +1,218 @@
+"""Every download of the project: what, from where, with which hash, under which terms.
+
+A file is looked for, in this order, in the folder of earlier downloads, in a mirror folder
+(``$SIGNSEG_MIRROR``, by file name, used in place), and on the network, unless
+``SIGNSEG_OFFLINE=1``. It is always verified. Where nobody published a hash, the first download
+records one beside the file, and any other content is refused from then on.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+
+from signseg_utils import paths
+from signseg_utils.registry import unknown
+
+MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file that others publish.
+
+    Attributes
+    ----------
+    url
+        Where it lies.
+    hash
+        ``"sha256:..."`` or ``"md5:..."`` as published; ``None`` where none is.
+    size
+        In bytes; ``None`` where not known.
+    licence
+        Terms of use, shown before the download.
+    """
+
+    url: str
+    hash: str | None
+    size: int | None
+    licence: str
+
+
+REGISTRY: Mapping[str, Remote] = {
+    "tiny-imagenet-200.zip": Remote(
+        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        hash="md5:90528d7ca1a48142e341f4ef8d21d0de",
+        size=248_100_043,
+        licence="research use; images from ImageNet (https://image-net.org/download.php)",
+    ),
+}
+
+
+class FetchError(RuntimeError):
+    """A file could not be had; the message says how to get it by hand."""
+
+
+class Offline(FetchError):
+    """The network is switched off and the file is not at hand."""
+
+
+class WrongHash(FetchError, ValueError):
+    """The content is not what was published or recorded."""
+
+
+def fetch(
+    name: str,
+    folder: Path | None = None,
+    *,
+    registry: Mapping[str, Remote] = REGISTRY,
+    progress: bool = True,
+) -> Path:
+    """Path of a verified file, downloaded if need be.
+
+    Parameters
+    ----------
+    name
+        File name in ``registry``.
+    folder
+        Where downloads are kept; default ``downloads/`` in the cache folder.
+
+    Raises
+    ------
+    KeyError
+        If the registry has no such file.
+    Offline
+        If it is not at hand and ``SIGNSEG_OFFLINE=1``.
+    WrongHash
+        If a download or a mirrored file is not what was published.
+    FetchError
+        If the network fails; what arrived is kept and the next attempt continues from there.
+    """
+    if name not in registry:
+        raise KeyError(unknown("file", name, tuple(registry)))
+    remote = registry[name]
+    folder = Path(folder) if folder is not None else paths.cache_folder() / "downloads"
+    target = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{name}.lock"):
+        if target.exists():
+            _verify(target, remote, folder, "move it away, then the file is fetched anew")
+            return target
+        mirrored = Path(os.environ[MIRROR]) / name if os.environ.get(MIRROR) else None
+        if mirrored is not None and mirrored.exists():
+            _verify(mirrored, remote, folder, f"mend the mirror, or unset {MIRROR}")
+            return mirrored
+        if os.environ.get(OFFLINE, "0") not in ("", "0"):
+            raise Offline(
+                f"expected {name} at {target}{f' or {mirrored}' if mirrored else ''}, because "
+                f"{OFFLINE}={os.environ[OFFLINE]} switches downloads off; it is not there; put "
+                f"the file from {remote.url} ({_megabytes(remote.size)}) there, or unset {OFFLINE}"
+            )
+        _download(name, remote, target, progress)
+        return target
+
+
+def _download(name: str, remote: Remote, target: Path, progress: bool) -> None:
+    if progress:
+        print(f"fetching {name} from {remote.url} ({_megabytes(remote.size)}; {remote.licence})")
+    part = target.with_name(f"{name}.part")
+    resumed = part.exists()
+    _continue_download(remote, part, progress)
+    try:
+        _verify(part, remote, target.parent, "it was thrown away: try again, or fetch it by hand")
+    except WrongHash:
+        part.unlink()
+        if not resumed:
+            raise
+        _download(name, remote, target, progress)  # the older part may have been another version
+        return
+    os.replace(part, target)
+
+
+def _continue_download(remote: Remote, part: Path, progress: bool) -> None:
+    """Append to ``part`` until it is whole; a few attempts, each from where the last one ended."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            _stream(remote, part, progress)
+            return
+        except requests.RequestException as error:
+            status = getattr(error.response, "status_code", None)
+            if attempt + 1 == _ATTEMPTS or (status is not None and 400 <= status < 500):
+                done = part.stat().st_size if part.exists() else 0
+                raise FetchError(
+                    f"expected to download {remote.url}; got: {error}; {done:,} bytes are kept "
+                    f"and the next attempt continues; or put the file into a folder and set "
+                    f"{MIRROR} to it"
+                ) from error
+
+
+def _stream(remote: Remote, part: Path, progress: bool) -> None:
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    headers["Accept-Encoding"] = "identity"
+    with requests.get(remote.url, headers=headers, stream=True, timeout=30) as answer:
+        if answer.status_code == 416:  # nothing beyond what is here: let the hash decide
+            return
+        answer.raise_for_status()
+        if answer.status_code != 206:
+            done = 0
+        length = answer.headers.get("Content-Length")
+        whole = done + int(length) if length else remote.size
+        with (
+            open(part, "ab" if done else "wb") as file,
+            tqdm(total=whole, initial=done, unit="B", unit_scale=True, disable=not progress) as bar,
+        ):
+            for block in answer.iter_content(1 << 18):
+                file.write(block)
+                bar.update(len(block))
+    size = part.stat().st_size
+    if whole is not None and size < whole:
+        raise requests.ConnectionError(f"the connection ended after {size:,} of {whole:,} bytes")
+
+
+def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
+    """Compare with the published hash, or with the recorded one, or record one."""
+    record = folder / f"{file.name.removesuffix('.part')}.sha256"
+    published = remote.hash
+    if published is None and not record.exists():
+        temporary = record.with_name(f".{record.name}.tmp")
+        temporary.write_text(pooch.file_hash(str(file), alg="sha256") + "\n")
+        os.replace(temporary, record)
+        return
+    expected = published or f"sha256:{record.read_text().strip()}"
+    algorithm, digest = expected.split(":")
+    actual = pooch.file_hash(str(file), alg=algorithm)
+    if actual != digest:
+        origin = "published" if published else f"recorded at the first download ({record})"
+        raise WrongHash(
+            f"expected {file} ({_megabytes(file.stat().st_size)}) to have the {algorithm} {digest} "
+            f"{origin}; got {actual}; it is truncated, damaged or another version; {advice}"
+        )
+
+
+def _megabytes(size: int | None) -> str:
+    return "size not known" if size is None else f"{size / 1e6:.1f} MB"
+
+
+def main(arguments: list[str] | None = None, report: Callable[[str], object] = print) -> None:
+    """Command line: ``python -m signseg_utils.fetch tiny-imagenet-200.zip [--folder F]``."""
+    parser = argparse.ArgumentParser(description="Fetch and verify files that others publish.")
+    parser.add_argument("names", nargs="*", help="files; none: list them")
+    parser.add_argument("--folder", type=Path, default=None, help="where to keep them")
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        report(str(fetch(name, options.folder or paths.dataset_folder())))
+    if not options.names:
+        for name, remote in REGISTRY.items():
+            report(f"{name}  {_megabytes(remote.size)}  {remote.url}  {remote.licence}")
+
+
+if __name__ == "__main__":
+    main()
