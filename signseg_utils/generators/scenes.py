@@ -57,7 +57,7 @@ _GAIN = 4.0  # of softmax and presence: codes of about unit size give nearly pur
 _EXTENT = 1.3  # half-width of the shape tables, in object radii
 _TABLE = 64  # resolution of the shape tables
 _TILE = 64  # resolution of the (periodic) background tables
-_OWN_RADIUS = (8.0 / 48, 15.0 / 48)  # object radius, share of the image side
+_RADIUS = (9.0 / 48, 17.0 / 48)  # of objects, share of the image side
 
 
 def layout() -> dict[str, slice]:
@@ -204,7 +204,7 @@ class Scenes(nn.Module):
 
     def _placement(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre [n, 2] and radius [n] in half image sides, angle [n], log aspect [n]."""
-        low, high = _OWN_RADIUS
+        low, high = _RADIUS
         radius = 2 * (low + (high - low) * codes[:, self.slices["size"]].sigmoid()[:, 0])
         reach = (1 - 0.95 * radius)[:, None]  # objects stay inside
         centre = reach * (0.8 * codes[:, self.slices["position"]]).tanh()
