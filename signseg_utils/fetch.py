@@ -22,6 +22,7 @@ from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
 _ATTEMPTS = 3
+_BLOCK = 1 << 18  # bytes
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
             open(part, "ab" if done else "wb") as file,
             tqdm(total=whole, initial=done, unit="B", unit_scale=True, disable=not progress) as bar,
         ):
-            for block in answer.iter_content(1 << 18):
+            for block in answer.iter_content(_BLOCK):
                 file.write(block)
                 bar.update(len(block))
     size = part.stat().st_size
