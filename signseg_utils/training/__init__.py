@@ -1,0 +1,1 @@
+"""How the zoos' classifiers, decoders and detectors were made; ``make zoo`` runs it."""
