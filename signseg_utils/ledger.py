@@ -1,0 +1,312 @@
+"""The ledger: for each claim what the paper reports, what was measured here, and the verdict."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from signseg_utils.registry import unknown
+from signseg_utils.stats import Correlation, Equivalence, Estimate
+
+VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
+
+# A mark and a colour for each verdict; the text stands beside them, so neither carries it alone.
+# Colours: Okabe and Ito, "Color universal design" (2008).
+_MARKS = {
+    "replicated": ("✓", "#0072B2"),
+    "not replicated": ("✗", "#D55E00"),
+    "reversed": ("⇄", "#CC79A7"),
+    "inconclusive": ("?", "#E69F00"),
+    "not testable": ("–", "#7F7F7F"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim in one zoo.
+
+    Attributes
+    ----------
+    id
+        Of the claim, such as ``P-1a``.
+    zoo
+        Where it was measured.
+    statement
+        The claim in words.
+    reported
+        What the source gives: a number or a direction.
+    measured
+        Effect size; None where there is none.
+    ci_low, ci_high
+        Its 95 % interval.
+    n
+        Number of units behind it.
+    test
+        Name of the test that was stated beforehand.
+    seed
+        Of bootstrap or permutation.
+    verdict
+        One of `VERDICTS`.
+    """
+
+    id: str
+    zoo: str
+    statement: str
+    reported: str
+    measured: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int | None
+    test: str
+    seed: int | None
+    verdict: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(unknown("verdict", self.verdict, VERDICTS))
+        for name in ("id", "zoo", "statement", "reported", "test"):
+            if not str(getattr(self, name)).strip():
+                raise ValueError(f"expected a {name} in a ledger line; got none")
+            object.__setattr__(self, name, str(getattr(self, name)))
+        for name in ("measured", "ci_low", "ci_high"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"expected a finite {name} or None in {self.id}; got {value}")
+            object.__setattr__(self, name, None if value is None else float(value))
+        for name in ("n", "seed"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else int(value))
+        if self.verdict in VERDICTS[:3] and None in (self.measured, self.n):
+            raise ValueError(
+                f"expected measured and n in {self.id}, because the verdict is {self.verdict!r}; "
+                "use 'not testable' where nothing can be measured"
+            )
+        if (self.ci_low is None) != (self.ci_high is None):
+            raise ValueError(f"expected both ends of the interval in {self.id} or neither")
+        if self.ci_low is not None and self.ci_high is not None and self.ci_low > self.ci_high:
+            raise ValueError(
+                f"expected ci_low <= ci_high in {self.id}; got {self.ci_low} and {self.ci_high}"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        estimate: Estimate | Correlation | Equivalence,
+        *,
+        id: str,
+        zoo: str,
+        statement: str,
+        reported: str,
+        test: str,
+        verdict: str,
+    ) -> Line:
+        """A line with the value, interval, n and seed of an estimate."""
+        value = estimate.difference if isinstance(estimate, Equivalence) else estimate.value
+        return cls(
+            id=id,
+            zoo=zoo,
+            statement=statement,
+            reported=reported,
+            measured=value,
+            ci_low=estimate.low,
+            ci_high=estimate.high,
+            n=estimate.n,
+            test=test,
+            seed=getattr(estimate, "seed", None),
+            verdict=verdict,
+        )
+
+
+def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:
+    """A line for a claim that cannot be measured here; ``why`` stands where the test would."""
+    return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
+
+
+def judge_direction(
+    estimate: Estimate | Correlation, expected: str, margin: float | None = None
+) -> str:
+    """Verdict on a direction: is the effect above (``expected="positive"``) or below 0?
+
+    replicated: the interval lies on the expected side of 0; reversed: on the other side;
+    not replicated: it holds 0 and lies within ``margin`` of it, the smallest effect that would
+    count, stated beforehand; inconclusive: else.
+    """
+    if expected not in ("positive", "negative"):
+        raise ValueError(unknown("direction", expected, ("positive", "negative")))
+    low, high = (estimate.low, estimate.high)
+    if expected == "negative":
+        low, high = -high, -low
+    if low > 0:
+        return "replicated"
+    if high < 0:
+        return "reversed"
+    if margin is not None and -margin < low and high < margin:
+        return "not replicated"
+    return "inconclusive"
+
+
+def judge_number(estimate: Estimate | Correlation, reported: float, tolerance: float) -> str:
+    """Verdict on a number: is the interval within ``tolerance`` of what was reported?
+
+    replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else.
+    """
+    if not tolerance > 0:
+        raise ValueError(f"expected a tolerance above 0; got {tolerance}")
+    if abs(estimate.low - reported) <= tolerance and abs(estimate.high - reported) <= tolerance:
+        return "replicated"
+    if estimate.low > reported + tolerance or estimate.high < reported - tolerance:
+        return "not replicated"
+    return "inconclusive"
+
+
+def judge_alike(result: Equivalence) -> str:
+    """Verdict on "alike": equivalent, clearly farther apart than the margin, or neither."""
+    if result.equivalent:
+        return "replicated"
+    if result.low > result.margin or result.high < -result.margin:
+        return "not replicated"
+    return "inconclusive"
+
+
+def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
+    """Write lines as a JSON list of objects: temporary file, read back, renamed."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _check_unique(lines)
+    text = json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False) + "\n"
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        if read(temporary) != tuple(lines):
+            raise OSError(f"what was written for {target} differs from what is on disk")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
+    """Read a ledger; ValueError names the file and what in it is not a line."""
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {error}") from error
+    keys = {field.name for field in fields(Line)}
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {type(rows)}")
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or set(row) != keys:
+            got = sorted(row) if isinstance(row, dict) else type(row)
+            raise ValueError(
+                f"expected the keys {sorted(keys)} in line {number} of {path}; got {got}"
+            )
+    return tuple(Line(**row) for row in rows)
+
+
+@dataclass(frozen=True)
+class Table:
+    """HTML that a notebook shows."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+# On a narrow screen each claim becomes a card: no sideways scroll.
+_STYLE = """
+.signseg-ledger { width: 100%; border-collapse: collapse; font-size: .9em; text-align: left }
+.signseg-ledger th, .signseg-ledger td { padding: .35em .5em; vertical-align: top;
+  text-align: left !important; white-space: normal }
+.signseg-ledger thead th { border-bottom: 2px solid currentColor }
+.signseg-ledger tbody tr { border-bottom: 1px solid rgba(127, 127, 127, .4) }
+.signseg-ledger .verdict { border-left: .35em solid var(--mark); font-weight: 600 }
+.signseg-ledger small { opacity: .8 }
+@media (max-width: 45rem) {
+  .signseg-ledger thead { display: none }
+  .signseg-ledger tr, .signseg-ledger td, .signseg-ledger th { display: block }
+  .signseg-ledger tbody tr { padding: .5em 0 }
+  .signseg-ledger td[data-label]::before { content: attr(data-label) ": "; opacity: .75 }
+}
+"""
+
+
+def table(lines: Sequence[Line], caption: str = "Ledger of this chapter") -> Table:
+    """The ledger as a table for a page: one row for each claim, verdict in words and by mark."""
+    heads = ("Claim", "Reported", "Measured (95 % interval)", "n", "Test", "Verdict")
+    body = "".join(_row(line, heads) for line in lines)
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    page = (
+        f"<style>{_STYLE}</style>"
+        f'<table class="signseg-ledger"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+    text = "\n".join(
+        f"{line.id} [{line.zoo}] {line.statement}: reported {line.reported}; "
+        f"measured {measured(line)}; n {_count(line.n)}; {line.verdict}"
+        for line in lines
+    )
+    return Table(page, text)
+
+
+def measured(line: Line) -> str:
+    """The measured value with its interval, in words fit for a table."""
+    if line.measured is None:
+        return "–"
+    value = _number(line.measured)
+    if line.ci_low is None or line.ci_high is None:
+        return value
+    return f"{value} ({_number(line.ci_low)} to {_number(line.ci_high)})"
+
+
+def _row(line: Line, heads: Sequence[str]) -> str:
+    mark, colour = _MARKS[line.verdict]
+    test = html.escape(line.test)
+    if line.seed is not None:
+        test += f" <small>(seed {line.seed})</small>"
+    cells = (
+        html.escape(line.reported),
+        measured(line),
+        _count(line.n),
+        test,
+    )
+    middle = "".join(
+        f'<td data-label="{name}">{cell}</td>' for name, cell in zip(heads[1:5], cells, strict=True)
+    )
+    return (
+        f'<tr><th scope="row">{html.escape(line.id)} <small>{html.escape(line.zoo)}</small><br>'
+        f'<span style="font-weight:400">{html.escape(line.statement)}</span></th>{middle}'
+        f'<td class="verdict" style="--mark:{colour}"><span aria-hidden="true">{mark}</span> '
+        f"{line.verdict}</td></tr>"
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _count(n: int | None) -> str:
+    return "–" if n is None else str(n)
+
+
+def _check_unique(lines: Sequence[Line]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for line in lines:
+        if (line.id, line.zoo) in seen:
+            raise ValueError(f"expected each claim once a zoo; got {line.id} twice in {line.zoo}")
+        seen.add((line.id, line.zoo))

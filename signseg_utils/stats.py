@@ -1,0 +1,291 @@
+"""Estimates and tests over units: bootstrap, paired permutation, equivalence, rank correlation.
+
+The unit (a class, a neuron) is the sample. Average seeds and generators within a unit first: runs
+of one unit are not independent samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its bootstrap interval over ``n`` units."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seed: int
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        interval = f"{self.level:.0%} interval {self.low:.3g} to {self.high:.3g}"
+        return f"{self.value:.3g} ({interval}, n = {self.n})"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A statistic at several points, ``[point]`` each, with pointwise bootstrap intervals."""
+
+    value: Array
+    low: Array
+    high: Array
+    n: int
+    seed: int
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        ends = f"{self.value[0]:.3g} to {self.value[-1]:.3g}"
+        return f"curve of {len(self.value)} points, {ends} (n = {self.n})"
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Paired sign-flip test of ``mean(a - b)``."""
+
+    difference: float
+    p: float
+    n: int
+    seed: int
+    alternative: str
+    exact: bool
+
+    def __str__(self) -> str:
+        kind = "exact" if self.exact else f"seed {self.seed}"
+        return (
+            f"difference {self.difference:.3g}, p = {self.p:.2g} "
+            f"({self.alternative} paired permutation test, {kind}, n = {self.n})"
+        )
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided t-tests: is ``|mean(a - b)|`` below ``margin``? ``low, high``: 1 - 2 level."""
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    p: float
+    n: int
+    level: float = 0.05
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether both one-sided tests reject at ``level``."""
+        return self.p < self.level
+
+    def __str__(self) -> str:
+        word = "equivalent" if self.equivalent else "not shown equivalent"
+        return (
+            f"{word} within {self.margin:.3g}: difference {self.difference:.3g} "
+            f"({1 - 2 * self.level:.0%} interval {self.low:.3g} to {self.high:.3g}, "
+            f"p = {self.p:.2g}, n = {self.n})"
+        )
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Rank correlation with bootstrap interval over pairs and permutation p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    n: int
+    seed: int
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        return (
+            f"rho = {self.value:.2f} ({self.level:.0%} interval {self.low:.2f} to {self.high:.2f}, "
+            f"p = {self.p:.2g}, n = {self.n})"
+        )
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> Estimate:
+    """Statistic of ``values [unit]`` with a percentile bootstrap interval over units.
+
+    ``statistic`` takes ``axis`` (``np.mean``, ``np.median``). With one unit the interval is that
+    one value: it then says nothing about other units.
+    """
+    sample = _sample(values, 1)
+    drawn = statistic(sample[_resampled(len(sample), resamples, seed)], axis=1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    value = float(statistic(sample, axis=0))
+    return Estimate(value, float(low), float(high), len(sample), seed, level)
+
+
+def bootstrap_curve(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    *,
+    seed: int = 0,
+    resamples: int = 2_000,
+    level: float = 0.95,
+) -> Curve:
+    """As `bootstrap` for ``values [unit, point]``: whole units are resampled."""
+    sample = _sample(values, 2)
+    drawn = np.stack(
+        [statistic(sample[rows], axis=0) for rows in _resampled(len(sample), resamples, seed)]
+    )
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Curve(np.asarray(statistic(sample, axis=0)), low, high, len(sample), seed, level)
+
+
+def paired_permutation(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    seed: int = 0,
+    alternative: str = "two-sided",
+    permutations: int = 10_000,
+) -> PermutationTest:
+    """Test of ``mean(a - b) = 0`` over paired units by flipping signs of differences.
+
+    All ``2^n`` flips where they are no more than ``permutations`` (n up to 13 by default), else a
+    seeded sample of them with ``p = (hits + 1) / (permutations + 1)``.
+    ``alternative``: ``two-sided``, ``greater`` (a above b) or ``less``.
+    """
+    if alternative not in ("two-sided", "greater", "less"):
+        raise ValueError(
+            f"expected alternative 'two-sided', 'greater' or 'less'; got {alternative!r}"
+        )
+    difference = _paired(a, b)
+    n = len(difference)
+    exact = n < 63 and 2**n <= permutations
+    if exact:
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        bits = np.random.default_rng(seed).integers(0, 2, (permutations, n))
+    means = (1 - 2 * bits) @ difference / n
+    observed = float(difference.mean())
+    slack = 1e-12 * float(np.abs(difference).max())  # equal sums in another order count as equal
+    if alternative == "two-sided":
+        hits = int((np.abs(means) >= abs(observed) - slack).sum())
+    elif alternative == "greater":
+        hits = int((means >= observed - slack).sum())
+    else:
+        hits = int((means <= observed + slack).sum())
+    p = hits / len(means) if exact else (hits + 1) / (permutations + 1)
+    return PermutationTest(observed, p, n, seed, alternative, exact)
+
+
+def equivalence(a: ArrayLike, b: ArrayLike, margin: float, *, level: float = 0.05) -> Equivalence:
+    """Two one-sided paired t-tests (TOST): are ``a`` and ``b`` alike within ``margin``?
+
+    ``p`` is the larger of the two; state the margin before looking at the data.
+    Schuirmann 1987, doi:10.1007/BF01068419.
+    """
+    if not margin > 0:
+        raise ValueError(
+            f"expected a margin above 0, because no data can show a difference of 0; got {margin}"
+        )
+    difference = _paired(a, b)
+    n = len(difference)
+    if n < 2:
+        raise ValueError("expected at least 2 pairs, because the test needs a variance; got 1")
+    mean = float(difference.mean())
+    error = float(difference.std(ddof=1)) / np.sqrt(n)
+    if error == 0:
+        return Equivalence(mean, mean, mean, margin, float(abs(mean) >= margin), n, level)
+    above = stats.t.sf((mean + margin) / error, n - 1)  # H0: difference <= -margin
+    below = stats.t.cdf((mean - margin) / error, n - 1)  # H0: difference >= margin
+    reach = error * stats.t.ppf(1 - level, n - 1)
+    return Equivalence(
+        mean,
+        float(mean - reach),
+        float(mean + reach),
+        margin,
+        float(max(above, below)),
+        n,
+        level,
+    )
+
+
+def spearman(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> Correlation:
+    """Spearman's rho with a bootstrap interval over pairs and a two-sided permutation p.
+
+    NaN where ``x`` or ``y`` is constant. Resamples in which one is constant have no rho and are
+    left out of the interval.
+    """
+    first, second = _sample(x, 1), _sample(y, 1)
+    if len(first) != len(second):
+        raise ValueError(f"expected as many x as y; got {len(first)} and {len(second)}")
+    n = len(first)
+    value = float(_rho(first[None], second[None])[0])
+    if np.isnan(value):
+        return Correlation(value, value, value, value, n, seed, level)
+    rows = _resampled(n, resamples, seed)
+    drawn = _rho(first[rows], second[rows])
+    drawn = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    shuffled = np.random.default_rng([seed, 1]).permuted(np.tile(second, (resamples, 1)), axis=1)
+    null = _rho(np.broadcast_to(first, shuffled.shape), shuffled)
+    p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
+    return Correlation(value, float(low), float(high), p, n, seed, level)
+
+
+def _rho(x: Array, y: Array) -> Array:
+    """Spearman's rho of each row of ``x [sample, pair]`` with that of ``y``; ties share ranks."""
+    first, second = (stats.rankdata(values, axis=1) for values in (x, y))
+    first = first - first.mean(1, keepdims=True)
+    second = second - second.mean(1, keepdims=True)
+    scale = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    rho = np.divide((first * second).sum(1), scale, out=np.full(len(x), np.nan), where=scale > 0)
+    return np.clip(rho, -1.0, 1.0)
+
+
+def _resampled(n: int, resamples: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Row numbers drawn with replacement, ``[resample, n]``."""
+    return np.random.default_rng(seed).integers(0, n, (resamples, n))
+
+
+def _sample(values: ArrayLike, dims: int) -> Array:
+    """The values as float64, checked: as many dimensions as said, at least one unit, no NaN."""
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != dims or len(sample) == 0:
+        shape = "[unit]" if dims == 1 else "[unit, point]"
+        raise ValueError(f"expected values {shape} of at least one unit; got shape {sample.shape}")
+    bad = ~np.isfinite(sample).reshape(len(sample), -1).all(1)
+    if bad.any():
+        raise ValueError(
+            f"expected finite values; got NaN or infinity in units {np.flatnonzero(bad).tolist()}; "
+            "leave those units out and say so"
+        )
+    return sample
+
+
+def _paired(a: ArrayLike, b: ArrayLike) -> Array:
+    """``a - b``, checked to be paired."""
+    first, second = _sample(a, 1), _sample(b, 1)
+    if len(first) != len(second):
+        raise ValueError(
+            "expected a and b of equal length, because unit i of one is paired with unit i of the "
+            f"other; got {len(first)} and {len(second)}"
+        )
+    return first - second

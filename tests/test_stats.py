@@ -1,0 +1,173 @@
+"""Estimates and tests: facts about coverage, and agreement with scipy where it has the test."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from signseg_utils.stats import (
+    bootstrap,
+    bootstrap_curve,
+    equivalence,
+    paired_permutation,
+    spearman,
+)
+
+
+def sample(n: int, seed: int = 0, mean: float = 0.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, 1.0, n)
+
+
+def test_bootstrap_of_a_constant_has_no_width() -> None:
+    estimate = bootstrap(np.full(7, 2.5))
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (2.5, 2.5, 2.5, 7)
+
+
+def test_bootstrap_is_fixed_by_its_seed() -> None:
+    values = sample(20)
+    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
+    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+
+
+def test_bootstrap_covers_the_mean_about_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(300):
+        estimate = bootstrap(sample(40, seed, mean=1.0), seed=seed, resamples=500)
+        covered += estimate.low <= 1.0 <= estimate.high
+    assert 0.89 < covered / 300 < 0.98
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    values = sample(30) ** 2
+    ours = bootstrap(values, np.median, resamples=5_000)
+    theirs = reference.bootstrap(
+        (values,), np.median, n_resamples=5_000, method="percentile", random_state=0
+    ).confidence_interval
+    assert ours.value == np.median(values)
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.1)
+
+
+def test_higher_level_gives_a_wider_interval() -> None:
+    values = sample(20)
+    narrow, wide = bootstrap(values, level=0.8), bootstrap(values, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_curve_is_pointwise_the_bootstrap() -> None:
+    values = np.stack([sample(12, seed) for seed in range(3)], axis=1)
+    curve = bootstrap_curve(values, seed=5, resamples=800)
+    for point in range(3):
+        estimate = bootstrap(values[:, point], seed=5, resamples=800)
+        assert curve.value[point] == pytest.approx(estimate.value)
+        assert curve.low[point] == pytest.approx(estimate.low)
+        assert curve.high[point] == pytest.approx(estimate.high)
+
+
+def test_exact_permutation_by_enumeration() -> None:
+    a, b = sample(6, 1, 0.7), sample(6, 2)
+    difference = a - b
+    means = [np.mean(np.array(s) * difference) for s in itertools.product((1, -1), repeat=6)]
+    two_sided = np.mean(np.abs(means) >= abs(difference.mean()) - 1e-12)
+    greater = np.mean(np.array(means) >= difference.mean() - 1e-12)
+    found = paired_permutation(a, b)
+    assert found.exact
+    assert found.p == two_sided
+    assert paired_permutation(a, b, alternative="greater").p == greater
+    assert paired_permutation(b, a, alternative="less").p == greater
+
+
+def test_smallest_exact_p_of_all_positive_differences() -> None:
+    found = paired_permutation(np.arange(1.0, 9.0), np.zeros(8))
+    assert found.p == 2 / 2**8
+
+
+def test_sampled_permutation_agrees_with_scipy() -> None:
+    a, b = sample(30, 1, 0.3), sample(30, 2)
+    ours = paired_permutation(a, b, seed=0)
+    theirs = reference.permutation_test(
+        (a, b),
+        lambda x, y: np.mean(x - y),
+        permutation_type="samples",
+        n_resamples=5_000,
+        random_state=0,
+    )
+    assert not ours.exact
+    assert ours.p == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def test_permutation_p_is_uniform_without_an_effect() -> None:
+    p = [paired_permutation(sample(9, s), sample(9, s + 999)).p for s in range(200)]
+    assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.1
+
+
+def test_permutation_of_equal_samples_is_one() -> None:
+    assert paired_permutation(sample(5), sample(5)).p == 1.0
+    with pytest.raises(ValueError, match="alternative"):
+        paired_permutation([1.0], [2.0], alternative="bigger")
+
+
+def test_equivalence_is_two_one_sided_t_tests() -> None:
+    a, b, margin = sample(15, 1), sample(15, 2), 0.9
+    found = equivalence(a, b, margin)
+    low = reference.ttest_rel(a, b - margin, alternative="greater").pvalue
+    high = reference.ttest_rel(a, b + margin, alternative="less").pvalue
+    assert found.p == pytest.approx(max(low, high))
+    assert found.equivalent == (-margin < found.low and found.high < margin)
+
+
+def test_equivalence_needs_data_and_a_margin() -> None:
+    noisy = equivalence(sample(3, 1), sample(3, 2), 0.1)
+    assert not noisy.equivalent
+    alike = equivalence(sample(200, 1), sample(200, 1) + 0.01, 0.1)
+    assert alike.equivalent
+    assert not equivalence(sample(200, 1), sample(200, 1) + 0.5, 0.1).equivalent
+    with pytest.raises(ValueError, match="margin above 0"):
+        equivalence([1.0, 2.0], [1.0, 2.0], 0.0)
+    with pytest.raises(ValueError, match="at least 2 pairs"):
+        equivalence([1.0], [1.0], 0.1)
+
+
+def test_equivalence_rarely_errs_at_the_margin() -> None:
+    wrong = [equivalence(sample(20, s, 0.5), np.zeros(20), 0.5).equivalent for s in range(300)]
+    assert np.mean(wrong) < 0.09
+
+
+def test_spearman_agrees_with_scipy() -> None:
+    x = sample(25, 1).round(1)  # with ties
+    y = x + sample(25, 2)
+    ours = spearman(x, y)
+    theirs = reference.spearmanr(x, y)
+    assert ours.value == pytest.approx(theirs.statistic)
+    assert ours.low < ours.value < ours.high
+    assert ours.p < 0.05
+
+
+def test_spearman_sees_order_only() -> None:
+    x = np.arange(10.0)
+    assert spearman(x, np.exp(x)).value == 1.0
+    assert spearman(x, -(x**3)).value == -1.0
+    assert np.isnan(spearman(x, np.ones(10)).value)
+    with pytest.raises(ValueError, match="as many x as y"):
+        spearman(x, x[:5])
+
+
+@pytest.mark.parametrize("values", [[], [[1.0, 2.0]], [1.0, float("nan")]])
+def test_bad_samples_are_refused(values: list) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        bootstrap(values)
+
+
+def test_pairs_must_match() -> None:
+    with pytest.raises(ValueError, match="paired"):
+        paired_permutation([1.0, 2.0], [1.0])
+
+
+def test_results_print_what_a_reader_needs() -> None:
+    a, b = sample(8, 1), sample(8, 2)
+    assert "n = 8" in str(bootstrap(a))
+    assert "exact" in str(paired_permutation(a, b))
+    assert "seed 0" in str(paired_permutation(sample(20), sample(20, 1)))
+    assert "within 0.5" in str(equivalence(a, b, 0.5))
+    assert "rho" in str(spearman(a, b))
+    assert "3 points" in str(bootstrap_curve(np.ones((4, 3))))
