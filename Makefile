@@ -1,0 +1,55 @@
+# The book and its checks. Needs Python 3.11 or newer, git and make; `make help` lists what there is.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+LOCK    := requirements/constraints.txt
+STAMP   := $(VENV)/.installed
+ZOO     ?= all
+CHAPTERS ?= all
+BOOK    := book/_build/html/index.html
+
+.DEFAULT_GOAL := help
+.PHONY: help install book html test lint smoke zoo results zip clean
+
+help:                  ## list the targets
+	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(STAMP)      ## create .venv and install the pinned packages
+
+$(STAMP): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "expected Python 3.11 or newer, because the package uses its syntax; got %s; try make PYTHON=python3.12" % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[detector,lpips,book,test]'
+	@touch $@
+
+book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
+	$(BIN)/python -m signseg_utils.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute)
+	$(MAKE) html
+
+html: $(STAMP)         ## build the book from the chapters that were run
+	$(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going
+	@echo "open $(BOOK)"
+
+test: $(STAMP) lint    ## linters, types, import arrows, then all tests with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: $(STAMP)         ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+smoke: $(STAMP)        ## run every chapter in every zoo with tiny settings, into runs/smoke
+	$(BIN)/python -m signseg_utils.publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
+
+zoo: $(STAMP)          ## train the shipped networks, generators and detectors again (hours)
+	$(BIN)/python -m signseg_utils.training --zoo $(ZOO)
+
+results: $(STAMP)      ## compute the shipped sweeps again (hours; continues where it stopped)
+	$(BIN)/python -m signseg_utils.sweep --zoo $(ZOO)
+
+zip: html              ## the built book as one file that opens without a server
+	cd book/_build/html && ../../../$(BIN)/python -m zipfile -c ../../offline.zip .
+
+clean:                 ## remove what was built, not what was installed
+	rm -rf book/_build book/executed runs
