@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 from signseg_utils.registry import unknown
-from signseg_utils.stats import Correlation, Equivalence, Estimate
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
 
@@ -25,6 +25,30 @@ _MARKS = {
     "inconclusive": ("?", "#E69F00"),
     "not testable": ("–", "#7F7F7F"),
 }
+
+
+class Measured(Protocol):
+    """A value with its 95 % interval, as the results of `signseg_utils.stats` have it."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def seed(self) -> int | None: ...
+
+
+class MeasuredAlike(Measured, Protocol):
+    """The result of an equivalence test."""
+
+    @property
+    def equivalent(self) -> bool: ...
+    @property
+    def margin(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +121,7 @@ class Line:
     @classmethod
     def of(
         cls,
-        estimate: Estimate | Correlation | Equivalence,
+        estimate: Measured,
         *,
         id: str,
         zoo: str,
@@ -107,18 +131,17 @@ class Line:
         verdict: str,
     ) -> Line:
         """A line with the value, interval, n and seed of an estimate."""
-        value = estimate.difference if isinstance(estimate, Equivalence) else estimate.value
         return cls(
             id=id,
             zoo=zoo,
             statement=statement,
             reported=reported,
-            measured=value,
+            measured=estimate.value,
             ci_low=estimate.low,
             ci_high=estimate.high,
             n=estimate.n,
             test=test,
-            seed=getattr(estimate, "seed", None),
+            seed=estimate.seed,
             verdict=verdict,
         )
 
@@ -128,9 +151,7 @@ def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> 
     return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
 
 
-def judge_direction(
-    estimate: Estimate | Correlation, expected: str, margin: float | None = None
-) -> str:
+def judge_direction(estimate: Measured, expected: str, margin: float | None = None) -> str:
     """Verdict on a direction: is the effect above (``expected="positive"``) or below 0?
 
     replicated: the interval lies on the expected side of 0; reversed: on the other side;
@@ -151,7 +172,7 @@ def judge_direction(
     return "inconclusive"
 
 
-def judge_number(estimate: Estimate | Correlation, reported: float, tolerance: float) -> str:
+def judge_number(estimate: Measured, reported: float, tolerance: float) -> str:
     """Verdict on a number: is the interval within ``tolerance`` of what was reported?
 
     replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else.
@@ -165,7 +186,7 @@ def judge_number(estimate: Estimate | Correlation, reported: float, tolerance: f
     return "inconclusive"
 
 
-def judge_alike(result: Equivalence) -> str:
+def judge_alike(result: MeasuredAlike) -> str:
     """Verdict on "alike": equivalent, clearly farther apart than the margin, or neither."""
     if result.equivalent:
         return "replicated"

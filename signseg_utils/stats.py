@@ -70,15 +70,19 @@ class PermutationTest:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided t-tests: is ``|mean(a - b)|`` below ``margin``? ``low, high``: 1 - 2 level."""
+    """Two one-sided t-tests: is ``|mean(a - b)|`` below ``margin``?
 
-    difference: float
+    ``value`` is the mean difference, ``low`` and ``high`` its 95 % t interval.
+    """
+
+    value: float
     low: float
     high: float
     margin: float
     p: float
     n: int
     level: float = 0.05
+    seed: None = None
 
     @property
     def equivalent(self) -> bool:
@@ -88,8 +92,8 @@ class Equivalence:
     def __str__(self) -> str:
         word = "equivalent" if self.equivalent else "not shown equivalent"
         return (
-            f"{word} within {self.margin:.3g}: difference {self.difference:.3g} "
-            f"({1 - 2 * self.level:.0%} interval {self.low:.3g} to {self.high:.3g}, "
+            f"{word} within {self.margin:.3g}: difference {self.value:.3g} "
+            f"(95% interval {self.low:.3g} to {self.high:.3g}, "
             f"p = {self.p:.2g}, n = {self.n})"
         )
 
@@ -208,7 +212,7 @@ def equivalence(a: ArrayLike, b: ArrayLike, margin: float, *, level: float = 0.0
         return Equivalence(mean, mean, mean, margin, float(abs(mean) >= margin), n, level)
     above = stats.t.sf((mean + margin) / error, n - 1)  # H0: difference <= -margin
     below = stats.t.cdf((mean - margin) / error, n - 1)  # H0: difference >= margin
-    reach = error * stats.t.ppf(1 - level, n - 1)
+    reach = error * stats.t.ppf(0.975, n - 1)
     return Equivalence(
         mean,
         float(mean - reach),

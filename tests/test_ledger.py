@@ -90,14 +90,14 @@ def test_impossible_lines(change: dict, message: str) -> None:
 
 def test_line_of_an_estimate() -> None:
     found = bootstrap([1.0, 2.0, 3.0], seed=4)
-    words = {name: "x" for name in ("id", "zoo", "statement", "reported", "test")}
+    words = dict.fromkeys(("id", "zoo", "statement", "reported", "test"), "x")
     words["verdict"] = "replicated"
     line = Line.of(found, **words)
     assert (line.measured, line.ci_low, line.ci_high, line.n, line.seed) == (
         found.value, found.low, found.high, 3, 4,
     )  # fmt: skip
     alike = equivalence([1.0, 2.0, 3.5], [1.0, 2.1, 3.3], 0.5)
-    assert Line.of(alike, **words).measured == alike.difference
+    assert Line.of(alike, **words).measured == alike.value
 
 
 @pytest.mark.parametrize(

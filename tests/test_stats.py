@@ -113,7 +113,10 @@ def test_equivalence_is_two_one_sided_t_tests() -> None:
     low = reference.ttest_rel(a, b - margin, alternative="greater").pvalue
     high = reference.ttest_rel(a, b + margin, alternative="less").pvalue
     assert found.p == pytest.approx(max(low, high))
-    assert found.equivalent == (-margin < found.low and found.high < margin)
+    interval = reference.ttest_rel(a, b).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    narrow = reference.ttest_rel(a, b).confidence_interval(0.9)
+    assert found.equivalent == (-margin < narrow.low and narrow.high < margin)
 
 
 def test_equivalence_needs_data_and_a_margin() -> None:
