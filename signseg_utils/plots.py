@@ -1,0 +1,409 @@
+"""One look for all figures: fixed colours for conditions, grids of images, alt text.
+
+Nothing is computed here: means and intervals come in, a figure goes out.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from signseg_utils.registry import unknown
+
+# Okabe and Ito, "Color universal design" (2008): told apart with any colour vision.
+COLOURS = {
+    "intact": "#000000",
+    "positive": "#D55E00",
+    "negative": "#0072B2",
+    "random": "#7F7F7F",
+    "random_magnitude": "#7F7F7F",
+    "random_count": "#B0A000",
+}
+# For networks, generators and other categories.
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+# Line styles say the same as the colours, for print and for screens without colour.
+_LINES = {"positive": "-", "negative": "--", "intact": ":"}
+_MARKERS = {"positive": "o", "negative": "s"}
+
+PAGE_WIDTH = 7.2  # inches: the text column of the book
+
+_STYLE: Any = {
+    "figure.figsize": (PAGE_WIDTH, 3.6),
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=CYCLE),
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+    "svg.hashsalt": "signseg",  # the same figure gives the same bytes
+}
+
+
+def use_style() -> None:
+    """Apply the book's look to figures made from here on."""
+    plt.rcParams.update(_STYLE)
+
+
+def colour(condition: str) -> str:
+    """Colour of a condition, by its name or a label that begins with it (``positive 0.5``)."""
+    name = condition.split(" ")[0]
+    if name not in COLOURS:
+        raise KeyError(unknown("condition with a colour", name, tuple(COLOURS)))
+    return COLOURS[name]
+
+
+def curve_with_interval(
+    ax: Axes,
+    x: ArrayLike,
+    mean: ArrayLike,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
+    *,
+    colour: str,
+    label: str | None = None,
+    marker: str | None = None,
+) -> None:
+    """Draw a curve and a band from ``low`` to ``high``, all ``[point]``.
+
+    ``colour`` is a condition of `COLOURS` (which also sets line style and marker) or a matplotlib
+    colour.
+    """
+    paint = COLOURS.get(colour, colour)
+    ax.plot(
+        np.asarray(x),
+        np.asarray(mean),
+        color=paint,
+        linestyle=_LINES.get(colour, "-"),
+        marker=marker if marker is not None else _MARKERS.get(colour, ""),
+        label=label,
+    )
+    if (low is None) != (high is None):
+        raise ValueError("expected both low and high of the interval, or neither")
+    if low is not None and high is not None:
+        ax.fill_between(
+            np.asarray(x), np.asarray(low), np.asarray(high), color=paint, alpha=0.2, linewidth=0
+        )
+
+
+def reference_line(ax: Axes, y: float, label: str | None = "intact") -> None:
+    """A horizontal line at the intact level, as the paper draws its controls."""
+    ax.axhline(y, color=COLOURS["intact"], linestyle=":", linewidth=1.2, label=label, zorder=0)
+
+
+def unit_dots(
+    ax: Axes,
+    groups: Mapping[str, ArrayLike],
+    *,
+    estimates: Mapping[str, Any] | None = None,
+    colours: Mapping[str, str] | None = None,
+    size: float = 14,
+) -> None:
+    """One column of dots for each group, a dot a unit; a bar with whiskers where estimates are.
+
+    Parameters
+    ----------
+    groups
+        Name to values ``[unit]``.
+    estimates
+        Name to an object with ``value``, ``low``, ``high`` (`signseg_utils.stats.Estimate`).
+    colours
+        Name to a condition of `COLOURS` or a matplotlib colour; by default the group's own name
+        where it is a condition, else the colour cycle.
+    """
+    for column, (name, values) in enumerate(groups.items()):
+        wanted = (colours or {}).get(name, name)
+        own = wanted.split(" ")[0]
+        paint = COLOURS.get(own, wanted if colours and name in colours else CYCLE[column % 8])
+        dots = np.asarray(values, dtype=float)
+        # Spread sideways in a fixed order: no randomness in a figure.
+        sideways = np.linspace(-0.16, 0.16, len(dots))[np.arange(len(dots)) * 7 % max(len(dots), 1)]
+        ax.scatter(column + sideways, dots, s=size, color=paint, alpha=0.55, linewidths=0)
+        if estimates is not None and name in estimates:
+            found = estimates[name]
+            ax.plot([column - 0.28, column + 0.28], [found.value] * 2, color=paint, linewidth=2.4)
+            ax.plot([column + 0.28] * 2, [found.low, found.high], color=paint, linewidth=1.2)
+    ax.set_xticks(range(len(groups)), list(groups))
+    ax.set_xlim(-0.5, len(groups) - 0.5)
+
+
+def scatter(
+    ax: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    colour: str = CYCLE[0],
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+    identity: bool = False,
+) -> None:
+    """Dots, one a unit, with their names beside them if given and the line x = y if asked for."""
+    first, second = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    paint = COLOURS.get(colour, colour)
+    ax.scatter(first, second, s=22, color=paint, alpha=0.75, linewidths=0, label=label)
+    for name, left, up in zip(names or (), first, second, strict=False):
+        ax.annotate(
+            name, (left, up), xytext=(4, 3), textcoords="offset points", fontsize=9, color="#444444"
+        )
+    if identity:
+        ax.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--", zorder=0)
+
+
+def image_grid(
+    images: Any,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    *,
+    captions: Sequence[Sequence[str]] | None = None,
+    title: str | None = None,
+    width: float = PAGE_WIDTH,
+    label_width: float = 1.1,
+) -> Figure:
+    """Images in rows and columns.
+
+    Parameters
+    ----------
+    images
+        ``[row, column, 3, height, width]`` or ``[row, column, height, width, 3]`` (also one channel
+        or none), floats in 0..1 or uint8; or rows of images, where None leaves a place empty.
+    captions
+        Short text above each image, ``[row][column]``.
+    width
+        Of the figure, inches. Columns share what the row labels leave.
+    """
+    rows = [[_pixels(image) for image in row] for row in images]
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0:
+        raise ValueError("expected at least one image; got none")
+    _check_labels("row", row_labels, len(rows))
+    _check_labels("column", column_labels, columns)
+    first = next((i for row in rows for i in row if i is not None), np.ones((1, 1, 3)))
+    left = label_width if row_labels else 0.0
+    cell = min((width - left) / columns, 1.6)
+    aspect = first.shape[0] / first.shape[1]
+    above = (0.22 if captions else 0.03) / cell
+    top = (0.3 if column_labels else 0.05) + (0.3 if title else 0.0)
+    height = len(rows) * cell * (aspect + above) + top
+    figure = plt.figure(figsize=(left + columns * cell, height), layout="none")
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            bottom = height - top - (r + 1) * cell * (aspect + above)
+            box = (
+                (left + (c + 0.02) * cell) / (left + columns * cell),
+                bottom / height,
+                0.96 * cell / (left + columns * cell),
+                0.96 * cell * aspect / height,
+            )
+            ax = figure.add_axes(box)
+            ax.axis("off")
+            if image is not None:
+                ax.imshow(image, vmin=0, vmax=1)
+            if captions is not None:
+                ax.set_title(captions[r][c], fontsize=9, pad=2)
+            if r == 0 and column_labels:
+                ax.text(
+                    0.5,
+                    1.0 + (above + 0.06) / aspect,
+                    column_labels[c],
+                    transform=ax.transAxes,
+                    ha="center",
+                    va="bottom",
+                    fontsize=10,
+                )
+            if c == 0 and row_labels:
+                ax.text(
+                    -0.06,
+                    0.5,
+                    _wrapped(row_labels[r]),
+                    transform=ax.transAxes,
+                    ha="right",
+                    va="center",
+                    fontsize=10,
+                )
+    if title:
+        figure.text(0.5, 1 - 0.04 / height, title, ha="center", va="top", fontsize=11)
+    return figure
+
+
+def ablation_panel(
+    images: Any,
+    conditions: Sequence[tuple[str, float]],
+    row_labels: Sequence[str],
+    *,
+    captions: Sequence[Sequence[str]] | None = None,
+    width: float = PAGE_WIDTH,
+) -> Figure:
+    """Preferred images from all positive inputs ablated, over intact, to all negative ablated.
+
+    Parameters
+    ----------
+    images
+        ``[row, condition, ...]`` as in `image_grid`.
+    conditions
+        ``(sign, alpha)`` for each column of ``images``, in any order: ``positive`` and
+        ``negative``, and the intact one, ``("none", 0)``. Columns are put in order here.
+    row_labels
+        One for each unit.
+    captions
+        Such as activations, ``[row][condition]``.
+    """
+    order = panel_order(conditions)
+    signs = [conditions[place][0] for place in order]
+    heads = [
+        "intact" if s == "none" else f"{conditions[p][1]:g}"
+        for s, p in zip(signs, order, strict=True)
+    ]
+    figure = image_grid(
+        [[row[place] for place in order] for row in images],
+        row_labels,
+        heads,
+        captions=None if captions is None else [[row[p] for p in order] for row in captions],
+        title=" ",
+        width=width,
+        label_width=0.95,
+    )
+    total, height = figure.get_size_inches()
+    cell = (total - 0.95) / len(order)
+    heading = 1 - 0.06 / height
+    for sign, text in (
+        ("positive", "positive inputs ablated"),
+        ("negative", "negative inputs ablated"),
+    ):
+        places = [column for column, name in enumerate(signs) if name == sign]
+        if not places:
+            continue
+        middle = (0.95 + cell * (places[0] + places[-1] + 1) / 2) / total
+        figure.text(middle, heading, text, ha="center", va="top", color=COLOURS[sign], fontsize=11)
+        ends = [
+            (0.95 + cell * (places[0] + 0.05)) / total,
+            (0.95 + cell * (places[-1] + 0.95)) / total,
+        ]
+        figure.add_artist(Line2D(ends, [1 - 0.27 / height] * 2, color=COLOURS[sign], linewidth=1.6))
+    for column, ax in enumerate(figure.axes[: len(order)]):
+        if signs[column] != "none":
+            ax.texts[0].set_color(COLOURS[signs[column]])
+    return figure
+
+
+def panel_order(conditions: Sequence[tuple[str, float]]) -> list[int]:
+    """Places of the conditions from positive alpha 1 over intact to negative alpha 1."""
+    for sign, _ in conditions:
+        if sign not in ("positive", "negative", "none"):
+            raise ValueError(unknown("sign in a panel", sign, ("positive", "negative", "none")))
+    place = {"positive": -1.0, "none": 0.0, "negative": 1.0}
+    return sorted(range(len(conditions)), key=lambda i: place[conditions[i][0]] * conditions[i][1])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as a notebook and a page show it: ``<figure>`` with alt text and caption."""
+
+    html: str
+    alt: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.alt}"
+
+
+def figure_with_alt(
+    figure: Figure, alt: str, caption: str = "", *, kind: str | None = None
+) -> Shown:
+    """Close a figure and return it with alt text, to stand last in a cell or go to ``display``.
+
+    Parameters
+    ----------
+    alt
+        What the figure shows, in words, for those who do not see it. Not empty.
+    caption
+        Below the figure; may hold inline HTML such as ``<em>``.
+    kind
+        ``svg`` or ``png``; by default ``png`` where the figure holds images, else ``svg``.
+    """
+    if not alt.strip():
+        raise ValueError("expected alt text, because some readers hear the figure; got none")
+    if kind is None:
+        kind = "png" if any(ax.images for ax in figure.axes) else "svg"
+    if kind not in ("svg", "png"):
+        raise ValueError(unknown("kind of figure", kind, ("svg", "png")))
+    buffer = io.BytesIO()
+    # No date, no version: the same figure gives the same bytes.
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": "signseg"}):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    width = round(figure.get_size_inches()[0] * 100)
+    plt.close(figure)
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    data = base64.b64encode(buffer.getvalue()).decode()
+    text = html.escape(" ".join(alt.split()), quote=True)
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    page = (
+        f'<figure class="signseg-figure" style="margin:0 0 1em 0">'
+        f'<img src="data:{mime};base64,{data}" alt="{text}" '
+        f'style="width:100%;max-width:{width}px;height:auto;background:#fff">{below}</figure>'
+    )
+    return Shown(page, " ".join(alt.split()))
+
+
+def _pixels(image: Any) -> np.ndarray[Any, Any] | None:
+    """An image as ``[height, width, 3]`` in 0..1."""
+    if image is None:
+        return None
+    if hasattr(image, "detach"):
+        image = image.detach().cpu().float() if image.is_floating_point() else image.cpu()
+    pixels = np.asarray(image)
+    if pixels.dtype == np.uint8:
+        pixels = pixels / 255.0
+    pixels = np.asarray(pixels, dtype=np.float32)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim == 3 and pixels.shape[-1] not in (1, 3):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
+        raise ValueError(
+            "expected an image [3, height, width] or [height, width, 3]; "
+            f"got shape {np.asarray(image).shape}"
+        )
+    return np.broadcast_to(pixels.clip(0, 1), (*pixels.shape[:2], 3))
+
+
+def _check_labels(which: str, labels: Sequence[str] | None, count: int) -> None:
+    if labels is not None and len(labels) != count:
+        raise ValueError(f"expected {count} {which} labels; got {len(labels)}")
+
+
+def _wrapped(label: str, width: int = 12) -> str:
+    """A row label in lines of about ``width`` characters, broken at spaces only."""
+    lines: list[str] = []
+    for word in label.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)

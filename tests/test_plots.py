@@ -1,0 +1,173 @@
+"""Figures: what is drawn where, in which colour, and what those hear who do not see it."""
+
+import base64
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from signseg_utils import plots
+from signseg_utils.stats import bootstrap
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    with matplotlib.rc_context():
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+def images(rows: int, columns: int, size: int = 6) -> np.ndarray:
+    values = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns, 1, 1, 1)
+    return np.broadcast_to(values / (rows * columns), (rows, columns, 3, size, size))
+
+
+def test_colours_are_distinct_also_in_lightness_for_the_two_signs() -> None:
+    assert len({plots.COLOURS[name] for name in ("intact", "positive", "negative", "random")}) == 4
+    assert plots.colour("positive 0.5") == plots.COLOURS["positive"]
+    with pytest.raises(KeyError, match="did you mean positive"):
+        plots.colour("postive 0.5")
+
+
+def test_curve_draws_mean_and_band_in_the_colour_of_the_condition() -> None:
+    _, ax = plt.subplots()
+    x = np.linspace(0, 1, 4)
+    plots.curve_with_interval(ax, x, x, x - 0.1, x + 0.2, colour="negative", label="negative")
+    (line,) = ax.lines
+    assert line.get_color() == plots.COLOURS["negative"]
+    assert line.get_linestyle() == "--"
+    np.testing.assert_array_equal(line.get_ydata(), x)
+    edges = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert edges.min() == pytest.approx(-0.1)
+    assert edges.max() == pytest.approx(1.2)
+    with pytest.raises(ValueError, match="both low and high"):
+        plots.curve_with_interval(ax, x, x, low=x, colour="random")
+
+
+def test_reference_line_lies_at_its_level() -> None:
+    _, ax = plt.subplots()
+    plots.reference_line(ax, 0.7)
+    assert set(ax.lines[0].get_ydata()) == {0.7}
+
+
+def test_unit_dots_shows_every_unit_and_the_estimate() -> None:
+    _, ax = plt.subplots()
+    groups = {"positive": [1.0, 2.0, 3.0], "resnet": [4.0]}
+    plots.unit_dots(ax, groups, estimates={"positive": bootstrap(groups["positive"])})
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [3, 1]
+    assert ax.lines[0].get_ydata()[0] == 2.0
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["positive", "resnet"]
+
+
+def test_scatter_names_its_dots() -> None:
+    _, ax = plt.subplots()
+    plots.scatter(ax, [1, 2], [3, 4], names=["dog", "cat"], identity=True)
+    assert [text.get_text() for text in ax.texts] == ["dog", "cat"]
+    assert ax.collections[0].get_offsets().tolist() == [[1, 3], [2, 4]]
+
+
+@pytest.mark.parametrize("form", ["channels first", "channels last", "uint8", "torch", "gray"])
+def test_grid_takes_images_of_any_form(form: str) -> None:
+    given: object = images(2, 3)
+    assert isinstance(given, np.ndarray)
+    if form == "channels last":
+        given = given.transpose(0, 1, 3, 4, 2)
+    elif form == "uint8":
+        given = (given * 255).round().astype(np.uint8)
+    elif form == "torch":
+        given = torch.tensor(given)
+    elif form == "gray":
+        given = given[:, :, 0]
+    figure = plots.image_grid(given, ["a", "b"], ["x", "y", "z"])
+    shown = [ax.images[0].get_array() for ax in figure.axes]
+    assert [array.shape for array in shown] == [(6, 6, 3)] * 6
+    np.testing.assert_allclose([array.mean() for array in shown], np.arange(6) / 6, atol=2e-3)
+
+
+def test_grid_labels_and_holes() -> None:
+    figure = plots.image_grid(
+        [[images(1, 1)[0, 0], None]], ["a row"], ["x", "y"], captions=[["1.5", ""]], title="t"
+    )
+    words = {text.get_text() for ax in figure.axes for text in ax.texts}
+    assert words == {"a row", "x", "y"}
+    assert figure.axes[0].get_title() == "1.5"
+    assert not figure.axes[1].images
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "columns", "message"),
+    [
+        (np.zeros((2, 3, 3, 6, 6)), ["a"], None, "2 row labels"),
+        (np.zeros((2, 3, 3, 6, 6)), None, ["a"], "3 column labels"),
+        ([], None, None, "at least one image"),
+        (np.zeros((1, 1, 5, 6, 7)), None, None, "expected an image"),
+    ],
+)
+def test_grid_refuses(given: object, rows: list, columns: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.image_grid(given, rows, columns)
+
+
+def test_panel_runs_from_positive_over_intact_to_negative() -> None:
+    conditions = [("none", 0.0)] + [
+        (sign, alpha) for sign in ("positive", "negative") for alpha in (0.25, 0.5, 0.75, 1.0)
+    ]
+    assert plots.panel_order(conditions) == [4, 3, 2, 1, 0, 5, 6, 7, 8]
+    figure = plots.ablation_panel(
+        images(2, 9), conditions, ["a", "b"], captions=[[str(i) for i in range(9)]] * 2
+    )
+    first_row = [ax.images[0].get_array().mean() * 18 for ax in figure.axes[:9]]
+    np.testing.assert_allclose(first_row, [4, 3, 2, 1, 0, 5, 6, 7, 8], atol=1e-3)
+    assert [ax.get_title() for ax in figure.axes[:9]] == list("432105678")
+    heads = [ax.texts[0].get_text() for ax in figure.axes[:9]]
+    assert heads == ["1", "0.75", "0.5", "0.25", "intact", "0.25", "0.5", "0.75", "1"]
+    assert figure.axes[0].texts[0].get_color() == plots.COLOURS["positive"]
+    assert {text.get_text() for text in figure.texts} >= {"positive inputs ablated"}
+
+
+def test_panel_of_one_sign_and_of_an_unknown_one() -> None:
+    figure = plots.ablation_panel(images(1, 2), [("none", 0.0), ("negative", 1.0)], ["a"])
+    assert "positive inputs ablated" not in {text.get_text() for text in figure.texts}
+    with pytest.raises(ValueError, match="sign in a panel"):
+        plots.ablation_panel(images(1, 1), [("random_count", 1.0)], ["a"])
+
+
+def test_figure_with_alt_text_is_svg_for_curves_and_png_for_images() -> None:
+    curve, ax = plt.subplots()
+    ax.plot([0, 1])
+    shown = plots.figure_with_alt(curve, 'a "rising"\n line', "Rises.")
+    page = shown._repr_html_()
+    assert 'alt="a &quot;rising&quot; line"' in page
+    assert "<figcaption>Rises.</figcaption>" in page
+    assert "data:image/svg+xml;base64," in page
+    assert not plt.fignum_exists(curve.number)
+    assert repr(shown) == 'Figure: a "rising" line'
+    grid = plots.figure_with_alt(plots.image_grid(images(1, 2)), "two grey squares")
+    data = re.search(r"data:image/png;base64,([^\"]+)", grid.html)
+    assert data is not None
+    assert base64.b64decode(data[1])[:4] == b"\x89PNG"
+    assert "figcaption" not in grid.html
+
+
+def test_same_figure_gives_the_same_bytes() -> None:
+    def draw() -> str:
+        figure, ax = plt.subplots()
+        plots.curve_with_interval(ax, [0, 1], [0, 1], [0, 0], [1, 1], colour="positive")
+        return plots.figure_with_alt(figure, "a line").html
+
+    assert draw() == draw()
+
+
+def test_alt_text_must_not_be_empty() -> None:
+    figure, _ = plt.subplots()
+    with pytest.raises(ValueError, match="alt text"):
+        plots.figure_with_alt(figure, "  ")
+    with pytest.raises(ValueError, match="kind of figure"):
+        plots.figure_with_alt(figure, "a", kind="jpeg")
