@@ -116,7 +116,7 @@ def test_rescoring_one_row_is_exact(evolved, readout, backbone, generator):
     assert torch.equal(alone[0], evolved.activations[2])
 
 
-@pytest.mark.parametrize("optimizer", [n for n in registry.names("optimizers")])
+@pytest.mark.parametrize("optimizer", registry.names("optimizers"))
 def test_rows_do_not_depend_on_their_batch(optimizer, readout, backbone, generator):
     search = Search(optimizer, generations=6)
     together = evolve(readout, backbone, generator, SEEDS, search)
