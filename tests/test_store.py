@@ -31,7 +31,7 @@ def example(seed: int = 0) -> xr.Dataset:
     rng = np.random.default_rng(seed)
     return xr.Dataset(
         {
-            "code": (("condition", "seed", "code"), rng.normal(size=(3, 2, 7)).astype("float16")),
+            "codes": (("condition", "seed", "code"), rng.normal(size=(3, 2, 7)).astype("float16")),
             "activation": (("condition", "seed"), rng.normal(size=(3, 2)).astype("float32")),
             "trace": (("condition", "seed", "generation"), np.full((3, 2, 4), np.nan, "f4")),
         },
@@ -51,7 +51,7 @@ def test_round_trip_keeps_values_types_and_labels(store: Store) -> None:
     for name, variable in example().variables.items():
         np.testing.assert_array_equal(back[name].values, variable.values)
         assert back[name].dtype.kind == variable.dtype.kind
-    assert back["code"].dtype == np.float16
+    assert back["codes"].dtype == np.float16
     assert back.attrs["note"] == "toy"
     assert provenance(back) == {**PROVENANCE, "seeds": [0, 1]}
     assert store.keys() == ("a",)
@@ -73,7 +73,7 @@ def test_zarr_and_xarray_read_it_without_this_module(store: Store) -> None:
 
 
 def test_codes_are_compressed(store: Store) -> None:
-    smooth = xr.Dataset({"code": (("row", "code"), np.zeros((100, 1000), "float32"))})
+    smooth = xr.Dataset({"codes": (("row", "code"), np.zeros((100, 1000), "float32"))})
     assert store.write("a", smooth, {}).stat().st_size < 20_000
 
 

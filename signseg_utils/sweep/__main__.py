@@ -1,0 +1,89 @@
+"""Command line: ``python -m signseg_utils.sweep --zoo shapes --seeds 0-3 ...``."""
+
+import argparse
+import concurrent.futures
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from signseg_utils import parameters, paths, registry
+from signseg_utils.evolution import Search
+from signseg_utils.sweep import SIGNS, Shard, audit, plan, run
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: ``python -m signseg_utils.sweep --zoo shapes --seeds 0-3 ...``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.sweep",
+        description="Compute an ablation sweep; the same command continues an interrupted one.",
+    )
+    default = Shard("", "", "", "")
+    text = {
+        "zoo": ("all", "zoo, or all"),
+        "networks": ("", "comma separated; default: all of the zoo"),
+        "generators": ("", "comma separated; default: all of the zoo"),
+        "units": ("", "comma separated, or all; default: the zoo's own choice"),
+        "signs": (",".join(SIGNS), "comma separated"),
+        "alphas": ("0:1:0.1", "list, or start:stop:step"),
+        "seeds": ("0-3", "list or range"),
+        "rule": (default.rule, "smallest or largest"),
+        "optimizer": (default.search.optimizer, "name of an optimiser"),
+        "dtype": (default.dtype, "precision of the search"),
+    }
+    for name, (value, meaning) in text.items():
+        parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
+    parser.add_argument("--generations", type=int, default=default.search.generations)
+    parser.add_argument("--population", type=int, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
+    parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=None, help="of torch, in each process")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
+    parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
+    given = parser.parse_args(arguments)
+    names = registry.names("zoos") if given.zoo == "all" else (given.zoo,)
+    try:
+        asked = [
+            parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
+            for zoo in names
+        ]
+    except parameters.ParameterError as error:
+        parser.error(str(error))
+    for sweep in asked:
+        shards = plan(
+            sweep.zoo, sweep.networks, sweep.generators, sweep.units,
+            signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
+            dtype=sweep.dtype,
+            search=Search(sweep.optimizer, given.generations, given.population),
+        )  # fmt: skip
+        folder = given.out or paths.results_folder(sweep.zoo)
+        if given.out and len(asked) > 1:
+            folder = given.out / sweep.zoo
+        _run_command(shards, folder, given)
+
+
+def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:
+    options = {
+        "zoo_folder": given.zoo_folder,
+        "device": given.device,
+        "threads": given.threads,
+        "checkpoint_seconds": given.checkpoint_seconds,
+    }
+    if given.workers > 1:
+        options["threads"] = given.threads or max(1, (os.cpu_count() or 1) // given.workers)
+        context = torch.multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(given.workers, mp_context=context) as pool:
+            found = run(shards, folder, pool, **options)
+    else:
+        found = run(shards, folder, **options)
+    print(f"{found.sizes['shard']} shards in {folder}")
+    if given.audit:
+        table = audit(folder, shards, sample=given.audit, zoo_folder=given.zoo_folder)
+        print(f"audit: {len(table)} activations agree")
+
+
+if __name__ == "__main__":
+    main()

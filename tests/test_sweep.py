@@ -1,0 +1,396 @@
+"""A sweep survives kills, damage and foreign files, and says what it cannot trust."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import make_tiny_zoo
+
+from signseg_utils import evolution, store, sweep, zoos
+from signseg_utils.ablation import ablate
+from signseg_utils.evolution import Search
+from signseg_utils.parameters import ParameterError
+from signseg_utils.store import MissingShard, Store, UnwritableStore
+from signseg_utils.sweep import AuditError, Shard, running
+
+SMALL = dict(
+    signs=("positive", "negative"),
+    alphas=(0.0, 1.0),
+    seeds=(0, 1),
+    search=Search(generations=4, population=4),
+)
+
+
+def small_plan(**changes: object) -> list[Shard]:
+    settings = {**SMALL, **changes}
+    return sweep.plan("shapes", ["alexnet"], ["scenes"], units(), **settings)  # type: ignore[arg-type]
+
+
+def units() -> list[str]:
+    return list(zoos.load_zoo("shapes").classes[:2])
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished small sweep; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep.run(small_plan(), folder, zoo_folder=tiny_zoo, progress=False)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished sweep, to be spoilt."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for file in finished.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("*.zarr.zip"))}
+
+
+def test_plan_is_the_full_grid_with_distinct_keys() -> None:
+    shards = sweep.plan("shapes", ["alexnet", "vgg"], ["scenes"], units(), **SMALL)  # type: ignore[arg-type]
+    assert len(shards) == 4
+    assert len({shard.key for shard in shards}) == 4
+    assert [c.label for c in shards[0].conditions] == ["intact", "positive 1", "negative 1"]
+    assert all(Shard.from_settings(shard.settings) == shard for shard in shards)
+
+
+def test_plan_defaults_to_the_zoo() -> None:
+    zoo = zoos.load_zoo("shapes")
+    expected = len(zoo.networks) * len(zoo.generators) * len(zoo.default_units)
+    assert len(sweep.plan("shapes")) == expected
+
+
+@pytest.mark.parametrize("what", ["networks", "generators", "units"])
+def test_plan_refuses_unknown_names(what: str) -> None:
+    with pytest.raises(ParameterError, match=f"expected a {what[:-1]} of zoo shapes"):
+        sweep.plan("shapes", **{what: ["nowhere"]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": (0, 2)},
+        {"alphas": (0.0, 0.9)},
+        {"rule": "largest"},
+        {"search": Search(generations=5, population=4)},
+        {"dtype": "bfloat16"},
+        {"unit": "other"},
+    ],
+)
+def test_key_tells_settings_apart(change: dict) -> None:
+    shard = small_plan()[0]
+    assert replace(shard, **change).key != shard.key
+
+
+def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
+    found = sweep.collect(small_plan(), finished, zoo_folder=tiny_zoo)
+    assert dict(found.sizes) == {
+        "shard": 2, "condition": 3, "seed": 2, "code": found.sizes["code"], "generation": 4,
+    }  # fmt: skip
+    assert found["codes"].dtype == np.float16
+    assert found["activation"].dtype == np.float32
+    assert list(found["unit"].values) == units()
+    assert list(found["sign"].values) == ["none", "positive", "negative"]
+    assert np.isfinite(found["activation"]).all()
+    assert (found["trace"].diff("generation") >= 0).all()
+
+
+def test_intact_response_is_the_activation_where_nothing_is_ablated(
+    finished: Path, tiny_zoo: Path
+) -> None:
+    found = sweep.collect(small_plan(), finished, zoo_folder=tiny_zoo)
+    intact = found.sel(condition="intact")
+    np.testing.assert_array_equal(intact["response"], intact["activation"])
+    ablated = found.sel(condition="positive 1")
+    assert (ablated["response"] != ablated["activation"]).all()
+
+
+def test_sweep_is_the_loop_under_the_stored_ablation(finished: Path, tiny_zoo: Path) -> None:
+    shard = small_plan()[1]
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    network, generator = zoo.network("alexnet"), zoo.generator("scenes")
+    bank = ablate(network.readout.rows([shard.unit]), shard.conditions[2])
+    alone = evolution.evolve(bank, network.backbone, generator, [1], shard.search)
+    stored = sweep.collect([shard], finished, zoo_folder=tiny_zoo).isel(shard=0)
+    run = stored.sel(condition="negative 1", seed=1)
+    np.testing.assert_array_equal(run["codes"], alone.codes[0].half())
+    np.testing.assert_allclose(run["activation"], alone.activations[0], rtol=1e-6)
+
+
+def test_finished_shards_are_not_repeated(
+    copied: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running.evolution, "evolve", None)
+    before = {file.name: file.stat().st_mtime_ns for file in copied.iterdir()}
+    sweep.run(small_plan(), copied, zoo_folder=tiny_zoo)
+    assert {file.name: file.stat().st_mtime_ns for file in copied.iterdir()} == before
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "flip", "text"])
+def test_damaged_shard_is_named_and_recomputed(
+    copied: Path, finished: Path, tiny_zoo: Path, spoil: str
+) -> None:
+    shard = small_plan()[0]
+    file = Store(copied).path(shard.key)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    spoilt = {"truncate": content[:-100], "flip": content, "text": b"not a shard"}[spoil]
+    file.write_bytes(spoilt)
+    with pytest.warns(UserWarning, match=f"shard '{shard.key}' is damaged") as warned:
+        sweep.run(small_plan(), copied, zoo_folder=tiny_zoo, progress=False)
+    assert len(warned) == 1
+    assert contents(copied) == contents(finished)
+
+
+def test_foreign_weights_are_named_and_recomputed(copied: Path, tmp_path: Path) -> None:
+    other = make_tiny_zoo(tmp_path / "other", seed=1)
+    plan = small_plan()[:1]
+    before = contents(copied)
+    with pytest.warns(UserWarning, match="is foreign.*network_sha256"):
+        found = sweep.run(plan, copied, zoo_folder=other, progress=False)
+    assert contents(copied) != before
+    assert len(sweep.audit(copied, plan, sample=3, zoo_folder=other)) == 3
+    assert found.sizes["shard"] == 1
+
+
+def test_foreign_algorithm_is_refused(
+    copied: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signseg_utils.sweep.shards.ALGORITHM_VERSION", -1)
+    with pytest.raises(store.ForeignShard, match="algorithm_version: expected -1"):
+        sweep.collect(small_plan(), copied, zoo_folder=tiny_zoo)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_stopped_in_a_shard_continues_from_its_checkpoint(
+    finished: Path, tmp_path: Path, tiny_zoo: Path
+) -> None:
+    shard = small_plan()[0]
+    calls: list[int] = []
+
+    def stop(share: float, images: int) -> None:
+        calls.append(images)
+        if share >= 0.75:
+            raise Killed
+
+    with pytest.raises(Killed):
+        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, checkpoint_seconds=0, progress=stop)
+    state = Store(tmp_path).read_partial(shard.key)
+    assert state is not None
+    calls.clear()
+    sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, progress=lambda s, n: calls.append(n))
+    assert len(calls) < 3, "the generations of the checkpoint were repeated"
+    assert contents(tmp_path) == {
+        name: content for name, content in contents(finished).items() if shard.key in name
+    }
+    assert not Store(tmp_path).partial_path(shard.key).exists()
+
+
+def test_damaged_checkpoint_is_named_and_not_used(
+    finished: Path, tmp_path: Path, tiny_zoo: Path
+) -> None:
+    shard = small_plan()[0]
+    Store(tmp_path).partial_path(shard.key).write_bytes(b"rubbish")
+    with pytest.warns(UserWarning, match=f"{shard.key}.*damaged.*starts anew"):
+        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo)
+    assert contents(tmp_path).items() <= contents(finished).items()
+
+
+def test_unwritable_folder_stops_with_the_shard_named(tmp_path: Path, tiny_zoo: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableStore) as caught:
+        sweep.run(small_plan(), tmp_path / "file", zoo_folder=tiny_zoo, progress=False)
+    assert any(small_plan()[0].key in note for note in caught.value.__notes__)
+
+
+def test_threads_give_the_same_files(finished: Path, tmp_path: Path, tiny_zoo: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        sweep.run(small_plan(), tmp_path, pool, zoo_folder=tiny_zoo, progress=False)
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_failure_in_a_worker_names_the_shard(tmp_path: Path, tiny_zoo: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, pytest.raises(ValueError) as caught:
+        plan = small_plan(search=Search(generations=2, sigma=float("nan")))
+        sweep.run(plan, tmp_path, pool, zoo_folder=tiny_zoo, progress=False)
+    assert "in shard alexnet-scenes-" in caught.value.__notes__[0]
+
+
+def test_dask_cluster_gives_the_same_files(finished: Path, tmp_path: Path, tiny_zoo: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="extra 'cluster' is not installed")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        sweep.run(
+            small_plan(), tmp_path, client.get_executor(),
+            zoo_folder=tiny_zoo, progress=False, threads=1,
+        )  # fmt: skip
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_progress_shows_shards_speed_and_time_left(
+    tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    sweep.run(small_plan(), tmp_path, zoo_folder=tiny_zoo)
+    shown = capsys.readouterr().err
+    assert "2.0/2 shards" in shown
+    assert "images/s" in shown
+    costs = sweep.timings(tmp_path)
+    assert set(costs["key"]) == {shard.key for shard in small_plan()}
+    assert (costs["images"] > 0).all()
+
+
+def test_audit_agrees_and_is_reproducible(finished: Path, tiny_zoo: Path) -> None:
+    table = sweep.audit(finished, sample=5, seed=3, zoo_folder=tiny_zoo)
+    assert len(table) == 5
+    assert table["agrees"].all()
+    again = sweep.audit(finished, small_plan()[::-1], sample=100, seed=3, zoo_folder=tiny_zoo)
+    assert len(again) == 2 * 3 * 2
+    assert table.equals(sweep.audit(finished, sample=5, seed=3, zoo_folder=tiny_zoo))
+
+
+@pytest.mark.parametrize("wrong", ["activation", "code", "condition"])
+def test_audit_finds_what_does_not_belong(copied: Path, tiny_zoo: Path, wrong: str) -> None:
+    shard = small_plan()[0]
+    results = Store(copied)
+    dataset = results.read(shard.key)
+    provenance = store.provenance(dataset)
+    if wrong == "activation":
+        dataset["activation"][1, 0] += 0.01
+    elif wrong == "code":
+        dataset["codes"][:] = dataset["codes"].values[:, ::-1]
+    else:
+        dataset["codes"][:] = dataset["codes"].values[::-1]
+    results.write(shard.key, dataset.drop_attrs(), provenance)
+    with pytest.raises(AuditError, match="recompute") as caught:
+        sweep.audit(copied, [shard], sample=6, zoo_folder=tiny_zoo)
+    assert not caught.value.table["agrees"].all()
+
+
+def test_audit_needs_something_to_audit(tmp_path: Path) -> None:
+    with pytest.raises(MissingShard, match="there are none"):
+        sweep.audit(tmp_path)
+
+
+def test_shards_of_different_shape_are_not_mixed(finished: Path, tiny_zoo: Path) -> None:
+    other = replace(small_plan()[0], seeds=(5,), search=Search(generations=1))
+    with pytest.raises(ValueError, match="same conditions"):
+        sweep.collect([*small_plan(), other], finished, zoo_folder=tiny_zoo)
+
+
+def test_codes_of_different_sizes_are_padded(
+    finished: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan()
+    read = Store.read
+
+    def shorter(self: Store, key: str, expect: dict) -> xr.Dataset:
+        dataset = read(self, key, expect)
+        return dataset.isel(code=slice(10)) if key == plan[1].key else dataset
+
+    monkeypatch.setattr(Store, "read", shorter)
+    found = sweep.collect(plan, finished, zoo_folder=tiny_zoo)
+    assert found["codes"].dtype == np.float16
+    assert found["code_size"].values.tolist() == [found.sizes["code"], 10]
+    assert np.isnan(found["codes"].values[1, ..., 10:]).all()
+    assert np.isfinite(found["codes"].values[0]).all()
+
+
+def command(zoo: Path, out: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "signseg_utils.sweep", "--zoo", "shapes", "--networks", "alexnet",
+        "--generators", "scenes", "--units", ",".join(units()), "--signs", "positive,negative",
+        "--alphas", "0,1", "--seeds", "0-1", "--generations", "16", "--population", "4",
+        "--zoo-folder", str(zoo), "--out", str(out), "--threads", "1",
+        "--checkpoint-seconds", "0", *more,
+    ]  # fmt: skip
+
+
+def test_killed_command_given_again_equals_the_uninterrupted_one(
+    tiny_zoo: Path, tmp_path: Path
+) -> None:
+    """SIGKILL while the second shard runs; the first is not repeated, the files are equal."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    first, second = (
+        replace(shard, search=Search(generations=16, population=4)).key for shard in small_plan()
+    )
+    process = subprocess.Popen(
+        command(tiny_zoo, killed), env=environment, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    partial = Store(killed).partial_path(second)
+    while not partial.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the sweep ended before it could be killed"
+    assert partial.exists()
+    assert not Store(killed).path(second).exists()
+    untouched = Store(killed).path(first).stat().st_mtime_ns
+
+    again = subprocess.run(
+        command(tiny_zoo, killed, "--audit", "4"), env=environment, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stderr
+    assert "audit: 4 activations agree" in again.stdout
+    assert Store(killed).path(first).stat().st_mtime_ns == untouched
+    assert not partial.exists()
+
+    sweep.run(
+        small_plan(search=Search(generations=16, population=4)),
+        whole, zoo_folder=tiny_zoo, progress=False,
+    )  # fmt: skip
+    assert contents(killed) == contents(whole)
+
+
+def test_command_refuses_what_does_not_exist(
+    tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from signseg_utils.sweep.__main__ import main
+
+    for option, value, said in (
+        ("--units", "red disk", "unit of zoo shapes"),
+        ("--alphas", "1.2", "between 0 and 1"),
+        ("--zoo", "shape", "zoo among"),
+    ):
+        with pytest.raises(SystemExit):
+            main([option, value, "--out", str(tmp_path)])
+        assert said in capsys.readouterr().err
+
+
+def test_command_runs_in_process(
+    tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from signseg_utils.sweep.__main__ import main
+
+    arguments = command(tiny_zoo, tmp_path)[3:]
+    arguments[arguments.index("--generations") + 1] = "2"
+    main([*arguments, "--audit", "2"])
+    shown = capsys.readouterr().out
+    assert "2 shards in" in shown
+    assert "audit: 2 activations agree" in shown
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make zoo"):
+        sweep.run(small_plan(), tmp_path, zoo_folder=tmp_path / "empty", progress=False)
