@@ -1,0 +1,123 @@
+"""Training a zoo's classifiers and decoder: learns, resumes, ships what it measured."""
+
+import pytest
+import torch
+
+from signseg_utils.training import classifier, decoder
+from signseg_utils.training.classifier import Recipe
+from signseg_utils.zoos import Images
+from signseg_utils.zoos.shapes import Shapes
+
+RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, small_size=32)
+
+
+class TwoColours(Shapes):
+    """Red or blue images: learned in a few steps."""
+
+    name = "twocolours"
+    classes = ("red", "blue")
+    image_size = 32
+    network_configs = {
+        "alexnet": dict(family="alexnet", widths=(8, 8, 8), depths=(1, 1), features=16, image_size=32)
+    }
+
+    def images(self, split, limit=None, seed=0):
+        generator = torch.Generator().manual_seed(int(split == "val"))
+        labels = torch.randint(-1, 2, (160,), generator=generator)
+        pixels = torch.randint(0, 90, (160, 3, 32, 32), generator=generator)
+        pixels[labels == 0, 0] += 140
+        pixels[labels == 1, 2] += 140
+        images = Images(pixels.to(torch.uint8), labels, torch.zeros(160, 4))
+        return images if limit is None else images[:limit]
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    return TwoColours(tmp_path / "zoo")
+
+
+@pytest.fixture
+def trained(zoo, tmp_path):
+    classifier.train(zoo, "alexnet", RECIPE, tmp_path)
+    return zoo
+
+
+def test_training_learns_and_ships_what_it_measured(trained):
+    network = trained.network("alexnet")
+    validation = trained.images("val")
+    validation = validation[validation.labels >= 0]
+    answers = network.logits(validation.pixels.float() / 255).argmax(1)
+    measured = (answers == validation.labels).double().mean()
+    card = trained.card("alexnet")
+    assert measured > 0.95
+    assert card["accuracy"]["top1"] == pytest.approx(float(measured), abs=0.011)
+    assert card["accuracy"]["n"] == len(validation)
+    assert card["robust_accuracy"]["top1"] <= card["accuracy"]["top1"]
+    ratio = network.readout.weight.clamp_min(0).sum(1) / -network.readout.weight.clamp_max(0).sum(1)
+    assert card["sign_ratio"]["mean"] == pytest.approx(float(ratio.mean()), rel=1e-2)
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(trained, tmp_path, monkeypatch):
+    whole = trained.path("alexnet").read_bytes()
+    real = classifier._epoch
+
+    def killed(*args):
+        if args[5] == 1:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(classifier, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.train(trained, "alexnet", RECIPE, tmp_path)
+    monkeypatch.setattr(classifier, "_epoch", real)
+    classifier.train(trained, "alexnet", RECIPE, tmp_path)
+    assert trained.path("alexnet").read_bytes() == whole
+
+
+def test_another_recipe_does_not_continue_an_unfinished_run(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "_ship", lambda *_: None)
+    monkeypatch.setattr(classifier.Path, "unlink", lambda *_args, **_kwargs: None)
+    classifier.train(trained, "alexnet", RECIPE, tmp_path)
+    with pytest.raises(ValueError, match="delete it or ask for the same recipe"):
+        classifier.train(trained, "alexnet", Recipe(epochs=3, batch=16), tmp_path)
+
+
+def test_images_without_object_are_to_give_a_uniform_answer():
+    labels = torch.tensor([-1, 0])
+    uniform = torch.tensor([[0.0, 0.0], [50.0, -50.0]])
+    peaked = torch.tensor([[50.0, -50.0], [50.0, -50.0]])
+    low = classifier.classification_loss(uniform, labels, 0.0)
+    high = classifier.classification_loss(peaked, labels, 0.0)
+    assert low == pytest.approx(0.5 * torch.tensor(2.0).log().item(), abs=1e-4)
+    assert high > low + 10
+
+
+def test_augmentation_keeps_size_range_and_seed():
+    pixels = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8)
+    first, again = (
+        classifier.augment(pixels, 16, 0.6, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert first.shape == (6, 3, 16, 16)
+    assert 0 <= first.min() and first.max() <= 1
+    assert torch.equal(first, again)
+
+
+def test_decoder_learns_to_invert_and_is_read_back(trained, tmp_path):
+    def mean_error(images):
+        recipe = decoder.DecoderRecipe(code_size=4, images=images, batch=16, checkpoint_every=5)
+        decoder.train(trained, "decoder", recipe, tmp_path)
+        return trained.card("decoder")["scores"]["mean_absolute_error"]
+
+    untrained, later = mean_error(0), mean_error(640)
+    assert later < 0.8 * untrained
+    generator = trained.generator("decoder")
+    images = generator(generator.initial_codes([1, 2]))
+    assert images.shape == (2, 3, 32, 32)
+    assert 0 <= images.min() and images.max() <= 1
+
+
+def test_codes_longer_than_the_cap_give_the_capped_image():
+    generator = decoder.Decoder(4, 32).eval()
+    code = torch.tensor([[30.0, 0, 0, 0]])
+    torch.testing.assert_close(generator(code), generator(2 * code))
+    assert not torch.allclose(generator(code / 30), generator(code))
