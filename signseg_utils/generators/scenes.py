@@ -83,7 +83,6 @@ class Scenes(nn.Module):
 
     shape_table: Tensor
     background_table: Tensor
-    base_grid: Tensor
 
     def __init__(self, image_size: int = 48) -> None:
         super().__init__()
@@ -94,10 +93,6 @@ class Scenes(nn.Module):
         self.register_buffer(
             "background_table", torch.from_numpy(_background_textures()), persistent=False
         )
-        centres = (torch.arange(image_size) + 0.5) / image_size * 2 - 1
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
-        grid = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-        self.register_buffer("base_grid", grid, persistent=False)
 
     @classmethod
     def from_folder(cls, folder: Path, name: str) -> Self:
@@ -110,12 +105,25 @@ class Scenes(nn.Module):
         return torch.from_numpy(np.stack(rows)).float()
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Images [n, 3, h, w] in 0..1 of ``codes`` [n, code]."""
-        return self._render(codes)[0]
+        """Images [n, 3, h, w] in 0..1 of ``codes`` [n, code], in their dtype."""
+        return self.render(codes)[0].to(codes.dtype)
 
     def render(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Images [n, 3, h, w] and object masks [n, h, w] (opacity x coverage) of ``codes``."""
-        return self._render(codes)
+        codes = self._checked(codes)
+        side = self.image_size
+        positions = self._positions(codes.device)
+        first = self._background_colour(codes, "first_colour")[:, :, None, None]
+        second = self._background_colour(codes, "second_colour")[:, :, None, None]
+        image = torch.lerp(first, second, self._background(codes)[:, None])
+        slope = 0.3 * codes[:, self.slices["gradient"]].tanh() @ positions[:, :2].T
+        image = image * (1 + slope.view(-1, 1, side, side))
+
+        opacity, texture = self._object(codes)
+        main, tone = (colour[:, :, None, None] for colour in self._object_colours(codes))
+        light = 0.25 * codes[:, self.slices["object_light"]].tanh() * positions[:, 1]
+        paint = torch.lerp(tone, main, texture[:, None]) * (1 + light.view(-1, 1, side, side))
+        return torch.lerp(image, paint, opacity[:, None]).clamp_(0, 1), opacity
 
     def masks(self, codes: Tensor) -> Tensor:
         """Opacity of the object at each pixel [n, h, w]."""
@@ -189,6 +197,13 @@ class Scenes(nn.Module):
         codes[:, self.slices["presence"]] = np.where(labels[:, None] >= 0, size, -size)
         return torch.from_numpy(codes)
 
+    def _positions(self, device: torch.device) -> Tensor:
+        """x, y in -1..1 and one for each pixel [pixel, 3]; made anew, since it must stay exact."""
+        side = self.image_size
+        centres = (torch.arange(side, device=device) + 0.5) / side * 2 - 1
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        return torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+
     def _checked(self, codes: Tensor) -> Tensor:
         if codes.ndim != 2 or codes.shape[1] != self.code_size:
             raise ValueError(
@@ -221,7 +236,7 @@ class Scenes(nn.Module):
         turn = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
         linear = turn * scale[:, None, :]  # row vector p -> (p - centre) @ linear
         offset = -centre[:, None, :] @ linear
-        grid = self.base_grid.float() @ torch.cat([linear, offset], 1)
+        grid = self._positions(codes.device) @ torch.cat([linear, offset], 1)
 
         table = self.shape_table.float().flatten(1)
         blended = torch.stack(
@@ -261,7 +276,7 @@ class Scenes(nn.Module):
         cos, sin = zoom * angle.cos(), zoom * angle.sin()
         linear = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
         offset = 0.25 * codes[:, None, self.slices["phase"]]
-        grid = self.base_grid.float() @ torch.cat([linear, offset], 1)
+        grid = self._positions(codes.device) @ torch.cat([linear, offset], 1)
         grid = grid - 2 * ((grid + 1) * 0.5).floor()  # periodic
         table = self.background_table.float().flatten(1)
         tile = (self._choice(codes, "background") @ table).view(n, 1, _TILE + 1, _TILE + 1)
@@ -274,21 +289,6 @@ class Scenes(nn.Module):
         red_green, blue_yellow = 0.1 * red_green.tanh(), 0.1 * blue_yellow.tanh()
         red, green = luminance + red_green - blue_yellow, luminance - red_green - blue_yellow
         return torch.stack([red, green, luminance + 2 * blue_yellow], 1)
-
-    def _render(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        codes = self._checked(codes)
-        side = self.image_size
-        first = self._background_colour(codes, "first_colour")[:, :, None, None]
-        second = self._background_colour(codes, "second_colour")[:, :, None, None]
-        image = torch.lerp(first, second, self._background(codes)[:, None])
-        slope = 0.3 * codes[:, self.slices["gradient"]].tanh() @ self.base_grid[:, :2].float().T
-        image = image * (1 + slope.view(-1, 1, side, side))
-
-        opacity, texture = self._object(codes)
-        main, tone = (colour[:, :, None, None] for colour in self._object_colours(codes))
-        light = 0.25 * codes[:, self.slices["object_light"]].tanh() * self.base_grid[:, 1].float()
-        paint = torch.lerp(tone, main, texture[:, None]) * (1 + light.view(-1, 1, side, side))
-        return torch.lerp(image, paint, opacity[:, None]).clamp_(0, 1), opacity
 
 
 PLUGIN = Scenes

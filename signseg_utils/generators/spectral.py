@@ -102,7 +102,7 @@ class Spectral(nn.Module):
         return codes * (longest / codes.norm(dim=1, keepdim=True).clamp(min=longest))
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Images [n, 3, h, w] in 0..1 of ``codes`` [n, code]."""
+        """Images [n, 3, h, w] in 0..1 of ``codes`` [n, code], in the dtype of the components."""
         if codes.ndim != 2 or codes.shape[1] != self.code_size:
             raise ValueError(
                 f"expected codes [n, {self.code_size}], one row an image; got {tuple(codes.shape)}"
