@@ -1,0 +1,522 @@
+"""Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
+
+``python -m signseg_utils.publish --profile shipped --zoo shapes --chapters 1,2,3`` writes, for each
+chapter and zoo, under ``book/executed/<zoo>/``:
+
+- ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
+- ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
+- whatever the chapter wrote into its working folder under its own name: ``NN_title.ledger.json``
+  (its ledger; required), ``NN_title.audit.json`` (see `record_audit`), ``NN_title.*.csv`` ...
+
+A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
+chapter that fails leaves the earlier good copy as it was.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import yaml
+from nbformat import NotebookNode
+
+from signseg_utils import ledger, parameters, paths
+from signseg_utils.pages import clean, faults
+from signseg_utils.registry import unknown
+
+VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
+
+
+class PublishError(RuntimeError):
+    """A chapter that cannot be published; the message says which, why and what to do."""
+
+
+# ---------------------------------------------------------------- what there is to publish
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter in one zoo, with the values that a profile gives to its parameters."""
+
+    source: Path
+    zoo: str
+    values: Mapping[str, Any]
+    profile: str
+
+    @property
+    def name(self) -> str:
+        """Name of the chapter's files, such as ``03_the_ablation_sweep``."""
+        return self.source.stem
+
+
+def notebooks_folder() -> Path:
+    """Sources of the chapters: ``notebooks/`` of the checkout."""
+    return paths.repository() / "notebooks"
+
+
+def executed_folder() -> Path:
+    """Where executed chapters go: ``book/executed/`` of the checkout."""
+    return paths.book_folder() / "executed"
+
+
+def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
+
+    Raises
+    ------
+    KeyError
+        If there is no such profile; the message lists those that there are.
+    """
+    files = (folder or notebooks_folder()) / "profiles"
+    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
+    if profile not in known:
+        raise KeyError(unknown("profile", profile, known))
+    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
+    return {
+        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
+        for chapter, zoos in read.items()
+    }
+
+
+def chapters(
+    profile: str,
+    zoos: Iterable[str] = (),
+    numbers: Iterable[int] = (),
+    folder: Path | None = None,
+) -> list[Chapter]:
+    """Chapters of a profile, those of one zoo together; no zoos or numbers given: all of them."""
+    folder = folder or notebooks_folder()
+    table = read_profile(profile, folder)
+    known_zoos = tuple(dict.fromkeys(zoo for row in table.values() for zoo in row))
+    known_numbers = {int(name.split("_")[0]): name for name in table}
+    zoos, numbers = tuple(zoos) or known_zoos, tuple(numbers) or tuple(known_numbers)
+    for zoo in zoos:
+        if zoo not in known_zoos:
+            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+    for number in numbers:
+        if number not in known_numbers:
+            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+    wanted = [known_numbers[number] for number in numbers]
+    return [
+        Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)
+        for zoo in zoos
+        for name in wanted
+        if zoo in table[name]
+    ]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def _digest(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 over names and bytes of ``files``."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        inner = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(root).as_posix()} {inner}\n".encode())
+    return total.hexdigest()
+
+
+def lock_file() -> Path:
+    """The file that pins the versions of everything installed."""
+    return paths.repository() / "requirements" / "constraints.txt"
+
+
+def hashes(chapter: Chapter) -> dict[str, str]:
+    """SHA-256 of everything that a chapter's content depends on, by kind.
+
+    Weights are covered by their manifests, which hold the SHA-256 that `weights.load` verifies.
+    """
+    package = Path(__file__).parent
+    data = paths.data_folder()
+    manifests = (data / "zoo" / chapter.zoo).glob("**/*.json")
+    shipped = [
+        path
+        for part in (data / "results" / chapter.zoo, data / "reported")
+        for path in part.glob("**/*")
+        if path.is_file()
+    ]
+    lock = lock_file()
+    return {
+        "notebook": hashlib.sha256(chapter.source.read_bytes()).hexdigest(),
+        "utils": _digest(package.glob("**/*.py"), package),
+        "zoo": _digest(manifests, data),
+        "results": _digest(shipped, data),
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
+    }
+
+
+def key(values: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    """One SHA-256 of a run's parameters and of the `hashes` of what it reads."""
+    text = json.dumps({"parameters": dict(values), "hashes": dict(parts)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- what a chapter leaves behind
+
+
+def record_audit(
+    chapter: str,
+    *,
+    source: str,
+    shards: int,
+    checked: int,
+    agreed: int,
+    seed: int,
+    tolerance: float,
+    folder: str | Path = ".",
+) -> Path:
+    """Called by a chapter: say where its results come from and how their audit ended.
+
+    Parameters
+    ----------
+    chapter
+        Name of the chapter's files, such as ``"03_the_ablation_sweep"``.
+    source
+        ``"shipped"`` or ``"recomputed"``.
+    shards, checked, agreed
+        Number of shards shown; stored codes rendered and scored again; those that agreed.
+    seed, tolerance
+        Seed of the sample; largest relative difference that counts as agreement.
+    folder
+        Where to write; the publisher looks in the working folder of the chapter.
+    """
+    if source not in ("shipped", "recomputed"):
+        raise ValueError(unknown("source", source, ("shipped", "recomputed")))
+    entry = dict(
+        source=source, shards=shards, checked=checked, agreed=agreed, seed=seed, tolerance=tolerance
+    )
+    path = Path(folder) / f"{chapter}.audit.json"
+    _write(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:
+    """Read a chapter's ledger; every line must be well formed and about ``zoo``.
+
+    Raises
+    ------
+    PublishError
+        If it is missing, empty, malformed or about another zoo.
+    """
+    name = path.name
+    if not path.exists():
+        raise PublishError(
+            f"expected the chapter to write {name} into its working folder; found none; "
+            f"end the chapter with `ledger.write(lines, {name!r})`"
+        )
+    try:
+        lines = ledger.read(path)
+    except (ValueError, TypeError) as error:
+        raise PublishError(f"{name} is no ledger: {error}") from error
+    if not lines:
+        raise PublishError(f"expected one line or more in {name}; got none")
+    for line in lines:
+        if line.zoo != zoo:
+            raise PublishError(f"{name}, {line.id}: expected zoo {zoo!r}; got {line.zoo!r}")
+    return lines
+
+
+def rerun_command(chapter: str, values: Mapping[str, Any]) -> str:
+    """The Papermill command that repeats a run by hand, from the root of the checkout."""
+    words = ["papermill", f"notebooks/{chapter}.ipynb", f"{chapter}.out.ipynb"]
+    for name, value in values.items():
+        text = str(value)
+        # -p guesses a type from the text; -r takes it as it stands
+        guessed = isinstance(value, str) and yaml.safe_load(text or "''") != value
+        words += ["-r" if guessed else "-p", name, text]
+    return shlex.join(words)
+
+
+# ---------------------------------------------------------------- execution
+
+
+class _PeakMemory(threading.Thread):
+    """Largest resident memory (bytes) of this process's children while it runs."""
+
+    def __init__(self, every_seconds: float = 0.25) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._every = every_seconds
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        me = psutil.Process()
+        while not self._finished.wait(self._every):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+
+    def __enter__(self) -> "_PeakMemory":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        self.join()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the kernel that is started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _write(path: Path, text: str) -> None:
+    """Write to a temporary neighbour, read it back, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_text(text, encoding="utf-8")
+    if temporary.read_text(encoding="utf-8") != text:
+        raise OSError(f"expected {temporary} to hold what was written; it does not; disk full?")
+    os.replace(temporary, path)
+
+
+def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
+    """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Kernel(AsyncKernelManager):
+        """Talks over sockets in the file system, not over TCP, where there are such."""
+
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            if sys.platform != "win32":
+                self.transport = "ipc"
+
+    unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
+    nbformat.write(source, unrun)
+    quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    with _environment(**quiet):
+        try:
+            papermill.execute_notebook(
+                str(unrun),
+                str(done),
+                parameters=dict(values),
+                kernel_name="python3",
+                language="python",
+                cwd=str(folder),
+                progress_bar=False,
+                log_output=False,
+                kernel_manager_class=Kernel,
+            )
+        except papermill.PapermillExecutionError:
+            pass  # `faults` names the cell
+    return nbformat.read(done, as_version=4)
+
+
+def _commit() -> str:
+    """Short hash of the checkout's commit, ``+`` appended if files differ from it."""
+    root = paths.repository()
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        return run.stdout.strip() if run.returncode == 0 else ""
+
+    commit = git("rev-parse", "--short=10", "HEAD")
+    if not commit:
+        return "unknown"
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def hardware() -> dict[str, Any]:
+    """What the run was computed on, in general words."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    try:
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    except ImportError:
+        found["gpu"] = None
+    return found
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            found[name] = distributions.version(name)
+        except distributions.PackageNotFoundError:
+            continue
+    return found
+
+
+def is_current(output: Path, expected_key: str) -> bool:
+    """Whether ``output`` was made by a run with ``expected_key`` and nobody has touched it."""
+    run_file = output.with_suffix(".run.json")
+    ledger = output.with_suffix(".ledger.json")
+    if not (output.exists() and run_file.exists() and ledger.exists()):
+        return False
+    run = json.loads(run_file.read_text(encoding="utf-8"))
+    same = hashlib.sha256(output.read_bytes()).hexdigest() == run.get("sha256")
+    return same and run.get("key") == expected_key
+
+
+def publish(
+    chapter: Chapter,
+    folder: Path | None = None,
+    *,
+    recompute: bool = False,
+    force: bool = False,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Execute one chapter in one zoo, unless its executed copy is current.
+
+    Parameters
+    ----------
+    chapter
+        What to run, with which values.
+    folder
+        Receives ``<zoo>/NN_title.*``; by default `executed_folder`.
+    recompute
+        Passed on as the chapter's parameter ``recompute`` if it has one, and then run for sure.
+    force
+        Run even if the executed copy is current.
+    report
+        Gets a line a chapter.
+
+    Raises
+    ------
+    PublishError
+        If the chapter fails; what was published before stays as it was.
+    """
+    import jupytext
+
+    if not chapter.source.exists():
+        raise PublishError(f"expected a chapter at {chapter.source}; there is none; check the name")
+    source = jupytext.read(chapter.source)
+    given: dict[str, Any] = {"zoo": chapter.zoo, **chapter.values}
+    try:
+        declared = parameters.declared(source)
+        if recompute and "recompute" in declared:
+            given["recompute"] = True
+        values = parameters.cast(declared, given)
+    except parameters.ParameterError as error:
+        where = f"{chapter.name} ({chapter.zoo}, {chapter.profile})"
+        raise PublishError(f"{where}: {error}") from error
+    changed = {n: v for n, v in values.items() if n == "zoo" or v != declared[n].default}
+
+    output = (folder or executed_folder()) / chapter.zoo / f"{chapter.name}.ipynb"
+    parts = hashes(chapter)
+    run_key = key(values, parts)
+    title = f"{chapter.zoo}/{chapter.name}"
+    if not (force or recompute) and is_current(output, run_key):
+        report(f"{title}: unchanged, kept")
+        return output
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report(f"{title}: running (profile {chapter.profile})")
+    with tempfile.TemporaryDirectory(prefix="signseg-publish-") as name:
+        staging = Path(name)
+        start = time.perf_counter()
+        with _PeakMemory() as memory:
+            executed = execute(source, values, staging)
+        seconds = time.perf_counter() - start
+        wrong = faults(executed)
+        if wrong:
+            kept = output.with_suffix(".failed.ipynb")
+            nbformat.write(executed, kept)
+            raise PublishError(
+                f"{title}: not published, because " + "; ".join(wrong) + ". The earlier copy, if "
+                f"any, is untouched; the whole traceback is in {kept.name} beside it"
+            )
+        check_ledger(staging / f"{chapter.name}.ledger.json", chapter.zoo)
+        text = nbformat.writes(clean(executed, chapter.zoo)) + "\n"
+        nbformat.validate(nbformat.reads(text, as_version=4))
+        audit = staging / f"{chapter.name}.audit.json"
+        run = {
+            "chapter": chapter.name,
+            "zoo": chapter.zoo,
+            "profile": chapter.profile,
+            "parameters": values,
+            "seed": values.get("seed"),
+            "command": rerun_command(chapter.name, changed),
+            "key": run_key,
+            "hashes": parts,
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "commit": _commit(),
+            "versions": _versions(),
+            "hardware": hardware(),
+            "seconds": round(seconds, 1),
+            "peak_memory_mib": round(memory.peak / 2**20),
+            "audit": json.loads(audit.read_text(encoding="utf-8")) if audit.exists() else None,
+        }
+        run_file = output.with_suffix(".run.json")
+        # without its run.json, the rest makes no claim to belong together
+        for stale in output.parent.glob(f"{chapter.name}.*"):
+            if stale != output:
+                stale.unlink()
+        for extra in sorted(staging.glob(f"{chapter.name}.*")):
+            temporary = output.parent / f".{extra.name}.part"
+            shutil.copyfile(extra, temporary)
+            os.replace(temporary, output.parent / extra.name)
+        _write(output, text)
+        _write(run_file, json.dumps(run, indent=1, sort_keys=True) + "\n")
+    report(f"{title}: {seconds:.0f} s, {run['peak_memory_mib']} MiB at most")
+    return output
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m signseg_utils.publish", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
+    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all")
+    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
+    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
+    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
+    parser.add_argument("--force", action="store_true", help="run even what is current")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    given = _arguments(words)
+    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
+    try:
+        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
+        for chapter in chapters(given.profile, zoos, numbers):
+            publish(chapter, given.output, recompute=given.recompute, force=given.force)
+    except (PublishError, KeyError, ValueError) as error:
+        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
