@@ -25,7 +25,7 @@ def results_folder(zoo: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Downloads and other things that can be made again: ``$SIGNSEG_CACHE`` or ``~/.cache/signseg``."""
+    """What can be made or fetched again: ``$SIGNSEG_CACHE`` or ``~/.cache/signseg``."""
     return Path(os.environ.get("SIGNSEG_CACHE", Path.home() / ".cache" / "signseg"))
 
 

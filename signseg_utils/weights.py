@@ -85,8 +85,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     for needed in (path, path.with_suffix(".json")):
         if not needed.exists():
             raise FileNotFoundError(
-                f"expected weights and their manifest at {path.with_suffix('')}.{{safetensors,json}}; "
-                f"{needed.name} is missing; restore it from the repository or train it (make zoo)"
+                f"expected weights and their manifest at {path} and .json; {needed.name} is "
+                "missing; restore it from the repository or train it (make zoo)"
             )
     manifest: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
     return manifest
@@ -106,8 +106,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     found = sha256(path)
     if found != manifest.get("sha256"):
         raise DamagedWeights(
-            f"expected {path} to have sha256 {manifest.get('sha256')}, as its manifest says; got "
-            f"{found}; the file is damaged or was replaced: restore both files or retrain (make zoo)"
+            f"expected {path} to have sha256 {manifest.get('sha256')}, as its manifest says; "
+            f"got {found}; the file is damaged or was replaced: restore both or retrain (make zoo)"
         )
     tensors = safetensors.torch.load_file(path)
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, manifest

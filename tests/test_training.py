@@ -18,7 +18,9 @@ class TwoColours(Shapes):
     classes = ("red", "blue")
     image_size = 32
     network_configs = {
-        "alexnet": dict(family="alexnet", widths=(8, 8, 8), depths=(1, 1), features=16, image_size=32)
+        "alexnet": dict(
+            family="alexnet", widths=(8, 8, 8), depths=(1, 1), features=16, image_size=32
+        )
     }
 
     def images(self, split, limit=None, seed=0):

@@ -18,5 +18,5 @@ class Network:
     card: dict[str, Any] = field(default_factory=dict)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Responses of all readout rows, [image, row], to images [image, 3, height, width] in 0..1."""
+        """Responses of all rows, [image, row], to images [image, 3, height, width] in 0..1."""
         return self.readout.responses(self.backbone(images))

@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -96,7 +97,10 @@ def train(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
     steps = len(images) // recipe.batch
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.SGD(
         groups, recipe.learning_rate, 0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
@@ -111,7 +115,8 @@ def train(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
         loss = _epoch(model, images, optimizer, schedule, recipe, epoch, zoo.image_size)
         seconds += time.perf_counter() - began
         _checkpoint(checkpoint, model, optimizer, epoch + 1, seconds, recipe)
-        tqdm.write(f"{zoo.name} {name} epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f} {seconds:.0f} s")
+        done = f"epoch {epoch + 1}/{recipe.epochs}"
+        tqdm.write(f"{zoo.name} {name} {done} loss {loss:.3f} {seconds:.0f} s")
     path = _ship(zoo, name, model, recipe, seconds)
     checkpoint.unlink(missing_ok=True)
     return path

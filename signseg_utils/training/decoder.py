@@ -9,6 +9,7 @@ import argparse
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -70,10 +71,11 @@ def fit_whitening(backbone: nn.Module, images: Images, code_size: int) -> tuple[
     mean = features.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((features - mean).T.double()))
     kept = vectors[:, -code_size:] / values[-code_size:].sqrt()
-    return Whitening(mean.clone(), kept.float().clone()), float(values[-code_size:].sum() / values.sum())
+    share = float(values[-code_size:].sum() / values.sum())
+    return Whitening(mean.clone(), kept.float().clone()), share
 
 
-def feature_loss(backbone: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
+def feature_loss(backbone: Any, fake: Tensor, real: Tensor) -> Tensor:
     """Squared distance of feature maps at each depth, relative to the real maps' variance."""
     with torch.no_grad():
         targets = backbone.stages(real)
@@ -85,7 +87,7 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     """Train the decoder and put it into the zoo's folder; goes on from its last checkpoint."""
     network = zoo.network(recipe.inverted)
     for module in network.backbone.modules():
-        if hasattr(module, "inplace"):
+        if isinstance(module, nn.ReLU):
             module.inplace = False
     images = zoo.images("train")
     whiten, variance_kept = fit_whitening(network.backbone, images, recipe.code_size)
@@ -131,7 +133,7 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
             judges.zero_grad(set_to_none=True)
             judged.backward()
             judges.step()
-        losses = {"pixel": float(pixel) / 4, "feature": float(feature)}
+        losses = {"pixel": float(pixel.detach()) / 4, "feature": float(feature.detach())}
         bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()})
         if not all(map(torch.isfinite, (pixel, feature))):
             raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")

@@ -113,11 +113,15 @@ class _Reader:
                 yield wnid, file, tuple(float(value) for value in box)
 
     def pixels(self, split: str, wnid: str, file: str) -> Tensor:
-        for name in (f"{split}/{wnid}/{file}", f"{split}/{wnid}/images/{file}", f"{split}/images/{file}"):
+        for folder in (wnid, f"{wnid}/images", "images"):
+            name = f"{split}/{folder}/{file}"
             if self.has(name):
                 with Image.open(io.BytesIO(self.read(name))) as image:
                     return pil_to_tensor(image.convert("RGB"))
-        raise DatasetMissing(f"expected image {file} of class {wnid} in {self.root}{split}; it is not there")
+        raise DatasetMissing(
+            f"expected image {file} of class {wnid} in {self.root}{split}; it is not there; "
+            "is the archive complete?"
+        )
 
 
 def _reader() -> _Reader:
