@@ -119,9 +119,7 @@ def conditions(
     return tuple(dict.fromkeys((Ablation(rule=rule, reference=reference, seed=seed), *swept)))
 
 
-def ablated_mask(
-    weight: Tensor, ablation: Ablation, labels: Sequence[str] | None = None
-) -> Tensor:
+def ablated_mask(weight: Tensor, ablation: Ablation, labels: Sequence[str] | None = None) -> Tensor:
     """Which weights an ablation removes.
 
     Parameters
