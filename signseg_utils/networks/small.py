@@ -161,5 +161,5 @@ class SmallBackbone(nn.Module):
 
 def PLUGIN(config: dict[str, Any]) -> SmallBackbone:
     """Build a small backbone (random weights) from a manifest's ``config``."""
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     return SmallBackbone(SmallConfig(**values))

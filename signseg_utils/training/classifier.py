@@ -44,10 +44,10 @@ class Recipe:
 class Classifier(nn.Module):
     """A backbone and its linear readout, as trained."""
 
-    def __init__(self, backbone: nn.Module, classes: int):
+    def __init__(self, backbone: Any, classes: int):
         super().__init__()
         self.backbone = backbone
-        self.readout = nn.Linear(int(backbone.features), classes)
+        self.readout = nn.Linear(backbone.features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.readout(self.backbone(images))
