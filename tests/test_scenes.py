@@ -124,7 +124,8 @@ def test_the_code_is_smooth(renderer, codes):
     """Half the step, half the change: no jumps."""
     step = 0.004 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
     far, near = (
-        (renderer(codes + part * step) - renderer(codes)).square().mean().sqrt() for part in (1, 0.5)
+        (renderer(codes + part * step) - renderer(codes)).square().mean().sqrt()
+        for part in (1, 0.5)
     )
     assert 0 < far < 0.02
     assert near / far == pytest.approx(0.5, abs=0.05)

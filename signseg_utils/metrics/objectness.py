@@ -4,6 +4,7 @@ The paper takes the highest confidence that a pretrained YOLO gives to any box. 
 is trained on each zoo's own boxes, with one class, "object", and with images that hold none.
 """
 
+import copy
 import logging
 import os
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Detector:
     """
 
     def __init__(self, model: nn.Module, image_size: int = 64, card: dict[str, Any] | None = None):
-        fused: nn.Module = model.eval().fuse(verbose=False)  # type: ignore[operator]
+        fused: nn.Module = copy.deepcopy(model).eval().fuse(verbose=False)  # type: ignore[operator]
         self.model = fused.to(memory_format=torch.channels_last).requires_grad_(False)
         self.image_size = image_size
         self.card = card or {}
