@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -192,7 +193,7 @@ class Loop:
             "loop.images_seen": torch.tensor(self.images_seen),
             "loop.seconds": torch.tensor(self.seconds, dtype=torch.float64),
             "loop.network_seconds": torch.tensor(self.network_seconds, dtype=torch.float64),
-            "identity": _encode(self.identity()),
+            "identity": self._encoded_identity,
         }
         for name, value in self.optimizer.state_dict().items():
             state[f"optimizer.{name}"] = torch.as_tensor(value)
@@ -211,7 +212,7 @@ class Loop:
                 "expected a checkpoint of evolve(), which has an entry 'identity'; "
                 f"got entries {sorted(state)[:5]}"
             )
-        theirs, mine = _decode(state["identity"]), self.identity()
+        theirs, mine = _decode(state["identity"]), self.identity
         differing = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
         if differing:
             raise ValueError(
@@ -232,15 +233,9 @@ class Loop:
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         self.optimizer.load_state_dict(own)
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be continued."""
-        if not hasattr(self, "_digests"):
-            self._digests = {
-                "readout": _digest({"weight": self.readout.weight, "bias": self.readout.bias}),
-                "backbone": _digest(self.backbone.state_dict()),
-                "generator": _digest(self.generator.state_dict()),
-                "initial codes": _digest({"codes": self.optimizer.initial}),
-            }
         return {
             **asdict(self.search),
             "population": self.optimizer.population,
@@ -248,8 +243,16 @@ class Loop:
             "seeds": list(self.seeds),
             "labels": list(self.readout.labels),
             "dtype": str(self.scorer.dtype),
-            **self._digests,
+            "readout": _digest({"weight": self.readout.weight, "bias": self.readout.bias}),
+            "backbone": _digest(self.backbone.state_dict()),
+            "generator": _digest(self.generator.state_dict()),
+            "initial codes": _digest({"codes": self.optimizer.initial}),
         }
+
+    @cached_property
+    def _encoded_identity(self) -> Tensor:
+        """JSON as a tensor of bytes, so that a checkpoint is tensors only (safetensors)."""
+        return torch.tensor(list(json.dumps(self.identity).encode()), dtype=torch.uint8)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -260,11 +263,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         flat = tensors[name].detach().cpu().contiguous().reshape(-1)
         total.update(flat.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
-
-
-def _encode(value: dict[str, Any]) -> Tensor:
-    """JSON as a tensor of bytes, so that a checkpoint is tensors only (safetensors)."""
-    return torch.tensor(list(json.dumps(value, sort_keys=True).encode()), dtype=torch.uint8)
 
 
 def _decode(tensor: Tensor) -> dict[str, Any]:

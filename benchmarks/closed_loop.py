@@ -1,0 +1,365 @@
+"""Speed of the closed loop: batched over runs, against one run at a time.
+
+``python -m benchmarks.closed_loop --json FILE`` evolves images for units of one network with
+
+- the engine (many runs at once, Cholesky CMA in its low-rank form),
+- the ``cma`` package, one run at a time, as one would use it (full covariance),
+- Cholesky CMA with dense matrices A and A^-1, one run at a time,
+
+on the same network, generator and number of images a run, in one process. It also compares
+float32 with bfloat16 and times the optimisers without any network at larger code sizes.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cma
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from signseg_utils import __version__, registry
+from signseg_utils.evolution import Search, evolve
+from signseg_utils.networks import Network
+from signseg_utils.readout import Readout, concatenate
+from signseg_utils.scoring import Scorer, certify, fast_bfloat16
+from signseg_utils.zoos import load_zoo
+
+Score = Callable[[Tensor], Tensor]
+
+
+class DenseCholesky:
+    """Cholesky CMA-ES of one run with matrices, as published code has it (float32)."""
+
+    def __init__(self, start: Tensor, sigma: float, population: int, seed: int) -> None:
+        n = len(start)
+        self.n, self.mean, self.sigma, self.population = n, start.clone(), sigma, population
+        weights = math.log(population / 2 + 0.5) - torch.arange(1, population // 2 + 1).log()
+        self.weights = (weights / weights.sum()).to(start)
+        self.mueff = 1 / float((self.weights**2).sum())
+        self.cc, self.c1 = 4 / (n + 4), 2 / (n + math.sqrt(2)) ** 2
+        self.cs = math.sqrt(self.mueff) / (math.sqrt(self.mueff) + math.sqrt(n))
+        self.damping = 1 + self.cs + 2 * max(0.0, math.sqrt((self.mueff - 1) / (n + 1)) - 1)
+        self.chi = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
+        self.factor = torch.eye(n, device=start.device)
+        self.inverse = torch.eye(n, device=start.device)
+        self.pc, self.ps = torch.zeros_like(start), torch.zeros_like(start)
+        self.draw = torch.Generator(start.device).manual_seed(seed)
+        self.steps = self.updated = 0
+
+    def ask(self) -> Tensor:
+        shape = (self.population, self.n)
+        self.z = torch.randn(shape, generator=self.draw, device=self.mean.device)
+        self.codes = self.mean + self.sigma * (self.z @ self.factor)
+        self.steps += 1
+        return self.codes
+
+    def tell(self, scores: Tensor) -> None:
+        best = scores.argsort(descending=True)[: len(self.weights)]
+        self.mean = self.weights @ self.codes[best]
+        z = self.weights @ self.z[best]
+        cs, cc, c1 = self.cs, self.cc, self.c1
+        self.ps = (1 - cs) * self.ps + math.sqrt(cs * (2 - cs) * self.mueff) * z
+        self.pc = (1 - cc) * self.pc + math.sqrt(cc * (2 - cc) * self.mueff) * (z @ self.factor)
+        self.sigma *= math.exp(cs / self.damping * (float(self.ps.norm()) / self.chi - 1))
+        if self.steps - self.updated > 10:
+            self.updated = self.steps
+            v = self.pc @ self.inverse
+            squared, a = float(v @ v), math.sqrt(1 - c1)
+            root = math.sqrt(1 + squared * c1 / (1 - c1))
+            self.factor = a * self.factor + a / squared * (root - 1) * torch.outer(v, self.pc)
+            shrink = (1 - 1 / root) / (a * squared)
+            self.inverse = self.inverse / a - shrink * torch.outer(self.inverse @ v, v)
+
+
+def dense_run(start: Tensor, sigma: float, score: Score, search: Search, seed: int) -> float:
+    """One run with dense matrices; the best score."""
+    best = float(score(start[None])[0])
+    optimizer = DenseCholesky(start, sigma, search.population or 0, seed)
+    for _ in range(search.generations - 1):
+        scores = score(optimizer.ask())
+        best = max(best, float(scores.max()))
+        optimizer.tell(scores)
+    return best
+
+
+def pycma_run(start: Tensor, sigma: float, score: Score, search: Search, seed: int) -> float:
+    """One run of the cma package, on as many images; the best score."""
+    best = float(score(start[None])[0])
+    options = {"popsize": search.population, "seed": seed + 1, "verbose": -9}
+    strategy = cma.CMAEvolutionStrategy(start.cpu().numpy(), sigma, options)
+    for _ in range(search.generations - 1):
+        codes = strategy.ask()
+        scores = score(torch.from_numpy(np.array(codes)).to(start))
+        best = max(best, float(scores.max()))
+        strategy.tell(codes, (-scores).tolist())
+    return best
+
+
+def one_at_a_time(
+    run: Callable[..., float],
+    network: Network,
+    generator: nn.Module,
+    search: Search,
+    repeats: int,
+    device: str,
+) -> dict[str, float]:
+    """Time runs that come one after the other: full network, no batching over runs."""
+    seconds, processor, best = 0.0, 0.0, []
+    for seed in range(repeats):
+        start = generator.initial_codes([seed])[0].float().to(device)  # type: ignore[operator]
+        unit = seed % len(network.readout)
+
+        @torch.inference_mode()
+        def score(codes: Tensor, unit: int = unit) -> Tensor:
+            return network.logits(generator(codes))[:, unit]
+
+        sigma = float(generator.initial_sigma)  # type: ignore[arg-type]
+        begun, worked = time.perf_counter(), time.process_time()
+        best.append(run(start, sigma, score, search, seed))
+        seconds += time.perf_counter() - begun
+        processor += time.process_time() - worked
+    images = repeats * _images(search)
+    return {
+        "runs": repeats,
+        "seconds_per_visualisation": seconds / repeats,
+        "processor_seconds_per_visualisation": processor / repeats,
+        "images_per_second": images / seconds,
+        "mean_best_activation": sum(best) / repeats,
+    }
+
+
+def batched(
+    network: Network, generator: nn.Module, search: Search, runs: int, device: str, progress: bool
+) -> dict[str, float]:
+    """Time the engine on ``runs`` rows, every one with a seed of its own."""
+    units = [row % len(network.readout) for row in range(runs)]
+    bank = concatenate([network.readout.rows([unit]) for unit in units])
+    worked = time.process_time()
+    found = evolve(
+        bank, network.backbone, generator, range(runs), search, device=device, progress=progress
+    )
+    worked = time.process_time() - worked
+    return {
+        "runs": runs,
+        "seconds_per_visualisation": found.seconds / runs,
+        "processor_seconds_per_visualisation": worked / runs,
+        "images_per_second": found.images_seen / found.seconds,
+        "network_share": found.network_seconds / found.seconds,
+        "mean_best_activation": float(found.activations.mean()),
+    }
+
+
+def precision(
+    network: Network, generator: nn.Module, population: int, device: str, seconds: float
+) -> dict[str, Any]:
+    """Images/s in float32 and bfloat16, and how well bfloat16 keeps the ranks of scores."""
+    codes = generator.initial_codes(range(population))  # type: ignore[operator]
+    speed = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        scorer = Scorer(network.backbone, generator, device=device, dtype=dtype)
+        scorer.features(codes)
+        begun, seen = time.perf_counter(), scorer.images_seen
+        while time.perf_counter() - begun < seconds:
+            scorer.features(codes)
+            scorer.watch.seconds  # noqa: B018  waits for a GPU
+        rate = (scorer.images_seen - seen) / (time.perf_counter() - begun)
+        speed[str(dtype).removeprefix("torch.")] = rate
+    certificate = certify(network.readout, network.backbone, generator, device=device)
+    return {
+        "images_per_second": speed,
+        "rank_agreement": certificate.rank_agreement,
+        "rank_agreement_worst": certificate.worst,
+        "relative_error": certificate.error,
+        "native_bfloat16": fast_bfloat16(device),
+    }
+
+
+def optimisers_alone(sizes: Sequence[int], generations: int, runs: int) -> dict[str, Any]:
+    """Milliseconds a run and generation without networks, in units of one run."""
+    table: dict[str, Any] = {}
+    plugin = registry.load("optimizers", "cholesky_cma")
+    for n in sizes:
+        population = plugin.default_population(n)
+        search = Search(generations=generations, population=population)
+
+        def score(codes: Tensor) -> Tensor:
+            return -(codes - 0.1).square().sum(-1)
+
+        begun = time.perf_counter()
+        engine = plugin(torch.zeros(runs, n), 1.0, range(runs), generations=generations)
+        for _ in range(generations):
+            engine.tell(score(engine.ask()))
+        entry = {"engine": (time.perf_counter() - begun) / runs}
+        references = {"dense": dense_run} | ({"pycma": pycma_run} if n <= 1024 else {})
+        for name, run in references.items():
+            begun = time.perf_counter()
+            run(torch.zeros(n), 1.0, score, search, 0)
+            entry[name] = time.perf_counter() - begun
+        table[str(n)] = {
+            f"{key}_ms_per_generation": 1000 * value / generations for key, value in entry.items()
+        }
+    return table
+
+
+def random_parts(code_size: int) -> tuple[Network, nn.Module]:
+    """A small network with random weights and a generator that needs no training."""
+    torch.manual_seed(0)
+    config = {"family": "resnet", "widths": (32, 64, 128, 256), "depths": (1, 1, 1)}
+    backbone = registry.load("networks", "small")(config).folded()
+    readout = Readout(torch.randn(20, 512) / 20, torch.zeros(20), tuple(map(str, range(20))))
+    generator = registry.load("generators", "spectral").pink(64, code_size)
+    return Network("random", backbone, readout), generator
+
+
+def zoo_parts(zoo_name: str, network: str, generator: str) -> tuple[Network, nn.Module]:
+    """A network and a generator of a zoo; by default its last network and its longest codes."""
+    zoo = load_zoo(zoo_name)
+    chosen = zoo.network(network or zoo.networks[-1])
+    names = [generator] if generator else list(zoo.generators)
+    loaded: list[Any] = [zoo.generator(name) for name in names]
+    return chosen, max(loaded, key=lambda generator: generator.code_size)
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """What the numbers depend on."""
+    described: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "device": device,
+    }
+    if torch.device(device).type == "cuda":
+        described["gpu"] = torch.cuda.get_device_name(device)
+    return described
+
+
+def _images(search: Search) -> int:
+    return 1 + (search.generations - 1) * (search.population or 0)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements as one dictionary."""
+    begun, machine = time.perf_counter(), hardware(options.device)
+    if options.random:
+        network, generator = random_parts(options.code)
+    else:
+        network, generator = zoo_parts(options.zoo, options.network, options.generator)
+    device = options.device
+    network.backbone.to(device).eval()
+    generator.to(device).eval()
+    network = Network(network.name, network.backbone, network.readout.to(device), network.card)
+    code_size = int(generator.code_size)  # type: ignore[arg-type]
+    population = registry.load("optimizers", "cholesky_cma").default_population(code_size)
+    speeds = precision(network, generator, population, device, options.seconds / 30)
+    rate = speeds["images_per_second"]["float32"]
+    # One visualisation is the unit of time: as many as fit, shared out over the three methods;
+    # on a slow or busy machine shorter ones, of one update of the covariance at least.
+    longest = max(13, round(options.seconds * rate / population / 8))
+    search = Search(generations=min(options.generations, longest), population=population)
+    fitting = options.seconds * rate / _images(search)
+    runs = options.runs or int(min(64, max(4, 0.45 * fitting)))
+    repeats = int(min(8, max(1, 0.12 * fitting)))
+    engine = batched(network, generator, search, runs, device, options.progress)
+    pycma = one_at_a_time(pycma_run, network, generator, search, repeats, device)
+    dense = one_at_a_time(dense_run, network, generator, search, repeats, device)
+    alone = optimisers_alone(options.sizes, 14, 4) if options.sizes else {}
+    each = engine["seconds_per_visualisation"]
+    return {
+        "ratio_vs_pycma": pycma["seconds_per_visualisation"] / each,
+        "ratio_vs_dense": dense["seconds_per_visualisation"] / each,
+        "network_share": engine["network_share"],
+        "rank_agreement": speeds["rank_agreement"],
+        "images_per_second": engine["images_per_second"],
+        "seconds_per_visualisation": each,
+        "engine": engine,
+        "pycma": pycma,
+        "dense": dense,
+        "precision": speeds,
+        "optimisers_alone": alone,
+        "settings": {
+            "zoo": None if options.random else options.zoo,
+            "network": network.name,
+            "generator": type(generator).__name__,
+            "code_size": code_size,
+            "population": population,
+            "generations": search.generations,
+            "images_per_visualisation": _images(search),
+        },
+        "hardware": machine,
+        "versions": {
+            "signseg_utils": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "cma": cma.__version__.split()[0],
+        },
+        "seconds_total": time.perf_counter() - begun,
+    }
+
+
+def report(found: dict[str, Any]) -> str:
+    """A few lines to read."""
+    lines = ["", f"{'':24}images/s   s/visualisation   best activation"]
+    for name in ("engine", "pycma", "dense"):
+        row = found[name]
+        lines.append(
+            f"{name + ' (' + str(row['runs']) + ' runs)':24}{row['images_per_second']:8.1f}"
+            f"{row['seconds_per_visualisation']:18.2f}{row['mean_best_activation']:18.3f}"
+        )
+    speed = found["precision"]["images_per_second"]
+    lines += [
+        f"engine is {found['ratio_vs_pycma']:.2f} x pycma, {found['ratio_vs_dense']:.2f} x dense; "
+        f"{found['network_share']:.1%} of its time is inside generator and backbone",
+        f"float32 {speed['float32']:.1f} images/s, bfloat16 {speed['bfloat16']:.1f}; "
+        f"rank agreement {found['rank_agreement']:.5f} "
+        f"(worst row {found['precision']['rank_agreement_worst']:.5f})",
+    ]
+    for size, row in found["optimisers_alone"].items():
+        cells = ", ".join(f"{k.split('_')[0]} {v:.2f}" for k, v in row.items())
+        lines.append(f"optimiser alone, code size {size}: {cells} ms a run and generation")
+    lines.append(f"measured in {found['seconds_total']:.0f} s")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    parser.add_argument("--zoo", default="tinyimagenet")
+    parser.add_argument("--network", default="", help="of the zoo; default: its last one")
+    parser.add_argument("--generator", default="", help="of the zoo; default: longest codes")
+    parser.add_argument("--random", action="store_true", help="random weights, no zoo")
+    parser.add_argument("--code", type=int, default=1024, help="code size with --random")
+    parser.add_argument("--generations", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=0, help="of the engine; default: what fits")
+    parser.add_argument("--seconds", type=float, default=90, help="aimed at, about")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[256, 1024, 4096],
+        help="code sizes at which optimisers are timed alone",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--progress", action="store_true")
+    options = parser.parse_args(arguments)
+    found = measure(options)
+    print(report(found))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        temporary = options.json.with_suffix(".part")
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+        temporary.replace(options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
