@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from conftest import make_tiny_zoo
 
-from signseg_utils import evolution, store, sweep, zoos
+from signseg_utils import evolution, parameters, store, sweep, zoos
 from signseg_utils.ablation import ablate
 from signseg_utils.evolution import Search
 from signseg_utils.parameters import ParameterError
@@ -74,6 +74,12 @@ def test_plan_defaults_to_the_zoo() -> None:
     assert len(sweep.plan("shapes")) == expected
 
 
+def test_command_and_chapters_mean_the_same_defaults() -> None:
+    """`make results` and a chapter that says alphas 0:1:0.1 name the same shards."""
+    assert parameters.fractions("0:1:0.1") == sweep.ALPHAS
+    assert parameters.integers("0-3") == Shard("", "", "", "").seeds
+
+
 @pytest.mark.parametrize("what", ["networks", "generators", "units"])
 def test_plan_refuses_unknown_names(what: str) -> None:
     with pytest.raises(ParameterError, match=f"expected a {what[:-1]} of zoo shapes"):
@@ -94,6 +100,14 @@ def test_plan_refuses_unknown_names(what: str) -> None:
 def test_key_tells_settings_apart(change: dict) -> None:
     shard = small_plan()[0]
     assert replace(shard, **change).key != shard.key
+
+
+def test_holds_is_true_of_a_finished_plan_only(
+    finished: Path, tiny_zoo: Path, tmp_path: Path
+) -> None:
+    assert sweep.holds(small_plan(), finished, zoo_folder=tiny_zoo)
+    assert not sweep.holds(small_plan(seeds=(0, 1, 2)), finished, zoo_folder=tiny_zoo)
+    assert not sweep.holds(small_plan(), tmp_path, zoo_folder=tiny_zoo)
 
 
 def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
@@ -338,7 +352,7 @@ def test_killed_command_given_again_equals_the_uninterrupted_one(
     process = subprocess.Popen(
         command(tiny_zoo, killed), env=environment, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     partial = Store(killed).partial_path(second)
     while not partial.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -144,6 +144,15 @@ def run(
     return collect(plan, folder, zoo_folder=zoo_folder)
 
 
+def holds(plan: Sequence[Shard], results: Store | Path, *, zoo_folder: Path | None = None) -> bool:
+    """Whether a store has every shard of the plan, whole and made with the present weights."""
+    folder = results if isinstance(results, Store) else Store(Path(results))
+    opened = {shard.zoo: zoos.load_zoo(shard.zoo, zoo_folder) for shard in plan}
+    return all(
+        _usable(folder, shard.key, shard.identity(opened[shard.zoo]), warn=False) for shard in plan
+    )
+
+
 def collect(
     plan: Sequence[Shard], results: Store | Path, *, zoo_folder: Path | None = None
 ) -> xr.Dataset:
@@ -337,8 +346,11 @@ def _note(results: Store, shard: Shard, found: evolution.Evolution, sources: str
         "threads": torch.get_num_threads(),
         "source_sha256": sources,
     }
-    with open(Path(results.folder) / TIMINGS, "a") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        with open(Path(results.folder) / TIMINGS, "a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # the shard itself is safe
+        warnings.warn(f"the cost of shard {shard.key} was not recorded: {error}", stacklevel=2)
 
 
 @lru_cache(maxsize=1)
