@@ -79,7 +79,7 @@ class Scenes(nn.Module):
     """
 
     code_size = sum(_LAYOUT.values())
-    initial_sigma = 0.7
+    initial_sigma = 1.0
 
     shape_table: Tensor
     background_table: Tensor
