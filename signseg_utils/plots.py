@@ -19,6 +19,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from signseg_utils.registry import unknown
@@ -247,6 +248,22 @@ def image_grid(
     if title:
         figure.text(0.5, 1 - 0.04 / height, title, ha="center", va="top", fontsize=11)
     return figure
+
+
+def add_boxes(figure: Figure, boxes: ArrayLike, *, colour: str = "white") -> None:
+    """Draw a box on each of the first images of an `image_grid`, in reading order.
+
+    ``boxes`` [image, 4 or 5]: x0 y0 x1 y1 in pixel edges, and line width (default 1) where a fifth
+    number is given; NaN where there is none.
+    """
+    for ax, (x0, y0, x1, y1, *thickness) in zip(figure.axes, np.asarray(boxes), strict=False):
+        if np.isnan(x0):
+            continue
+        corner, wide, high = (x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0  # pixel centres are whole
+        width = thickness[0] if thickness else 1.0
+        ax.add_patch(
+            Rectangle(corner, wide, high, fill=False, edgecolor=colour, linewidth=width)
+        )
 
 
 def ablation_panel(

@@ -171,3 +171,13 @@ def test_alt_text_must_not_be_empty() -> None:
         plots.figure_with_alt(figure, "  ")
     with pytest.raises(ValueError, match="kind of figure"):
         plots.figure_with_alt(figure, "a", kind="jpeg")
+
+
+def test_boxes_lie_on_their_images() -> None:
+    images = np.zeros((1, 3, 8, 8, 3))
+    figure = plots.image_grid(images)
+    plots.add_boxes(figure, [[1, 2, 5, 8], [np.nan] * 4])
+    drawn = [axes.patches for axes in figure.axes]
+    assert [len(patches) for patches in drawn] == [1, 0, 0]
+    box = drawn[0][0]
+    assert box.get_xy() == (0.5, 1.5) and (box.get_width(), box.get_height()) == (4, 6)

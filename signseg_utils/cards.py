@@ -1,0 +1,67 @@
+"""Cards: what the manifests of a zoo's artefacts say, side by side and in words."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+Manifest = Mapping[str, Any]
+
+_NETWORK: Mapping[str, Callable[[Manifest], Any]] = {
+    "top-1, %": lambda card: _percent(card["accuracy"]["top1"]),
+    "top-5, %": lambda card: _percent(card["accuracy"]["top5"]),
+    "validation images": lambda card: card["accuracy"]["n"],
+    "robust top-1, %": lambda card: _percent(card["robust_accuracy"]["top1"]),
+    "sign ratio, mean ± SD": lambda card: "{mean:.2f} ± {sd:.2f}".format(**card["sign_ratio"]),
+    "weights, thousands": lambda card: round(card["parameters"] / 1e3),
+    "MMAC an image": lambda card: f"{card['multiply_accumulates'] / 1e6:.1f}",
+    "epochs": lambda card: card["recipe"]["epochs"],
+}
+_NAMES = {
+    "mAP50": "mAP50",
+    "mAP50_95": "mAP50-95",
+    "auc": "AUC",
+    "n": "held-out images",
+    "held_out": "held-out images",
+    "held_out_without": "of those, without an object",
+}
+
+
+def table(cards: Mapping[str, Manifest]) -> pd.DataFrame:
+    """Cards of networks, generators or detectors: a column each, a property a row, as text.
+
+    Parameters
+    ----------
+    cards
+        Name to manifest (`signseg_utils.zoos.Zoo.card`). Networks show accuracy and cost, the
+        others the ``scores`` that were measured when they were made; all show seconds of training
+        and seed. A property that one of them lacks is a dash.
+
+    Raises
+    ------
+    KeyError
+        If a manifest lacks what its kind must hold; the message names both.
+    """
+    found = pd.DataFrame({name: _properties(name, card) for name, card in cards.items()})
+    return found.astype(object).where(found.notna(), "–")
+
+
+def _properties(name: str, card: Manifest) -> dict[str, str]:
+    try:
+        if card["kind"] == "network":
+            rows = {label: read(card) for label, read in _NETWORK.items()}
+        else:
+            scores = card["scores"].items()
+            rows = {_NAMES.get(key, key.replace("_", " ")): value for key, value in scores}
+        rows |= {"training, seconds": round(card["seconds"]), "seed": card["seed"]}
+    except KeyError as error:
+        raise KeyError(
+            f"expected {error.args[0]!r} in the manifest of {name}, because its card shows it; "
+            "restore the manifest from the repository or train anew (make zoo)"
+        ) from error
+    return {key: f"{value:.4g}" if isinstance(value, float) else str(value)
+            for key, value in rows.items()}  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

@@ -1,0 +1,52 @@
+"""Cards say what manifests say."""
+
+import pytest
+
+from signseg_utils import cards
+
+NETWORK = {
+    "kind": "network",
+    "accuracy": {"top1": 0.5, "top5": 0.75, "n": 200},
+    "robust_accuracy": {"top1": 0.25},
+    "sign_ratio": {"mean": 1.0, "sd": 0.125},
+    "parameters": 12_000,
+    "multiply_accumulates": 3_200_000,
+    "recipe": {"epochs": 8},
+    "seconds": 61.4,
+    "seed": 3,
+}
+DETECTOR = {
+    "kind": "detector",
+    "scores": {"precision": 0.912345, "mAP50_95": 0.5, "held_out": 2000},
+    "seconds": 360,
+    "seed": 0,
+}
+
+
+def test_network_card_holds_accuracy_and_cost() -> None:
+    column = cards.table({"one": NETWORK, "two": NETWORK | {"seed": 4}})
+    assert list(column.columns) == ["one", "two"]
+    assert column.loc["top-1, %", "one"] == "50.0"
+    assert column.loc["MMAC an image", "one"] == "3.2"
+    assert list(column.loc["seed"]) == ["3", "4"]
+
+
+def test_scores_of_others_in_words() -> None:
+    column = cards.table({"detector": DETECTOR})["detector"]
+    assert column["precision"] == "0.9123"
+    assert column["mAP50-95"] == "0.5"
+    assert column["held-out images"] == "2000"
+    assert column["training, seconds"] == "360"
+
+
+def test_what_one_lacks_is_a_dash() -> None:
+    other = DETECTOR | {"scores": {"variance explained": 0.9}}
+    both = cards.table({"detector": DETECTOR, "pca": other})
+    assert both.loc["precision", "pca"] == "–"
+    assert both.loc["variance explained", "detector"] == "–"
+
+
+def test_incomplete_manifest_is_named() -> None:
+    broken = {key: value for key, value in NETWORK.items() if key != "sign_ratio"}
+    with pytest.raises(KeyError, match="'sign_ratio' in the manifest of one"):
+        cards.table({"one": broken})
