@@ -6,8 +6,10 @@
 - the ``cma`` package, one run at a time, as one would use it (full covariance),
 - Cholesky CMA with dense matrices A and A^-1, one run at a time,
 
-on the same network, generator and number of images a run, in one process. It also compares
-float32 with bfloat16 and times the optimisers without any network at larger code sizes.
+on the same network, generator and number of images a run, in one process: first with a linear
+generator of ``--code`` numbers (1,024: between the 256 of BigGAN and the 4,096 of DeePSiM), whose
+cost is small beside the network's, then with a generator of the zoo. It also compares float32 with
+bfloat16 and times the optimisers without any network at several code sizes.
 """
 
 import argparse
@@ -210,14 +212,13 @@ def optimisers_alone(sizes: Sequence[int], generations: int, runs: int) -> dict[
     return table
 
 
-def random_parts(code_size: int) -> tuple[Network, nn.Module]:
-    """A small network with random weights and a generator that needs no training."""
+def random_network() -> Network:
+    """A small network with random weights."""
     torch.manual_seed(0)
     config = {"family": "resnet", "widths": (32, 64, 128, 256), "depths": (1, 1, 1)}
     backbone = registry.load("networks", "small")(config).folded()
     readout = Readout(torch.randn(20, 512) / 20, torch.zeros(20), tuple(map(str, range(20))))
-    generator = registry.load("generators", "spectral").pink(64, code_size)
-    return Network("random", backbone, readout), generator
+    return Network("random", backbone, readout)
 
 
 def zoo_parts(zoo_name: str, network: str, generator: str) -> tuple[Network, nn.Module]:
@@ -248,47 +249,33 @@ def _images(search: Search) -> int:
     return 1 + (search.generations - 1) * (search.population or 0)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All measurements as one dictionary."""
-    begun, machine = time.perf_counter(), hardware(options.device)
-    if options.random:
-        network, generator = random_parts(options.code)
-    else:
-        network, generator = zoo_parts(options.zoo, options.network, options.generator)
-    device = options.device
-    network.backbone.to(device).eval()
-    generator.to(device).eval()
-    network = Network(network.name, network.backbone, network.readout.to(device), network.card)
+def compare(
+    network: Network, generator: nn.Module, options: argparse.Namespace, seconds: float, rate: float
+) -> dict[str, Any]:
+    """The three methods on one network, generator and budget, in about ``seconds``."""
     code_size = int(generator.code_size)  # type: ignore[arg-type]
     population = registry.load("optimizers", "cholesky_cma").default_population(code_size)
-    speeds = precision(network, generator, population, device, options.seconds / 30)
-    rate = speeds["images_per_second"]["float32"]
     # One visualisation is the unit of time: as many as fit, shared out over the three methods;
     # on a slow or busy machine shorter ones, of one update of the covariance at least.
-    longest = max(13, round(options.seconds * rate / population / 8))
+    longest = max(13, round(seconds * rate / population / 8))
     search = Search(generations=min(options.generations, longest), population=population)
-    fitting = options.seconds * rate / _images(search)
-    runs = options.runs or int(min(64, max(4, 0.45 * fitting)))
-    repeats = int(min(8, max(1, 0.12 * fitting)))
-    engine = batched(network, generator, search, runs, device, options.progress)
-    pycma = one_at_a_time(pycma_run, network, generator, search, repeats, device)
-    dense = one_at_a_time(dense_run, network, generator, search, repeats, device)
-    alone = optimisers_alone(options.sizes, 14, 4) if options.sizes else {}
+    fitting = seconds * rate / _images(search)
+    runs = options.runs or int(min(64, max(4, 0.4 * fitting)))
+    repeats = int(min(8, max(1, 0.1 * fitting)))
+    engine = batched(network, generator, search, runs, options.device, options.progress)
+    pycma = one_at_a_time(pycma_run, network, generator, search, repeats, options.device)
+    dense = one_at_a_time(dense_run, network, generator, search, repeats, options.device)
     each = engine["seconds_per_visualisation"]
     return {
         "ratio_vs_pycma": pycma["seconds_per_visualisation"] / each,
         "ratio_vs_dense": dense["seconds_per_visualisation"] / each,
         "network_share": engine["network_share"],
-        "rank_agreement": speeds["rank_agreement"],
         "images_per_second": engine["images_per_second"],
         "seconds_per_visualisation": each,
         "engine": engine,
         "pycma": pycma,
         "dense": dense,
-        "precision": speeds,
-        "optimisers_alone": alone,
         "settings": {
-            "zoo": None if options.random else options.zoo,
             "network": network.name,
             "generator": type(generator).__name__,
             "code_size": code_size,
@@ -296,6 +283,34 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "generations": search.generations,
             "images_per_visualisation": _images(search),
         },
+    }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements as one dictionary; its first level is the comparison at ``--code``."""
+    begun, machine = time.perf_counter(), hardware(options.device)
+    if options.random:
+        network, own = random_network(), None
+    else:
+        network, own = zoo_parts(options.zoo, options.network, options.generator)
+        own = own.to(options.device).eval()
+    network.backbone.to(options.device).eval()
+    readout = network.readout.to(options.device)
+    network = Network(network.name, network.backbone, readout, network.card)
+    generator = registry.load("generators", "spectral").pink(
+        network.backbone.image_size, options.code
+    )
+    generator.to(options.device).eval()
+    speeds = precision(network, generator, 32, options.device, options.seconds / 40)
+    rate = speeds["images_per_second"]["float32"]
+    seconds = options.seconds if own is None else 0.6 * options.seconds
+    found = compare(network, generator, options, seconds, rate)
+    if own is not None:
+        found["zoo_generator"] = compare(network, own, options, 0.4 * options.seconds, rate)
+    return found | {
+        "rank_agreement": speeds["rank_agreement"],
+        "precision": speeds,
+        "optimisers_alone": optimisers_alone(options.sizes, 14, 4) if options.sizes else {},
         "hardware": machine,
         "versions": {
             "signseg_utils": __version__,
@@ -308,19 +323,36 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report(found: dict[str, Any]) -> str:
-    """A few lines to read."""
-    lines = ["", f"{'':24}images/s   s/visualisation   best activation"]
+def _table(found: dict[str, Any]) -> list[str]:
+    settings = found["settings"]
+    lines = [
+        "",
+        f"network {settings['network']}, generator {settings['generator']} with codes of "
+        f"{settings['code_size']}, {settings['images_per_visualisation']} images a visualisation",
+        f"{'':20}{'images/s':>10}{'s each':>10}{'CPU s each':>12}{'best activation':>18}",
+    ]
     for name in ("engine", "pycma", "dense"):
         row = found[name]
         lines.append(
-            f"{name + ' (' + str(row['runs']) + ' runs)':24}{row['images_per_second']:8.1f}"
-            f"{row['seconds_per_visualisation']:18.2f}{row['mean_best_activation']:18.3f}"
+            f"{name + ' (' + str(row['runs']) + ' runs)':20}{row['images_per_second']:10.1f}"
+            f"{row['seconds_per_visualisation']:10.2f}"
+            f"{row['processor_seconds_per_visualisation']:12.2f}"
+            f"{row['mean_best_activation']:18.3f}"
         )
+    return lines + [
+        f"engine is {found['ratio_vs_pycma']:.2f} x pycma, {found['ratio_vs_dense']:.2f} x dense; "
+        f"{found['network_share']:.1%} of its time is inside generator and backbone"
+    ]
+
+
+def report(found: dict[str, Any]) -> str:
+    """A few lines to read."""
+    lines = _table(found)
+    if "zoo_generator" in found:
+        lines += _table(found["zoo_generator"])
     speed = found["precision"]["images_per_second"]
     lines += [
-        f"engine is {found['ratio_vs_pycma']:.2f} x pycma, {found['ratio_vs_dense']:.2f} x dense; "
-        f"{found['network_share']:.1%} of its time is inside generator and backbone",
+        "",
         f"float32 {speed['float32']:.1f} images/s, bfloat16 {speed['bfloat16']:.1f}; "
         f"rank agreement {found['rank_agreement']:.5f} "
         f"(worst row {found['precision']['rank_agreement_worst']:.5f})",
@@ -338,9 +370,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--network", default="", help="of the zoo; default: its last one")
-    parser.add_argument("--generator", default="", help="of the zoo; default: longest codes")
-    parser.add_argument("--random", action="store_true", help="random weights, no zoo")
-    parser.add_argument("--code", type=int, default=1024, help="code size with --random")
+    parser.add_argument("--generator", default="", help="of the zoo, compared too")
+    parser.add_argument("--random", action="store_true", help="network of random weights")
+    parser.add_argument("--code", type=int, default=1024, help="code size of the linear generator")
     parser.add_argument("--generations", type=int, default=60)
     parser.add_argument("--runs", type=int, default=0, help="of the engine; default: what fits")
     parser.add_argument("--seconds", type=float, default=90, help="aimed at, about")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from signseg_utils.readout import Readout
 
-CPU_PASS = 32  # images a pass at most; two cores are saturated from about 16 on
+CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on
 CUDA_SHARE = 0.5  # of the free memory that a pass may take
 
 
@@ -60,7 +60,10 @@ def ready(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
     """A copy for inference on a device: eval mode, channels last; the original is not touched."""
     copied = copy.deepcopy(module).eval().requires_grad_(False)
     copied.to(device=device, dtype=dtype)
-    return copied.to(memory_format=torch.channels_last)
+    for layer in copied.modules():  # not other 4-d tensors, such as the basis of a generator
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.to(memory_format=torch.channels_last)
+    return copied
 
 
 class Scorer:
@@ -74,7 +77,7 @@ class Scorer:
         Where and in which precision both run; scores are always float32.
     chunk
         Images in one pass, rounded down to whole runs. By default, on a CPU each run makes passes
-        of its own (of at most 32 images): speed is the same, as a pass of some twenty images
+        of its own (of at most 48 images): speed is the same, as a pass of some twenty images
         keeps the cores busy, and a run's scores do not depend in any bit on the other runs. On a
         GPU the default is found from the free memory, and scores depend on the composition of a
         pass by rounding (relative 1e-6 in float32).

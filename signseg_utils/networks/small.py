@@ -139,7 +139,8 @@ class SmallBackbone(nn.Module):
         """Maps after the stem and after each stage, [image, channel, height, width] each."""
         if images.shape[-1] != self.image_size and not self.training:
             size = (self.image_size, self.image_size)
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+            wide = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
+            images = wide.to(images.dtype)  # no bfloat16 kernel for this on a CPU
         x = (images - 0.45) * 4.0  # mean and contrast of natural images, to about N(0, 1)
         maps = []
         for stage in self.trunk:
