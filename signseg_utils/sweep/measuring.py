@@ -41,7 +41,12 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
 
 @torch.inference_mode()
 def measure(
-    found: xr.Dataset, zoo: zoos.Zoo, judges: Sequence[str], *, progress: bool = True
+    found: xr.Dataset,
+    zoo: zoos.Zoo,
+    judges: Sequence[str],
+    *,
+    detector: Any = None,
+    progress: bool = True,
 ) -> xr.Dataset:
     """Measure every image of a collected sweep.
 
@@ -50,7 +55,10 @@ def measure(
     found
         From `signseg_utils.sweep.collect` or ``run``; condition 0 is the intact unit.
     judges
-        Networks of ``zoo`` whose features say how alike images are.
+        Networks of ``zoo`` whose features say how alike images are; the first one's maps also
+        give the perceptual distance.
+    detector
+        Anything with ``objectness(images)``; default: the zoo's own.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def measure(
     """
     backbones = {name: zoo.network(name).backbone for name in judges}
     eye = Perceptual.unweighted(backbones[judges[0]], name=judges[0])
-    detector = zoo.detector()
+    detector = detector or zoo.detector()
     generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
     rows: list[dict[str, np.ndarray]] = []
     seen: list[Mapping[str, Tensor]] = []

@@ -1,0 +1,94 @@
+"""Measures of a sweep's images, against the same measures taken one by one."""
+
+import numpy as np
+import pytest
+import torch
+
+from signseg_utils import sweep, zoos
+from signseg_utils.evolution import Search
+from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
+from signseg_utils.sweep.measuring import arranged, measure, rendered
+
+UNITS = ("red ring", "blue disc")
+
+
+class Brightness:
+    """A detector that is sure of bright images."""
+
+    def objectness(self, images):
+        return images.mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def zoo(tiny_zoo):
+    return zoos.load_zoo("shapes", tiny_zoo)
+
+
+@pytest.fixture(scope="module")
+def found(tiny_zoo, tmp_path_factory):
+    plan = sweep.plan(
+        "shapes", ("resnet", "alexnet"), ("scenes",), UNITS, signs=("positive", "negative"),
+        alphas=(0.0, 1.0), seeds=(0, 1, 2), search=Search(generations=2),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("results")
+    return sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+
+
+@pytest.fixture(scope="module")
+def seen(found, zoo):
+    return measure(found, zoo, ("alexnet", "resnet"), detector=Brightness(), progress=False)
+
+
+def test_arranged_keeps_the_order_of_the_plan_and_every_value(found):
+    searches = arranged(found)
+    assert searches["network"].values.tolist() == ["resnet", "alexnet"]
+    assert searches["unit"].values.tolist() == list(UNITS)
+    for shard in range(found.sizes["shard"]):
+        piece = found.isel(shard=shard)
+        names = {name: str(piece[name].values) for name in ("network", "generator", "unit")}
+        np.testing.assert_array_equal(searches["codes"].sel(names), piece["codes"])
+
+
+def test_rendered_images_are_those_of_their_codes(found, zoo):
+    generator = zoo.generator("scenes")
+    codes = found["codes"].isel(shard=1)
+    padded = codes.pad(code=(0, 3))
+    images = rendered(generator, padded)
+    alone = generator(torch.from_numpy(codes.values[2, 1].astype("float32"))[None])[0]
+    assert images.shape[:2] == codes.shape[:2]
+    torch.testing.assert_close(images[2, 1], alone)
+
+
+@pytest.mark.parametrize("condition", [0, 1, 2])
+def test_similarity_is_the_ensemble_similarity_of_the_images(found, seen, zoo, condition):
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3))  # alexnet, blue disc
+    backbones = {name: zoo.network(name).backbone for name in ("alexnet", "resnet")}
+    expected = ensemble_similarity(images[0], images[condition], backbones)
+    mine = seen["similarity"].sel(network="alexnet", unit="blue disc").isel(condition=condition)
+    assert float(mine.mean()) == pytest.approx(expected.value, abs=1e-6)
+    for name, value in expected.networks.items():
+        assert float(mine.sel(judge=name)) == pytest.approx(value, abs=1e-6)
+
+
+def test_within_is_the_similarity_of_different_control_images(found, seen, zoo):
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=0))  # resnet, red ring
+    expected = within_similarity(zoo.network("alexnet").backbone(images[0]))
+    found_within = seen["within"].sel(network="resnet", unit="red ring", judge="alexnet")
+    assert float(found_within) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_nothing_changes_where_nothing_is_ablated(seen):
+    intact = seen["change"].isel(condition=0)
+    assert float(abs(intact).max()) == 0
+    assert float(seen["change"].isel(condition=slice(1, None)).max()) > 0
+
+
+def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, seen, zoo):
+    generator = zoo.generator("scenes")
+    codes = torch.from_numpy(found["codes"].isel(shard=0, condition=1).values.astype("float32"))
+    at = dict(network="resnet", generator="scenes", unit="red ring")
+    here = seen.sel(at).isel(condition=1)
+    np.testing.assert_allclose(here["foreground"], generator.foreground(codes), atol=1e-6)
+    np.testing.assert_allclose(
+        here["objectness"], generator(codes).mean((1, 2, 3)), atol=1e-6
+    )
