@@ -19,13 +19,13 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its bootstrap interval over ``n`` units."""
+    """A statistic with its interval over ``n`` units; no seed where nothing was drawn."""
 
     value: float
     low: float
     high: float
     n: int
-    seed: int
+    seed: int | None
     level: float = 0.95
 
     def __str__(self) -> str:
@@ -135,6 +135,17 @@ def bootstrap(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     value = float(statistic(sample, axis=0))
     return Estimate(value, float(low), float(high), len(sample), seed, level)
+
+
+def share(hits: int, n: int, *, level: float = 0.95) -> Estimate:
+    """Share of ``hits`` among ``n`` with its Wilson score interval.
+
+    Wilson 1927, doi:10.1080/01621459.1927.10502953. Unlike a bootstrap it is not empty at 0 or 1.
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"expected 0 <= hits <= n and n of at least 1; got {hits} of {n}")
+    interval = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    return Estimate(hits / n, float(interval.low), float(interval.high), n, None, level)
 
 
 def bootstrap_curve(

@@ -11,6 +11,7 @@ from signseg_utils.stats import (
     bootstrap_curve,
     equivalence,
     paired_permutation,
+    share,
     spearman,
 )
 
@@ -174,3 +175,15 @@ def test_results_print_what_a_reader_needs() -> None:
     assert "within 0.5" in str(equivalence(a, b, 0.5))
     assert "rho" in str(spearman(a, b))
     assert "3 points" in str(bootstrap_curve(np.ones((4, 3))))
+
+
+def test_share_is_wilsons_interval() -> None:
+    found = share(15, 50)
+    z = 1.959964  # by hand: (p + z^2/2n -+ z sqrt(p q/n + z^2/4n^2)) / (1 + z^2/n)
+    centre, reach = 0.3 + z**2 / 100, z * (0.21 / 50 + z**2 / 10_000) ** 0.5
+    assert found.low == pytest.approx((centre - reach) / (1 + z**2 / 50), abs=1e-6)
+    assert found.high == pytest.approx((centre + reach) / (1 + z**2 / 50), abs=1e-6)
+    assert (found.value, found.n, found.seed) == (0.3, 50, None)
+    assert share(50, 50).low < 1 == share(50, 50).high
+    with pytest.raises(ValueError, match="6 of 5"):
+        share(6, 5)
