@@ -140,9 +140,19 @@ def one_at_a_time(
 
 
 def batched(
-    network: Network, generator: nn.Module, search: Search, runs: int, device: str, progress: bool
+    network: Network,
+    generator: nn.Module,
+    search: Search,
+    runs: int,
+    device: str,
+    progress: bool,
+    compared: int,
 ) -> dict[str, float]:
-    """Time the engine on ``runs`` rows, every one with a seed of its own."""
+    """Time the engine on ``runs`` rows, every one with a seed of its own.
+
+    Its best activation is the mean over the first ``compared`` rows: the units and starting codes
+    of the runs that come one at a time.
+    """
     units = [row % len(network.readout) for row in range(runs)]
     bank = concatenate([network.readout.rows([unit]) for unit in units])
     worked = time.process_time()
@@ -156,7 +166,7 @@ def batched(
         "processor_seconds_per_visualisation": worked / runs,
         "images_per_second": found.images_seen / found.seconds,
         "network_share": found.network_seconds / found.seconds,
-        "mean_best_activation": float(found.activations.mean()),
+        "mean_best_activation": float(found.activations[:compared].mean()),
     }
 
 
@@ -260,9 +270,11 @@ def compare(
     longest = max(13, round(seconds * rate / population / 8))
     search = Search(generations=min(options.generations, longest), population=population)
     fitting = seconds * rate / _images(search)
-    runs = options.runs or int(min(64, max(4, 0.4 * fitting)))
     repeats = int(min(8, max(1, 0.1 * fitting)))
-    engine = batched(network, generator, search, runs, options.device, options.progress)
+    runs = max(repeats, options.runs or int(min(64, max(4, 0.4 * fitting))))
+    engine = batched(
+        network, generator, search, runs, options.device, options.progress, compared=repeats
+    )
     pycma = one_at_a_time(pycma_run, network, generator, search, repeats, options.device)
     dense = one_at_a_time(dense_run, network, generator, search, repeats, options.device)
     each = engine["seconds_per_visualisation"]
