@@ -152,6 +152,38 @@ def unit_dots(
     ax.set_xlim(-0.5, len(groups) - 0.5)
 
 
+def dot_panels(
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    ylabel: str,
+    level: float,
+    colours: Sequence[str],
+    estimates: Mapping[str, Mapping[str, Any]] | None = None,
+    size: float = 14,
+) -> Figure:
+    """One panel of `unit_dots` for each network, side by side, with a dotted line at ``level``.
+
+    Parameters
+    ----------
+    panels
+        Title to group to values ``[unit]``; the same groups in every panel.
+    colours
+        One for each group, in order: conditions of `COLOURS` or matplotlib colours.
+    estimates
+        Title to group to an object with ``value``, ``low``, ``high``.
+    """
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False)
+    for (title, groups), ax in zip(panels.items(), axes[0], strict=True):
+        paints = dict(zip(groups, colours, strict=True))
+        found = None if estimates is None else estimates[title]
+        unit_dots(ax, groups, estimates=found, colours=paints, size=size)
+        reference_line(ax, level, label=None)
+        ax.set_title(title)
+        ax.tick_params(axis="x", labelsize=8 if len(groups) > 3 else 10)
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
 def scatter(
     ax: Axes,
     x: ArrayLike,

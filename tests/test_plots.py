@@ -66,6 +66,21 @@ def test_unit_dots_shows_every_unit_and_the_estimate() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["positive", "resnet"]
 
 
+def test_dot_panels_share_groups_scale_and_level() -> None:
+    panels = {"vgg": {"raw": [1.0, 2.0], "random": [3.0]}, "resnet": {"raw": [9.0], "random": [4.0]}}
+    means = {name: {key: bootstrap(v) for key, v in panel.items()} for name, panel in panels.items()}
+    figure = plots.dot_panels(
+        panels, ylabel="ratio", level=1.5, colours=["#009E73", "random"], estimates=means
+    )
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("vgg", "resnet")
+    assert first.get_ylim() == second.get_ylim()
+    assert first.lines[0].get_ydata()[0] == 1.5  # the mean of 1 and 2
+    assert set(first.lines[-1].get_ydata()) == set(second.lines[-1].get_ydata()) == {1.5}
+    with pytest.raises(ValueError):
+        plots.dot_panels(panels, ylabel="ratio", level=1, colours=["#009E73"])
+
+
 def test_scatter_names_its_dots() -> None:
     _, ax = plt.subplots()
     plots.scatter(ax, [1, 2], [3, 4], names=["dog", "cat"], identity=True)
