@@ -67,8 +67,8 @@ def test_unit_dots_shows_every_unit_and_the_estimate() -> None:
 
 
 def test_dot_panels_share_groups_scale_and_level() -> None:
-    panels = {"vgg": {"raw": [1.0, 2.0], "random": [3.0]}, "resnet": {"raw": [9.0], "random": [4.0]}}
-    means = {name: {key: bootstrap(v) for key, v in panel.items()} for name, panel in panels.items()}
+    panels = {"vgg": {"raw": [1.0, 2.0], "random": [3]}, "resnet": {"raw": [9.0], "random": [4]}}
+    means = {name: {key: bootstrap(v) for key, v in of.items()} for name, of in panels.items()}
     figure = plots.dot_panels(
         panels, ylabel="ratio", level=1.5, colours=["#009E73", "random"], estimates=means
     )
