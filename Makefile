@@ -43,7 +43,7 @@ smoke: $(STAMP)        ## run every chapter in every zoo with tiny settings, int
 	$(BIN)/python -m signseg_utils.publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
 
 zoo: $(STAMP)          ## train the shipped networks, generators and detectors again (hours)
-	$(BIN)/python -m signseg_utils.training --zoo $(ZOO)
+	$(BIN)/python -m signseg_utils.training --zoo $(ZOO) --again
 
 results: $(STAMP)      ## compute the shipped sweeps again (hours; continues where it stopped)
 	$(BIN)/python -m signseg_utils.sweep --zoo $(ZOO)

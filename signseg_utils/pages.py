@@ -17,6 +17,8 @@ from nbformat import NotebookNode
 from signseg_utils import paths
 
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
+_PICTURE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+_WORDED = re.compile(r"""\balt=(?:"[^"]*\w[^"]*"|'[^']*\w[^']*')""", re.IGNORECASE)
 
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -168,12 +170,15 @@ def faults(notebook: NotebookNode) -> list[str]:
         for output in cell.outputs:
             if output.output_type == "error":
                 found.append(f"cell {number} raised {output.ename}: {_plain(output.evalue)}")
-            pictured = any(kind in output.get("data", {}) for kind in IMAGES)
-            options = cell.metadata.get("mystnb", {})
-            if pictured and not options.get("image", {}).get("alt"):
+            data = output.get("data", {})
+            worded = bool(cell.metadata.get("mystnb", {}).get("image", {}).get("alt"))
+            pictured = any(kind in data for kind in IMAGES) and not worded
+            tags = _PICTURE.findall(data.get("text/html", ""))
+            if pictured or any(not _WORDED.search(tag) for tag in tags):
                 start = cell.source.strip().split("\n")[0][:60]
                 found.append(
                     f"cell {number} ({start!r}) shows a picture without alternative text; "
-                    "set `mystnb: image: alt:` in the cell's metadata"
+                    "show it with `plots.figure_with_alt`, or set `mystnb: image: alt:` in the "
+                    "cell's metadata"
                 )
     return found

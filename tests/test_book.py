@@ -77,10 +77,8 @@ def test_chapter_keeps_the_rules(chapter: str) -> None:
     lines = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            folded = {"parameters", "hide-input"} & set(cell.metadata.get("tags", []))
             rows = cell.source.split("\n")
-            limit = 100 if folded else 88  # about 80 fit on a page, longer ones wrap
-            assert not [row for row in rows if len(row) > limit]
+            assert not [row for row in rows if len(row) > 100]  # about 85 fit on a page
             lines += rows
     assert not [line for line in lines if line.lstrip().startswith(("!", "%"))]
     assert any("parameters.read(globals())" in line for line in lines)

@@ -319,6 +319,10 @@ def test_faults_name_errors_and_pictures_without_words() -> None:
     (fault,) = pages.faults(code(picture))
     assert "without alternative text" in fault and "show()" in fault
     assert not pages.faults(code(picture, mystnb={"image": {"alt": "a line"}}))
+    silent = new("display_data", data={"text/html": '<p><img src="data:x" alt="">'})
+    assert len(pages.faults(code(silent))) == 1
+    said = new("display_data", data={"text/html": '<img src="data:x" alt="a line">'})
+    assert not pages.faults(code(said))
 
 
 @pytest.mark.parametrize("profile", ["smoke", "shipped", "quick", "paper"])
