@@ -7,6 +7,7 @@ network at three depths, and a discriminator that looks at patches (hinge loss).
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,22 +76,21 @@ def fit_whitening(backbone: nn.Module, images: Images, code_size: int) -> tuple[
     return Whitening(mean.clone(), kept.float().clone()), share
 
 
-def feature_loss(backbone: Any, fake: Tensor, real: Tensor) -> Tensor:
-    """Squared distance of feature maps at each depth, relative to the real maps' variance."""
-    with torch.no_grad():
-        targets = backbone.stages(real)
-    pairs = zip(backbone.stages(fake), targets, strict=True)
+def feature_loss(maps: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Squared distance of feature maps at each depth, relative to the targets' variance."""
+    pairs = zip(maps, targets, strict=True)
     return torch.stack([F.mse_loss(a, b) / b.var() for a, b in pairs]).mean()
 
 
 def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     """Train the decoder and put it into the zoo's folder; goes on from its last checkpoint."""
     network = zoo.network(recipe.inverted)
-    for module in network.backbone.modules():
+    backbone: Any = network.backbone
+    for module in backbone.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
     images = zoo.images("train")
-    whiten, variance_kept = fit_whitening(network.backbone, images, recipe.code_size)
+    whiten, variance_kept = fit_whitening(backbone, images, recipe.code_size)
     torch.manual_seed(recipe.seed)
     decoder = Decoder(recipe.code_size, zoo.image_size)
     critic = discriminator()
@@ -114,13 +114,14 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
         real = augment(images.pixels[chosen], zoo.image_size, 0.8, generator)
         real = real.to(memory_format=torch.channels_last)
         with torch.no_grad():
-            codes = whiten(network.backbone(real))
+            targets = backbone.stages(real)
+            codes = whiten(backbone.head(targets[-1]))
         decay = 1.0 if step < 0.7 * steps else max(0.02, (steps - step) / (0.3 * steps))
         for group in (*makers.param_groups, *judges.param_groups):
             group["lr"] = recipe.learning_rate * decay
         fake = decoder(codes)
         pixel = F.l1_loss(fake, real) * 4
-        feature = feature_loss(network.backbone, fake, real)
+        feature = feature_loss(backbone.stages(fake), targets)
         loss = pixel + recipe.feature_weight * feature
         adversarial = step >= recipe.adversarial_from * steps
         if adversarial:
@@ -143,7 +144,7 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     manifest = {
         "name": name, "kind": "generator", "module": "decoder", "zoo": zoo.name,
         "config": decoder.config(), "recipe": asdict(recipe), "seed": recipe.seed,
-        "scores": held_out(decoder.eval(), network.backbone, whiten, zoo.images("val", 1000)),
+        "scores": held_out(decoder.eval(), backbone, whiten, zoo.images("val", 1000)),
         "variance_kept": variance_kept, "inverted_sha256": network.card["sha256"],
         "seconds": round(time.perf_counter() - began, 1), "dtype": "float16",
     }
