@@ -8,6 +8,9 @@ chapter and zoo, under ``book/executed/<zoo>/``:
 - whatever the chapter wrote into its working folder under its own name: ``NN_title.ledger.json``
   (its ledger; required), ``NN_title.audit.json`` (see `record_audit`), ``NN_title.*.csv`` ...
 
+What a chapter keeps under ``runs/`` of its working folder lies in the checkout's ``runs/`` (with
+``--output``: in that folder's), so that an interrupted sweep continues.
+
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
 chapter that fails leaves the earlier good copy as it was.
 """
@@ -301,6 +304,15 @@ def _write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def _lasting(link: Path, target: Path) -> None:
+    """Let what a chapter keeps under ``runs/`` survive: an interrupted sweep goes on from there."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        link.symlink_to(target.resolve(), target_is_directory=True)
+    except OSError:  # a file system without links: the chapter begins anew
+        link.mkdir()
+
+
 def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
     """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs."""
     import papermill
@@ -444,6 +456,8 @@ def publish(
     report(f"{title}: running (profile {chapter.profile})")
     with tempfile.TemporaryDirectory(prefix="signseg-publish-") as name:
         staging = Path(name)
+        lasting = paths.repository() if folder is None else folder
+        _lasting(staging / "runs", lasting / "runs")
         start = time.perf_counter()
         with _PeakMemory() as memory:
             executed = execute(source, values, staging)

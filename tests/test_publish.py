@@ -95,6 +95,8 @@ def instant(published: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
     def execute(source: object, values: dict, folder: Path) -> nbformat.NotebookNode:
         got.append(dict(values))
+        with open(folder / "runs" / "kept", "a") as kept:
+            kept.write("x")
         if not values["silent"]:
             for path in published.parent.glob("*.ledger.json"):
                 (folder / path.name).write_bytes(path.read_bytes())
@@ -112,6 +114,7 @@ def test_recompute_reaches_the_chapter(
     assert read_run(output)["parameters"]["recompute"] is True
     publish.publish(throwaway.chapter(notebooks), tmp_path)
     assert len(instant) == 2 and instant[1]["recompute"] is False
+    assert (tmp_path / "runs" / "kept").read_text() == "xx"  # what was kept is there again
 
 
 def test_missing_ledger_is_named(notebooks: Path, tmp_path: Path, instant: list[dict]) -> None:
@@ -134,7 +137,7 @@ def test_bad_parameters_are_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(publish.PublishError, match=message):
         publish.publish(throwaway.chapter(notebooks, **values), tmp_path)
-    assert not any(tmp_path.iterdir())
+    assert not any(tmp_path.iterdir())  # not even a folder
 
 
 def test_key_follows_parameters_source_and_data(
