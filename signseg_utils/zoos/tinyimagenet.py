@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from signseg_utils import fetch, paths
+from signseg_utils import paths
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES
 
@@ -138,6 +138,8 @@ def _reader() -> _Reader:
 
 def download() -> Path:
     """Fetch the public archive (checked, 237 MB) into the dataset folder."""
+    from signseg_utils import fetch  # what it imports warns in notebooks, and is seldom needed
+
     return fetch.fetch("tiny-imagenet-200.zip", paths.dataset_folder())
 
 
