@@ -1,5 +1,8 @@
 """Train a zoo's decoder to invert its AlexNet-like network, in the manner of DeePSiM.
 
+What is inverted is the last convolution's map, pooled to 4x4 places: like fc6 in DeePSiM it comes
+before the features that the readout weighs, and still holds where things are.
+
 Three losses (Dosovitskiy & Brox 2016, arXiv:1602.02644, eq. 2): pixels, features of the same
 network at three depths, and a discriminator that looks at patches (hinge loss).
 ``python -m signseg_utils.training.decoder --zoo shapes``
@@ -30,12 +33,13 @@ class DecoderRecipe:
 
     inverted: str = "alexnet"
     code_size: int = 200
-    images: int = 150_000
-    batch: int = 64
-    learning_rate: float = 6e-4
+    width: int = 128
+    images: int = 90_000
+    batch: int = 32
+    learning_rate: float = 1e-3
     feature_weight: float = 0.4
     adversarial_weight: float = 0.02
-    adversarial_from: float = 0.3
+    adversarial_from: float = 0.5
     checkpoint_every: int = 250
     seed: int = 0
 
@@ -50,6 +54,11 @@ def discriminator() -> nn.Sequential:
     return nn.Sequential(*layers, norm(nn.Conv2d(widths[-1], 1, 3, 1, 1)))
 
 
+def inverted(maps: Sequence[Tensor]) -> Tensor:
+    """What a code stands for, [image, feature], from the maps of all stages."""
+    return F.adaptive_avg_pool2d(maps[-1], 4).flatten(1)
+
+
 @dataclass(frozen=True)
 class Whitening:
     """Features to codes: principal components scaled to unit variance."""
@@ -62,10 +71,10 @@ class Whitening:
 
 
 @torch.inference_mode()
-def fit_whitening(backbone: nn.Module, images: Images, code_size: int) -> tuple[Whitening, float]:
-    """Whitening of a backbone's features, and the share of their variance that it keeps."""
+def fit_whitening(backbone: Any, images: Images, code_size: int) -> tuple[Whitening, float]:
+    """Whitening of what is inverted, and the share of its variance that it keeps."""
     parts = [
-        backbone(images.pixels[start : start + 100].float() / 255)
+        inverted(backbone.stages(images.pixels[start : start + 100].float() / 255))
         for start in range(0, min(len(images), 10_000), 100)
     ]
     features = torch.cat(parts)
@@ -92,7 +101,7 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     images = zoo.images("train")
     whiten, variance_kept = fit_whitening(backbone, images, recipe.code_size)
     torch.manual_seed(recipe.seed)
-    decoder = Decoder(recipe.code_size, zoo.image_size)
+    decoder = Decoder(recipe.code_size, zoo.image_size, recipe.width)
     critic = discriminator()
     parts = nn.ModuleDict({"decoder": decoder, "critic": critic})
     for part in (decoder, critic):
@@ -115,7 +124,7 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
         real = real.to(memory_format=torch.channels_last)
         with torch.no_grad():
             targets = backbone.stages(real)
-            codes = whiten(backbone.head(targets[-1]))
+            codes = whiten(inverted(targets))
         decay = 1.0 if step < 0.7 * steps else max(0.02, (steps - step) / (0.3 * steps))
         for group in (*makers.param_groups, *judges.param_groups):
             group["lr"] = recipe.learning_rate * decay
@@ -156,13 +165,13 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
 
 @torch.inference_mode()
 def held_out(
-    decoder: Decoder, backbone: nn.Module, whiten: Whitening, images: Images
+    decoder: Decoder, backbone: Any, whiten: Whitening, images: Images
 ) -> dict[str, float]:
     """How well held-out images come back: pixel error and cosine similarity of their features."""
     real = images.pixels.float() / 255
-    features = torch.cat([backbone(part) for part in real.split(100)])
+    features = torch.cat([inverted(backbone.stages(part)) for part in real.split(100)])
     fake = torch.cat([decoder(part) for part in whiten(features).split(100)])
-    again = torch.cat([backbone(part) for part in fake.split(100)])
+    again = torch.cat([inverted(backbone.stages(part)) for part in fake.split(100)])
     similarity = F.cosine_similarity(features - whiten.mean, again - whiten.mean)
     return {
         "mean_absolute_error": float((fake - real).abs().mean()),
