@@ -16,6 +16,9 @@ from signseg_utils.registry import unknown
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
 
+# Of fewer units no verdict follows: an exact two-sided sign test of 5 cannot reach p = .05.
+FEWEST_UNITS = 6
+
 # A mark and a colour for each verdict; the text stands beside them, so neither carries it alone.
 # Colours: Okabe and Ito, "Color universal design" (2008).
 _MARKS = {
@@ -156,10 +159,12 @@ def judge_direction(estimate: Measured, expected: str, margin: float | None = No
 
     replicated: the interval lies on the expected side of 0; reversed: on the other side;
     not replicated: it holds 0 and lies within ``margin`` of it, the smallest effect that would
-    count, stated beforehand; inconclusive: else.
+    count, stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units.
     """
     if expected not in ("positive", "negative"):
         raise ValueError(unknown("direction", expected, ("positive", "negative")))
+    if estimate.n < FEWEST_UNITS:
+        return "inconclusive"
     low, high = (estimate.low, estimate.high)
     if expected == "negative":
         low, high = -high, -low
@@ -175,10 +180,13 @@ def judge_direction(estimate: Measured, expected: str, margin: float | None = No
 def judge_number(estimate: Measured, reported: float, tolerance: float) -> str:
     """Verdict on a number: is the interval within ``tolerance`` of what was reported?
 
-    replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else.
+    replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else, or of
+    fewer than `FEWEST_UNITS` units.
     """
     if not tolerance > 0:
         raise ValueError(f"expected a tolerance above 0; got {tolerance}")
+    if estimate.n < FEWEST_UNITS:
+        return "inconclusive"
     if abs(estimate.low - reported) <= tolerance and abs(estimate.high - reported) <= tolerance:
         return "replicated"
     if estimate.low > reported + tolerance or estimate.high < reported - tolerance:
@@ -188,6 +196,8 @@ def judge_number(estimate: Measured, reported: float, tolerance: float) -> str:
 
 def judge_alike(result: MeasuredAlike) -> str:
     """Verdict on "alike": equivalent, clearly farther apart than the margin, or neither."""
+    if result.n < FEWEST_UNITS:
+        return "inconclusive"
     if result.equivalent:
         return "replicated"
     if result.low > result.margin or result.high < -result.margin:

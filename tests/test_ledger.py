@@ -139,6 +139,15 @@ def test_verdict_on_alike(low: float, high: float, p: float, verdict: str) -> No
     assert ledger.judge_alike(result) == verdict
 
 
+def test_few_units_give_no_verdict() -> None:
+    clear = replace(estimate(0.5, 0.6), n=ledger.FEWEST_UNITS - 1)
+    assert ledger.judge_direction(clear, "positive") == "inconclusive"
+    assert ledger.judge_number(clear, 0.55, 0.2) == "inconclusive"
+    enough = replace(clear, n=ledger.FEWEST_UNITS)
+    assert ledger.judge_direction(enough, "positive") == "replicated"
+    assert ledger.judge_number(enough, 0.55, 0.2) == "replicated"
+
+
 def test_judges_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="expected a direction"):
         ledger.judge_direction(estimate(0, 1), "up")
