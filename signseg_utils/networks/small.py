@@ -85,28 +85,27 @@ class Block(nn.Module):
         return self.activation(self.second(self.first(x)) + self.shortcut(x))
 
 
-def _alexnet(c: SmallConfig) -> tuple[list[nn.Module], nn.Module]:
-    stages: list[nn.Module] = [ConvUnit(3, c.widths[0], 5, 2, c.activation)]
+def _pooled_stages(c: SmallConfig, kernel: int) -> list[nn.Module]:
+    """A stem with stride 2, then stages that pool and convolve, as AlexNet and VGG do."""
+    stages: list[nn.Module] = [ConvUnit(3, c.widths[0], kernel, 2, c.activation)]
     for ins, outs, depth in zip(c.widths, c.widths[1:], c.depths, strict=False):
         convs = [ConvUnit(ins if i == 0 else outs, outs, 3, 1, c.activation) for i in range(depth)]
         stages.append(nn.Sequential(nn.MaxPool2d(2), *convs))
+    return stages
+
+
+def _alexnet(c: SmallConfig) -> tuple[list[nn.Module], nn.Module]:
+    """Krizhevsky et al. 2012: a large first kernel, and a hidden layer that sees all places."""
     hidden = nn.Linear(c.widths[-1] * 16, c.features)
-    head = nn.Sequential(
-        nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2), hidden, ACTIVATIONS[c.activation]()
-    )
-    return stages, head
+    layers = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2), hidden]
+    return _pooled_stages(c, 5), nn.Sequential(*layers, ACTIVATIONS[c.activation]())
 
 
 def _vgg(c: SmallConfig) -> tuple[list[nn.Module], nn.Module]:
-    stages: list[nn.Module] = [ConvUnit(3, c.widths[0], 3, 2, c.activation)]
-    for ins, outs, depth in zip(c.widths, c.widths[1:], c.depths, strict=False):
-        convs = [ConvUnit(ins if i == 0 else outs, outs, 3, 1, c.activation) for i in range(depth)]
-        stages.append(nn.Sequential(nn.MaxPool2d(2), *convs))
+    """Simonyan & Zisserman 2015, arXiv:1409.1556: 3x3 convolutions only."""
     hidden = nn.Linear(c.widths[-1] * 4, c.features)
-    head = nn.Sequential(
-        nn.AdaptiveMaxPool2d(2), nn.Flatten(), hidden, ACTIVATIONS[c.activation]()
-    )
-    return stages, head
+    layers = [nn.AdaptiveMaxPool2d(2), nn.Flatten(), hidden]
+    return _pooled_stages(c, 3), nn.Sequential(*layers, ACTIVATIONS[c.activation]())
 
 
 def _resnet(c: SmallConfig) -> tuple[list[nn.Module], nn.Module]:
