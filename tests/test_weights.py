@@ -11,7 +11,8 @@ from signseg_utils import weights
 @pytest.fixture
 def stored(tmp_path):
     path = tmp_path / "net.safetensors"
-    weights.save(path, {"w": torch.arange(6.0).view(2, 3).half(), "n": torch.tensor(3)}, {"seed": 7})
+    tensors = {"w": torch.arange(6.0).view(2, 3).half(), "n": torch.tensor(3)}
+    weights.save(path, tensors, {"seed": 7})
     return path
 
 
