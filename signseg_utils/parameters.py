@@ -50,7 +50,8 @@ def read(namespace: Mapping[str, Any], *, ignore: tuple[str, ...] = ()) -> Simpl
     ----------
     namespace
         ``globals()`` of the notebook, right after its imports. The declared parameters are the
-        annotated names; any other plain value must have come from the outside.
+        annotated names; what Papermill assigns besides them is refused (outside a notebook: any
+        other plain value).
     ignore
         Names of plain values that the notebook itself set before.
 
@@ -82,10 +83,10 @@ def check(
         If the namespace holds a plain value that is no parameter (Papermill injected it), or one
         of another type.
     """
-    for name, value in namespace.items():
+    for name in _from_outside(namespace):
         if name in types or name in ignore or name in _IPYTHON or name.startswith("_"):
             continue
-        if isinstance(value, _INJECTABLE):
+        if isinstance(namespace[name], _INJECTABLE):
             raise ParameterError(_unknown_parameter(name, types))
     absent = [name for name in types if name not in namespace]
     if absent:
@@ -220,6 +221,20 @@ def fractions(text: str, name: str = "alphas") -> tuple[float, ...]:
             f"expected {name} like '0,0.5,1', at least one, each once; got {text!r}"
         )
     return tuple(_fraction(name, number) for number in numbers)
+
+
+def _from_outside(namespace: Mapping[str, Any]) -> list[str]:
+    """Names that may have come from the outside.
+
+    In a notebook those that Papermill's own cell assigns, so that a reader can run a cell again
+    after others have left their variables; elsewhere all.
+    """
+    if "In" not in namespace:
+        return list(namespace)
+    cells = [cell for cell in namespace["In"] if cell.lstrip().startswith("# Parameters")]
+    statements = [statement for cell in cells for statement in ast.parse(cell).body]
+    targets = [t for s in statements if isinstance(s, ast.Assign) for t in s.targets]
+    return [t.id for t in targets if isinstance(t, ast.Name) and t.id in namespace]
 
 
 def _fraction(name: str, value: float) -> float:

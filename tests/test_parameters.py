@@ -29,7 +29,8 @@ def notebook(cell: str = CELL, tag: str = "parameters", *more: str) -> Any:
 
 def namespace(**injected: Any) -> dict[str, Any]:
     """What ``globals()`` holds in a notebook after imports, the cell and injected values."""
-    found: dict[str, Any] = {"In": ["", "x"], "Out": {}, "_i1": "x", "exit": 1, "quit": 1}
+    cell = "# Parameters\n" + "".join(f"{name} = None\n" for name in injected)
+    found: dict[str, Any] = {"In": ["", cell], "Out": {}, "_i1": "x", "exit": 1, "quit": 1}
     exec("import math\nfrom pathlib import Path\n" + CELL, found)
     return {**found, **injected}
 
@@ -260,3 +261,12 @@ def test_plain_papermill_run_stops_at_an_unknown_parameter(tmp_path: Path) -> No
             parameters={"seeds": 3, "unit": "red disc"},
             progress_bar=False,
         )
+
+
+def test_in_a_notebook_only_what_papermill_assigned_is_suspected() -> None:
+    cells = ["", "seed: int = 0", "# Parameters\nseed = 3\n", "left_by_a_loop = 7"]
+    notebook = {"__annotations__": {"seed": int}, "seed": 3, "left_by_a_loop": 7, "In": cells}
+    assert parameters.read(notebook).seed == 3
+    cells[2] = "# Parameters\nseed = 3\nsede = 4\n"
+    with pytest.raises(parameters.ParameterError, match="did you mean seed"):
+        parameters.read({**notebook, "sede": 4})

@@ -205,10 +205,11 @@ def accuracy(model: nn.Module, images: Images, batch: int = 100) -> dict[str, fl
 
 def robust_accuracy(
     model: nn.Module, images: Images, epsilon: float, steps: int = 10, batch: int = 100
-) -> float:
+) -> dict[str, float]:
     """Top-1 accuracy under projected gradient descent, Linf ``epsilon`` (image values 0..1).
 
-    Madry et al. 2018, arXiv:1706.06083; step size 2.5 epsilon / steps.
+    Madry et al. 2018, arXiv:1706.06083; step size 2.5 epsilon / steps. Images without an object
+    have no right answer and are not attacked.
     """
     model.eval()
     right, seen = 0, 0
@@ -226,7 +227,7 @@ def robust_accuracy(
         with torch.inference_mode():
             right += int((model((clean + noise).clamp(0, 1)).argmax(1) == part.labels).sum())
         seen += len(part)
-    return right / seen
+    return {"epsilon": epsilon, "steps": steps, "n": seen, "top1": right / seen}
 
 
 def _ship(zoo: Zoo, name: str, model: Classifier, recipe: Recipe, seconds: float) -> Path:
@@ -246,10 +247,7 @@ def _ship(zoo: Zoo, name: str, model: Classifier, recipe: Recipe, seconds: float
         "name": name, "kind": "network", "zoo": zoo.name, "module": "small",
         "config": zoo.network_configs[name], "recipe": asdict(recipe), "seed": recipe.seed,
         "accuracy": scores, "accuracy_float32": full,
-        "robust_accuracy": {
-            "epsilon": 1 / 255, "steps": 10, "n": 500,
-            "top1": robust_accuracy(model, zoo.images("val", 500), 1 / 255),
-        },
+        "robust_accuracy": robust_accuracy(model, zoo.images("val", 500), 1 / 255),
         "sign_ratio": {"mean": float(ratio.mean()), "sd": float(ratio.std())},
         "parameters": sum(p.numel() for p in model.parameters()),
         "multiply_accumulates": multiply_accumulates(model, zoo.image_size),
