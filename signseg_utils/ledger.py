@@ -205,6 +205,22 @@ def judge_alike(result: MeasuredAlike) -> str:
     return "inconclusive"
 
 
+def agreed(verdicts: Sequence[str]) -> str:
+    """Verdict on a claim about each network (or neuron area), from the verdict in each.
+
+    The common one where all agree; where they do not: not replicated if it is reversed or not
+    replicated in any, because the claim was about each; else inconclusive.
+    """
+    if not verdicts:
+        raise ValueError("expected at least one verdict; got none")
+    for verdict in verdicts:
+        if verdict not in VERDICTS:
+            raise ValueError(unknown("verdict", verdict, VERDICTS))
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return "not replicated" if {"reversed", "not replicated"} & set(verdicts) else "inconclusive"
+
+
 def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
     """Write lines as a JSON list of objects: temporary file, read back, renamed."""
     target = Path(path)

@@ -22,7 +22,8 @@ from signseg_utils import registry
 from signseg_utils.registry import unknown
 
 TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-SIGNS = ("none", "positive", "negative", "random_magnitude", "random_count")
+CONTROLS = ("random_magnitude", "random_count")
+SIGNS = ("none", "positive", "negative", *CONTROLS)
 RULES = ("smallest", "largest")
 DTYPES = ("float32", "bfloat16", "float64")
 
@@ -277,6 +278,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "units": lambda name, value: split(value),
     "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value)),
     "rule": _one_of(*RULES),
+    "control": _one_of(*CONTROLS),
     "dtype": _one_of(*DTYPES),
     "seeds": lambda name, value: integers(value, name),
     "alphas": lambda name, value: fractions(value, name),

@@ -206,6 +206,37 @@ def scatter(
         ax.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--", zorder=0)
 
 
+def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0) -> None:
+    """Effects with their intervals, one below the other, several groups (networks) in each row.
+
+    Parameters
+    ----------
+    effects
+        Name of the effect, top first, to name of the group, to an object with ``value``, ``low``,
+        ``high`` (`signseg_utils.stats.Estimate`).
+    zero
+        Where a line marks no effect.
+    """
+    groups = list(dict.fromkeys(group for row in effects.values() for group in row))
+    for place, group in enumerate(groups):
+        shift = 0.5 * (place - (len(groups) - 1) / 2) / max(len(groups), 1)
+        rows = [(i, row[group]) for i, row in enumerate(effects.values()) if group in row]
+        values = np.array([found.value for _, found in rows])
+        ends = np.array([[found.low, found.high] for _, found in rows])
+        ax.errorbar(
+            values,
+            [i + shift for i, _ in rows],
+            xerr=np.abs(ends.T - values),
+            fmt="os^Dv"[place % 5],
+            color=CYCLE[place % len(CYCLE)],
+            label=group,
+        )
+    ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
+    ax.set_yticks(range(len(effects)), list(effects))
+    ax.set_ylim(len(effects) - 0.5, -0.5)
+    ax.legend(loc="best")
+
+
 def image_grid(
     images: Any,
     row_labels: Sequence[str] | None = None,

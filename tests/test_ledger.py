@@ -148,6 +148,27 @@ def test_few_units_give_no_verdict() -> None:
     assert ledger.judge_number(enough, 0.55, 0.2) == "replicated"
 
 
+@pytest.mark.parametrize(
+    ("each", "verdict"),
+    [
+        (["replicated"] * 3, "replicated"),
+        (["reversed"] * 3, "reversed"),
+        (["replicated", "reversed", "replicated"], "not replicated"),
+        (["replicated", "not replicated"], "not replicated"),
+        (["replicated", "inconclusive"], "inconclusive"),
+    ],
+)
+def test_a_claim_about_each_network_needs_each(each: list[str], verdict: str) -> None:
+    assert ledger.agreed(each) == verdict
+
+
+def test_agreement_needs_verdicts() -> None:
+    with pytest.raises(ValueError, match="at least one verdict"):
+        ledger.agreed([])
+    with pytest.raises(ValueError, match="expected a verdict"):
+        ledger.agreed(["true"])
+
+
 def test_judges_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="expected a direction"):
         ledger.judge_direction(estimate(0, 1), "up")

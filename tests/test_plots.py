@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import plots
+from signseg_utils import plots, stats
 from signseg_utils.stats import bootstrap
 
 
@@ -196,3 +196,16 @@ def test_boxes_lie_on_their_images() -> None:
     assert [len(patches) for patches in drawn] == [1, 0, 0]
     box = drawn[0][0]
     assert box.get_xy() == (0.5, 1.5) and (box.get_width(), box.get_height()) == (4, 6)
+
+
+def test_forest_draws_each_effect_of_each_group_in_order() -> None:
+    def found(value: float) -> stats.Estimate:
+        return stats.Estimate(value, value - 0.1, value + 0.2, 8, 0)
+
+    figure, axes = plt.subplots()
+    plots.forest(axes, {"first": {"a": found(1), "b": found(2)}, "second": {"b": found(-1)}})
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first effect stands on top
+    drawn = {c.get_label(): c.lines[0].get_xdata().tolist() for c in axes.containers}
+    assert drawn == {"a": [1], "b": [2, -1]}
+    plt.close(figure)
