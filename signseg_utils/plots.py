@@ -116,6 +116,41 @@ def reference_line(ax: Axes, y: float, label: str | None = "intact") -> None:
     ax.axhline(y, color=COLOURS["intact"], linestyle=":", linewidth=1.2, label=label, zorder=0)
 
 
+def curve_panels(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, Any]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    shared: bool = True,
+) -> Figure:
+    """One panel of curves for each network, side by side, under one legend.
+
+    Parameters
+    ----------
+    panels
+        Title to condition to (x ``[point]``, an object with ``value``, ``low``, ``high``
+        ``[point]``, such as `signseg_utils.stats.Curve`). The first point of the first condition
+        is the intact unit: a dotted line is drawn at its level.
+    shared
+        All panels have the same scale.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), sharey=shared, squeeze=False, figsize=(PAGE_WIDTH, 3.2)
+    )
+    for (title, curves), ax in zip(panels.items(), axes[0], strict=True):
+        for place, (condition, (x, found)) in enumerate(curves.items()):
+            if place == 0:
+                reference_line(ax, float(np.asarray(found.value)[0]))
+            label = condition.split("_")[0]
+            band = (found.value, found.low, found.high)
+            curve_with_interval(ax, x, *band, colour=condition, label=label)
+        ax.set(title=title, xlabel=xlabel)
+    axes[0, 0].set_ylabel(ylabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
 def unit_dots(
     ax: Axes,
     groups: Mapping[str, ArrayLike],
@@ -234,7 +269,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
     ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
     ax.set_yticks(range(len(effects)), list(effects))
     ax.set_ylim(len(effects) - 0.5, -0.5)
-    ax.legend(loc="best")
+    ax.figure.legend(loc="outside upper center", ncols=len(groups))
 
 
 def image_grid(

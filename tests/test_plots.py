@@ -198,6 +198,21 @@ def test_boxes_lie_on_their_images() -> None:
     assert box.get_xy() == (0.5, 1.5) and (box.get_width(), box.get_height()) == (4, 6)
 
 
+def test_curve_panels_share_a_scale_and_a_legend() -> None:
+    x = np.array([0.0, 0.5, 1.0])
+    band = stats.Curve(x + 1, x + 0.9, x + 1.2, 8, 0)
+    panel = {"positive": (x, band), "random_magnitude": (x, band)}
+    figure = plots.curve_panels({"a": panel, "b": panel}, xlabel="alpha", ylabel="activation")
+    left, right = figure.axes
+    assert left.get_shared_y_axes().joined(left, right)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["intact", "positive", "random"]
+    levels = [line for line in left.lines if line.get_label() == "intact"]
+    assert [line.get_ydata()[0] for line in levels] == [1.0]
+    plt.close(figure)
+
+
 def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     def found(value: float) -> stats.Estimate:
         return stats.Estimate(value, value - 0.1, value + 0.2, 8, 0)

@@ -15,7 +15,7 @@ from signseg_utils.zoos import Zoo, load_zoo
 # Epochs of the shipped networks: the deeper, the longer.
 EPOCHS = {
     "shapes": {"alexnet": 8, "vgg": 8, "resnet": 8},
-    "tinyimagenet": {"alexnet": 9, "vgg": 12, "resnet": 18},
+    "tinyimagenet": {"alexnet": 9, "vgg": 12, "resnet": 12},
 }
 
 

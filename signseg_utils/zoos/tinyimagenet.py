@@ -36,7 +36,7 @@ class TinyImageNet(Zoo):
     network_configs = {
         "alexnet": dict(family="alexnet", widths=(32, 64, 112), depths=(1, 1), image_size=64),
         "vgg": dict(
-            family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 1), image_size=64
+            family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 2), image_size=64
         ),
         "resnet": dict(
             family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64
