@@ -60,8 +60,8 @@ def read(namespace: Mapping[str, Any], *, ignore: tuple[str, ...] = ()) -> Simpl
     -------
     SimpleNamespace
         One attribute for each parameter; ``networks``, ``generators``, ``units``, ``signs`` as
-        tuples of names (empty means all, or the zoo's default units), ``alphas`` as a tuple of
-        floats, ``seeds`` as a tuple of ints.
+        tuples of names (empty means all; of networks the standard ones, of units the zoo's
+        default ones), ``alphas`` as a tuple of floats, ``seeds`` as a tuple of ints.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
         zoo = registry.load("zoos", parsed["zoo"])()
         of_zoo = f"of zoo {parsed['zoo']}"
         for plural, known, default in (
-            ("networks", zoo.networks, zoo.networks),
+            ("networks", zoo.all_networks, zoo.networks),
             ("generators", zoo.generators, zoo.generators),
             ("units", zoo.classes, zoo.default_units),
         ):

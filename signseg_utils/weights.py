@@ -26,6 +26,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and values of tensors, whatever their order."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
 def code_version() -> str:
     """Package version and, in a git checkout, the commit (``+`` where files were changed)."""
     try:

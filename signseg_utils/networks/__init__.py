@@ -1,10 +1,13 @@
 """Networks, cut in two: a backbone that ends before the readout, and the readout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from signseg_utils import registry
 from signseg_utils.readout import Readout
 
 
@@ -20,3 +23,36 @@ class Network:
     def logits(self, images: Tensor) -> Tensor:
         """Responses of all rows, [image, row], to images [image, 3, height, width] in 0..1."""
         return self.readout.responses(self.backbone(images))
+
+
+class Classifier(nn.Module):
+    """A backbone and its linear readout, as trained: batch norm not folded."""
+
+    def __init__(self, backbone: Any, classes: int):
+        super().__init__()
+        self.backbone = backbone
+        self.readout = nn.Linear(backbone.features, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.readout(self.backbone(images))
+        return logits
+
+    def shipped(self) -> dict[str, Tensor]:
+        """Tensors under the names that they have on disk: the backbone's without a prefix."""
+        return {key.removeprefix("backbone."): value for key, value in self.state_dict().items()}
+
+    def take(self, tensors: Mapping[str, Tensor]) -> "Classifier":
+        """Put in all tensors of such a file, no more and no fewer."""
+        named = {
+            key if key.startswith("readout.") else f"backbone.{key}": value
+            for key, value in tensors.items()
+        }
+        self.load_state_dict(named)
+        return self
+
+
+def initial(module: str, config: Mapping[str, Any], classes: int, seed: int) -> Classifier:
+    """The classifier that ``seed`` draws; PyTorch's own random stream is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(registry.load("networks", module)(config), classes)

@@ -1,6 +1,7 @@
 """Zoos: which networks, generators, images and detector belong together."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from signseg_utils import registry, weights
-from signseg_utils.networks import Network
+from signseg_utils.networks import Network, initial
 from signseg_utils.paths import zoo_folder
 from signseg_utils.readout import Readout
 
@@ -49,6 +50,7 @@ class Zoo(ABC):
     classes: tuple[str, ...]
     default_units: tuple[str, ...]
     network_configs: dict[str, dict[str, Any]]
+    family_configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
     generators: tuple[str, ...]
 
     def __init__(self, folder: Path | None = None):
@@ -56,8 +58,32 @@ class Zoo(ABC):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Names of this zoo's networks."""
+        """Names of this zoo's standard networks."""
         return tuple(self.network_configs)
+
+    @property
+    def families(self) -> dict[str, tuple[str, ...]]:
+        """Names of the networks that differ from a standard one in one respect, by family."""
+        return {family: tuple(configs) for family, configs in self.family_configs.items()}
+
+    @property
+    def all_networks(self) -> tuple[str, ...]:
+        """Names of the standard networks, then of all families."""
+        return (*self.networks, *(name for names in self.families.values() for name in names))
+
+    def config(self, network: str) -> Mapping[str, Any]:
+        """Architecture of a network, trained or not.
+
+        Raises
+        ------
+        KeyError
+            If the zoo has no network of that name.
+        """
+        for configs in (self.network_configs, *self.family_configs.values()):
+            if network in configs:
+                return configs[network]
+        known = self.all_networks
+        raise KeyError(registry.unknown(f"network of zoo {self.name}", network, known))
 
     @abstractmethod
     def images(self, split: str, limit: int | None = None) -> Images:
@@ -77,8 +103,11 @@ class Zoo(ABC):
         """Manifest of one artefact: configuration, seed, scores, seconds, sha256."""
         return weights.read_manifest(self.path(artefact))
 
-    def network(self, name: str) -> Network:
-        """Load a trained network, batch norm folded, ready for search on the CPU.
+    def state(self, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights of a network as they were trained, batch norm not folded, and its manifest.
+
+        The file of an untrained network holds its batch-norm statistics; the rest is drawn from
+        the manifest's seed.
 
         Raises
         ------
@@ -87,9 +116,29 @@ class Zoo(ABC):
         FileNotFoundError, signseg_utils.weights.DamagedWeights
             If its weights are missing or not the ones of its manifest.
         """
-        if name not in self.networks:
-            raise KeyError(registry.unknown(f"network of zoo {self.name}", name, self.networks))
-        tensors, manifest = weights.load(self.path(name))
+        self.config(network)
+        tensors, manifest = weights.load(self.path(network))
+        if "drawn_sha256" in manifest:
+            architecture = (manifest["module"], manifest["config"], len(self.classes))
+            drawn = initial(*architecture, manifest["seed"]).shipped()
+            if weights.digest(drawn) != manifest["drawn_sha256"]:
+                raise weights.DamagedWeights(
+                    f"expected seed {manifest['seed']} to draw the weights of {network} that its "
+                    "manifest describes; this version of PyTorch draws others; use the version "
+                    "of the lock file or make the network anew (make zoo)"
+                )
+            tensors = drawn | tensors
+        return tensors, manifest
+
+    def network(self, name: str) -> Network:
+        """Load a network, batch norm folded, ready for search on the CPU.
+
+        Raises
+        ------
+        KeyError, FileNotFoundError, signseg_utils.weights.DamagedWeights
+            As `state`.
+        """
+        tensors, manifest = self.state(name)
         readout = Readout(
             tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from signseg_utils.generators import scenes
 from signseg_utils.zoos import Images, Zoo
+from signseg_utils.zoos._families import families
 
 _SPLITS = {"train": 40_000, "val": 4_000}
 _BLOCK = 1_000  # images that share a random stream: a short set is the start of a long one
@@ -38,6 +39,7 @@ class Shapes(Zoo):
             family="resnet", widths=(24, 32, 64, 96), depths=(1, 1, 1), features=256, image_size=48
         ),
     }
+    family_configs = families(network_configs)
     generators = ("scenes", "decoder")
     generator_modules = {"scenes": "scenes", "decoder": "decoder"}
 

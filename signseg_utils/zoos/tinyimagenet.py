@@ -17,6 +17,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from signseg_utils import paths
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
+from signseg_utils.zoos._families import families
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES
 
 ARCHIVES = ("tiny-imagenet-100.zip", "tiny-imagenet-200.zip")
@@ -42,6 +43,7 @@ class TinyImageNet(Zoo):
             family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64
         ),
     }
+    family_configs = families(network_configs)
     generators = ("pca", "decoder")
     generator_modules = {"pca": "spectral", "decoder": "decoder"}
 
