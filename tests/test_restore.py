@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from signseg_utils import weights
+from signseg_utils.networks import Classifier
 from signseg_utils.networks.small import PLUGIN, SmallBackbone
 from signseg_utils.training import restore
-from signseg_utils.training.classifier import Classifier
 from signseg_utils.zoos import Zoo, load_zoo
 
 

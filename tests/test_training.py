@@ -2,35 +2,12 @@
 
 import pytest
 import torch
+from twocolours import TwoColours, interrupt_after
 
 from signseg_utils.training import classifier, decoder
 from signseg_utils.training.classifier import Recipe
-from signseg_utils.zoos import Images
-from signseg_utils.zoos.shapes import Shapes
 
 RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, small_size=32)
-
-
-class TwoColours(Shapes):
-    """Red or blue images: learned in a few steps."""
-
-    name = "twocolours"
-    classes = ("red", "blue")
-    image_size = 32
-    network_configs = {
-        "alexnet": dict(
-            family="alexnet", widths=(8, 8, 8), depths=(1, 1), features=16, image_size=32
-        )
-    }
-
-    def images(self, split, limit=None, seed=0):
-        generator = torch.Generator().manual_seed(int(split == "val"))
-        labels = torch.randint(-1, 2, (160,), generator=generator)
-        pixels = torch.randint(0, 90, (160, 3, 32, 32), generator=generator)
-        pixels[labels == 0, 0] += 140
-        pixels[labels == 1, 2] += 140
-        images = Images(pixels.to(torch.uint8), labels, torch.zeros(160, 4))
-        return images if limit is None else images[:limit]
 
 
 @pytest.fixture
@@ -59,27 +36,17 @@ def test_training_learns_and_ships_what_it_measured(trained):
     assert card["sign_ratio"]["mean"] == pytest.approx(float(ratio.mean()), rel=1e-2)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(trained, tmp_path, monkeypatch):
+def test_an_interrupted_training_ends_with_the_same_weights(trained, tmp_path):
     whole = trained.path("alexnet").read_bytes()
-    real = classifier._epoch
-
-    def killed(*args):
-        if args[5] == 1:
-            raise KeyboardInterrupt
-        return real(*args)
-
-    monkeypatch.setattr(classifier, "_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
         classifier.train(trained, "alexnet", RECIPE, tmp_path)
-    monkeypatch.setattr(classifier, "_epoch", real)
     classifier.train(trained, "alexnet", RECIPE, tmp_path)
     assert trained.path("alexnet").read_bytes() == whole
 
 
-def test_another_recipe_does_not_continue_an_unfinished_run(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier, "_ship", lambda *_: None)
-    monkeypatch.setattr(classifier.Path, "unlink", lambda *_args, **_kwargs: None)
-    classifier.train(trained, "alexnet", RECIPE, tmp_path)
+def test_another_recipe_does_not_continue_an_unfinished_run(trained, tmp_path):
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        classifier.train(trained, "alexnet", RECIPE, tmp_path)
     with pytest.raises(ValueError, match="delete it or ask for the same recipe"):
         classifier.train(trained, "alexnet", Recipe(epochs=3, batch=16), tmp_path)
 

@@ -1,57 +1,52 @@
 """Train a zoo's classifiers: resumable, seeded by epoch, with a manifest at the end.
 
-``python -m signseg_utils.training.classifier --zoo shapes --network resnet``
+From scratch, or from other weights; against an attack, or without; up to the last epoch, or until
+another network's accuracy is reached; all of it, or the readout alone. Which network gets which:
+`signseg_utils.training.networks`.
 """
 
-import argparse
-import json
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from signseg_utils import registry, weights
+from signseg_utils import weights
+from signseg_utils.networks import Classifier, initial
 from signseg_utils.signs import sign_ratio
-from signseg_utils.zoos import Images, Zoo, load_zoo
+from signseg_utils.training import loop
+from signseg_utils.training.attack import perturb
+from signseg_utils.zoos import Images, Zoo
+
+MODULE = "small"  # the file of `signseg_utils.networks` that defines all of them
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a classifier is trained: SGD with Nesterov momentum, one cycle of the learning rate.
+class Recipe(loop.Recipe):
+    """How a classifier is trained.
 
     The first ``small_share`` of the epochs sees images of ``small_size`` pixels, which costs less
     and loses nothing once the rest has been seen at full size (progressive resizing).
+
+    ``parent``: network of the zoo whose weights training begins with. ``frozen``: only the readout
+    learns. ``epsilon``: images are attacked within this distance of each value (0..1) by a single
+    step of 1.25 epsilon from a random start (Wong et al. 2020, arXiv:2001.03994; as there, batch norms
+    see the images on both passes); 0 for none.
+    ``match``: network of the zoo at whose validation top-1 training stops.
     """
 
-    epochs: int = 12
-    batch: int = 128
-    learning_rate: float = 0.2
-    weight_decay: float = 5e-4
     smoothing: float = 0.1
     smallest_crop: float = 0.7
     small_size: int = 48
     small_share: float = 0.6
     train_images: int | None = None
-    seed: int = 0
-
-
-class Classifier(nn.Module):
-    """A backbone and its linear readout, as trained."""
-
-    def __init__(self, backbone: Any, classes: int):
-        super().__init__()
-        self.backbone = backbone
-        self.readout = nn.Linear(backbone.features, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.readout(self.backbone(images))
-        return logits
+    parent: str | None = None
+    frozen: bool = False
+    epsilon: float = 0.0
+    match: str | None = None
 
 
 def augment(pixels: Tensor, size: int, smallest: float, generator: torch.Generator) -> Tensor:
@@ -90,103 +85,71 @@ def classification_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
     return -(target * logits.log_softmax(1)).sum(1).mean()
 
 
-def train(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
+def train(
+    zoo: Zoo, name: str, recipe: Recipe, scratch: Path, pretrained: Path | None = None
+) -> Path:
     """Train network ``name`` of ``zoo``; a run that was cut off goes on from its last epoch.
 
-    Returns the path of the safetensors file in the zoo's folder.
+    Training begins with the weights in ``pretrained``, else those of the recipe's parent, else
+    random ones. Returns the path of the safetensors file in the zoo's folder.
+
+    Raises
+    ------
+    ValueError
+        If an unfinished run has another recipe or other parents, or if the accuracy to be matched
+        is never reached.
     """
-    config = zoo.network_configs[name]
-    torch.manual_seed(recipe.seed)
-    model = Classifier(registry.load("networks", "small")(config), len(zoo.classes))
+    model = initial(MODULE, zoo.config(name), len(zoo.classes), recipe.seed)
+    origin: dict[str, Any] = {}
+    if pretrained or recipe.parent:
+        tensors, card = weights.load(pretrained) if pretrained else zoo.state(str(recipe.parent))
+        model.take(tensors)
+        told = ("name", "sha256", "seed", "recipe", "scores", "seconds")
+        origin["parent"] = {key: card[key] for key in told if key in card}
+    model.backbone.requires_grad_(not recipe.frozen)
+    reached = None
+    if recipe.match:
+        card = zoo.card(recipe.match)
+        goal, validation = card["accuracy"]["top1"], zoo.images("val")
+        origin["match"] = {"name": recipe.match, "sha256": card["sha256"], "top1": goal}
+
+        def reached() -> bool:
+            return accuracy(model, validation)["top1"] >= goal
+
     images = zoo.images("train", recipe.train_images)
-    steps = len(images) // recipe.batch
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(
-        groups, recipe.learning_rate, 0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps + 1, pct_start=0.25
-    )
     checkpoint = scratch / f"{zoo.name}-{name}-{recipe.seed}.safetensors"
-    start, seconds = _resume(checkpoint, model, optimizer, schedule, recipe, steps)
-    model.to(memory_format=torch.channels_last)
-    for epoch in range(start, recipe.epochs):
-        began = time.perf_counter()
-        loss = _epoch(model, images, optimizer, schedule, recipe, epoch, zoo.image_size)
-        seconds += time.perf_counter() - began
-        _checkpoint(checkpoint, model, optimizer, epoch + 1, seconds, recipe)
-        done = f"epoch {epoch + 1}/{recipe.epochs}"
-        tqdm.write(f"{zoo.name} {name} {done} loss {loss:.3f} {seconds:.0f} s")
-    path = _ship(zoo, name, model, recipe, seconds)
+    objective = _objective(model, images, recipe, zoo.image_size)
+    progress = loop.run(model, objective, len(images), recipe, checkpoint, origin, reached)
+    if recipe.match and not progress.reached:
+        raise ValueError(
+            f"expected {name} to reach the top-1 of {recipe.match}, {goal:.3f}, so that the two "
+            f"can be compared; it did not in {recipe.epochs} epochs; give it more, and delete "
+            f"{checkpoint}"
+        )
+    made = {**origin, "epochs_seen": round(progress.epochs, 3)}
+    path = ship(zoo, name, model, recipe, progress.seconds, made)
     checkpoint.unlink(missing_ok=True)
     return path
 
 
-def _epoch(
-    model: Classifier, images: Images, optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler, recipe: Recipe, epoch: int, full: int,
-) -> float:
-    generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
-    torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
-    size = recipe.small_size if epoch < recipe.small_share * recipe.epochs else full
-    order = torch.randperm(len(images), generator=generator)
-    total = 0.0
-    model.train()
-    batches = order[: len(order) // recipe.batch * recipe.batch].split(recipe.batch)
-    for chosen in tqdm(batches, unit="batch", desc=f"epoch {epoch + 1}", leave=False):
+def _objective(model: Classifier, images: Images, recipe: Recipe, full: int) -> loop.Objective:
+    def objective(chosen: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+        if recipe.frozen:
+            model.backbone.eval()  # neither dropout nor new batch-norm statistics
+        labels = images.labels[chosen]
+
+        def loss(pixels: Tensor) -> Tensor:
+            logits = model(pixels.to(memory_format=torch.channels_last))
+            return classification_loss(logits, labels, recipe.smoothing)
+
+        size = recipe.small_size if epoch < recipe.small_share * recipe.epochs else full
         pixels = augment(images.pixels[chosen], size, recipe.smallest_crop, generator)
-        logits = model(pixels.to(memory_format=torch.channels_last))
-        loss = classification_loss(logits, images.labels[chosen], recipe.smoothing)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
-                "lower the learning rate of the recipe"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        total += float(loss.detach())
-    return total / max(1, len(batches))
+        if recipe.epsilon:
+            noise = recipe.epsilon * (2 * torch.rand(pixels.shape, generator=generator) - 1)
+            pixels = perturb(loss, pixels, noise, recipe.epsilon, 1, 1.25 * recipe.epsilon)
+        return loss(pixels)
 
-
-def _checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, seconds: float,
-    recipe: Recipe,
-) -> None:
-    momentum = {
-        f"momentum.{i}": optimizer.state[p]["momentum_buffer"]
-        for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])
-    }
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | momentum
-    weights.save(path, tensors, {"epoch": epoch, "seconds": seconds, "recipe": asdict(recipe)})
-
-
-def _resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler, recipe: Recipe, steps: int,
-) -> tuple[int, float]:
-    if not path.exists():
-        return 0, 0.0
-    manifest = weights.read_manifest(path)
-    if manifest["recipe"] != json.loads(json.dumps(asdict(recipe))):
-        raise ValueError(
-            f"expected the unfinished run in {path} to have the recipe {asdict(recipe)}; got "
-            f"{manifest['recipe']}; delete it or ask for the same recipe"
-        )
-    tensors = safetensors.torch.load_file(path)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    parameters = (p for group in optimizer.param_groups for p in group["params"])
-    for i, parameter in enumerate(parameters):
-        optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"]
-    for _ in range(manifest["epoch"] * steps):
-        schedule.step()
-    return manifest["epoch"], manifest["seconds"]
+    return objective
 
 
 @torch.inference_mode()
@@ -222,44 +185,59 @@ def robust_accuracy(
         part = images[slice(start, start + batch)]
         part = part[part.labels >= 0]
         clean = part.pixels.float() / 255
-        noise = torch.zeros_like(clean)
-        for _ in range(steps):
-            noise.requires_grad_(True)
-            loss = F.cross_entropy(model((clean + noise).clamp(0, 1)), part.labels)
-            (gradient,) = torch.autograd.grad(loss, noise)
-            noise = (noise + 2.5 * epsilon / steps * gradient.sign()).clamp(-epsilon, epsilon)
-            noise = noise.detach()
+
+        def loss(moved: Tensor, labels: Tensor = part.labels) -> Tensor:
+            return F.cross_entropy(model(moved), labels)
+
+        still, step = torch.zeros_like(clean), 2.5 * epsilon / steps
+        attacked = perturb(loss, clean, still, epsilon, steps, step)
         with torch.inference_mode():
-            right += int((model((clean + noise).clamp(0, 1)).argmax(1) == part.labels).sum())
+            right += int((model(attacked).argmax(1) == part.labels).sum())
         seen += len(part)
     return {"epsilon": epsilon, "steps": steps, "n": seen, "top1": right / seen}
 
 
-def _ship(zoo: Zoo, name: str, model: Classifier, recipe: Recipe, seconds: float) -> Path:
+def ship(
+    zoo: Zoo, name: str, model: Classifier, recipe: Recipe, seconds: float,
+    made: Mapping[str, Any], keep: Callable[[str], bool] = lambda key: True,
+) -> Path:
+    """Round a classifier to half precision, measure it, and put it into the zoo's folder.
+
+    ``made`` is what the manifest says of its making beyond the recipe. Only tensors whose name
+    passes ``keep`` are rounded and stored. Robust accuracy is measured at 1/255, with ten steps
+    of attack, and, where the network was trained against attacks, at its own distance with twenty.
+    """
     validation = zoo.images("val")
     full = accuracy(model, validation)
-    halved = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in halved.items()})
+    kept = {k: v for k, v in model.state_dict().items() if keep(k)}
+    halved = {k: v.half() if v.is_floating_point() else v for k, v in kept.items()}
+    model.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in halved.items()}, strict=False
+    )
     scores = accuracy(model, validation)
     if abs(scores["top1"] - full["top1"]) > 1e-3:
         raise ValueError(
             f"expected half precision to keep top-1 within .1 point; got {scores} from {full}"
         )
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
+    parameters = sum(p.numel() for p in model.parameters())
+    model.requires_grad_(False)
+    attacked = zoo.images("val", 500)
+    own: dict[str, Any] = {}
+    if recipe.epsilon:
+        own["own_robust_accuracy"] = robust_accuracy(model, attacked, recipe.epsilon, steps=20)
     ratio = sign_ratio(model.readout.weight)
     manifest = {
-        "name": name, "kind": "network", "zoo": zoo.name, "module": "small",
-        "config": zoo.network_configs[name], "recipe": asdict(recipe), "seed": recipe.seed,
+        "name": name, "kind": "network", "zoo": zoo.name, "module": MODULE,
+        "config": zoo.config(name), "recipe": asdict(recipe), "seed": recipe.seed,
         "accuracy": scores, "accuracy_float32": full,
-        "robust_accuracy": robust_accuracy(model, zoo.images("val", 500), 1 / 255),
+        "robust_accuracy": robust_accuracy(model, attacked, 1 / 255), **own,
         "sign_ratio": {"mean": float(ratio.mean()), "sd": float(ratio.std())},
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters,
         "multiply_accumulates": multiply_accumulates(model, zoo.image_size),
-        "seconds": round(seconds, 1), "dtype": "float16",
+        "seconds": round(seconds, 1), "dtype": "float16", **made,
     }
-    state = {k.removeprefix("backbone."): v for k, v in halved.items()}
-    weights.save(zoo.path(name), state, manifest)
+    shipped = {k.removeprefix("backbone."): v for k, v in halved.items()}
+    weights.save(zoo.path(name), shipped, manifest)
     return zoo.path(name)
 
 
@@ -270,21 +248,3 @@ def multiply_accumulates(model: nn.Module, size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops()) // 2
-
-
-def main() -> None:
-    """Command line: one network of one zoo, each field of the recipe an option."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--network", required=True)
-    parser.add_argument("--scratch", type=Path, default=Path("runs"))
-    for field, value in asdict(Recipe()).items():
-        kind = type(value) if value is not None else int
-        parser.add_argument(f"--{field.replace('_', '-')}", type=kind, default=value)
-    chosen = vars(parser.parse_args())
-    zoo, name, scratch = load_zoo(chosen.pop("zoo")), chosen.pop("network"), chosen.pop("scratch")
-    print(train(zoo, name, Recipe(**chosen), scratch))
-
-
-if __name__ == "__main__":
-    main()

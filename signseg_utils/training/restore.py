@@ -1,10 +1,9 @@
 """Classifiers whole, batch norm unfolded: as they were trained, and as they were before."""
 
-import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry, signs, weights
-from signseg_utils.training.classifier import Classifier
+from signseg_utils import signs
+from signseg_utils.networks import Classifier, initial
 from signseg_utils.zoos import Zoo
 
 
@@ -16,29 +15,27 @@ def classifier(zoo: Zoo, name: str, state: str | int = "trained") -> Classifier:
     zoo, name
         Which network; its weights and manifest must be there.
     state
-        ``trained``; ``start``: the initial weights from which its training began (the manifest's
-        seed); or the seed of another untrained network of the same architecture.
+        ``trained``; ``start``: the random weights from which its training began, or that of its
+        parent if it was fine-tuned (the manifest's seed); or the seed of another untrained network
+        of the same architecture.
 
     Raises
     ------
     ValueError
         For another word than these two.
+    KeyError
+        If the zoo has no network of that name.
     FileNotFoundError, signseg_utils.weights.DamagedWeights
         If the weights are missing or not those of their manifest.
     """
     if isinstance(state, str) and state not in ("trained", "start"):
         raise ValueError(f"expected state 'trained', 'start' or a seed; got {state!r}")
-    if name not in zoo.networks:
-        raise KeyError(registry.unknown(f"network of zoo {zoo.name}", name, zoo.networks))
-    tensors, card = weights.load(zoo.path(name))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(card["seed"]) if isinstance(state, str) else state)
-        backbone = registry.load("networks", card["module"])(card["config"])
-        model = Classifier(backbone, len(zoo.classes)).requires_grad_(False).eval()
+    tensors, card = zoo.state(name)
+    seed = card.get("parent", card)["seed"] if isinstance(state, str) else state
+    model = initial(card["module"], card["config"], len(zoo.classes), int(seed))
     if state == "trained":
-        prefix = {key: "" if key.startswith("readout.") else "backbone." for key in tensors}
-        model.load_state_dict({prefix[key] + key: value for key, value in tensors.items()})
-    return model
+        model.take(tensors)
+    return model.requires_grad_(False).eval()
 
 
 def layers_by_depth(model: nn.Module) -> list[tuple[str, Tensor, int]]:

@@ -1,0 +1,152 @@
+"""The loop in which networks are trained: seeded by epoch, resumable, one cycle of the rate."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from signseg_utils import weights
+
+CHECKS = 10  # an epoch, where training may stop early
+
+# Indices of a batch's images, the epoch, its random stream -> loss.
+Objective = Callable[[Tensor, int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every training has: SGD with Nesterov momentum, one cycle of the learning rate."""
+
+    epochs: int = 12
+    batch: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    seed: int = 0
+
+
+class Progress(NamedTuple):
+    """How far a training came."""
+
+    epochs: float
+    seconds: float
+    reached: bool
+
+
+def run(
+    model: nn.Module, objective: Objective, count: int, recipe: Recipe, checkpoint: Path,
+    origin: Mapping[str, Any], reached: Callable[[], bool] | None = None,
+) -> Progress:
+    """Lower ``objective`` over ``count`` images; a run that was cut off goes on from its epoch.
+
+    Parameters
+    ----------
+    model
+        Its parameters that require a gradient are trained.
+    checkpoint
+        Written after each epoch; whoever ships the result removes it.
+    origin
+        What else the run depends on, such as the hash of the weights that it began with: a
+        checkpoint of another recipe or origin is refused.
+    reached
+        Asked ten times an epoch; training stops when it says yes.
+
+    Raises
+    ------
+    ValueError
+        If ``checkpoint`` belongs to another training.
+    FloatingPointError
+        If the loss is no longer finite.
+    """
+    steps = count // recipe.batch
+    optimizer, schedule = _descent(model, recipe, steps)
+    start, seconds = _resume(checkpoint, model, optimizer, recipe, origin)
+    for _ in range(start * steps):
+        schedule.step()
+    model.to(memory_format=torch.channels_last)
+    for epoch in range(start, recipe.epochs):
+        began = time.perf_counter()
+        generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
+        torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
+        order = torch.randperm(count, generator=generator)
+        total = 0.0
+        batches = order[: steps * recipe.batch].split(recipe.batch)
+        bar = tqdm(batches, unit="batch", desc=f"epoch {epoch + 1}", leave=False)
+        for step, chosen in enumerate(bar, 1):
+            model.train()
+            loss = objective(chosen, epoch, generator)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
+                    "lower the learning rate of the recipe"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+            if reached and step % max(1, steps // CHECKS) == 0 and reached():
+                bar.close()
+                return Progress(epoch + step / steps, seconds + time.perf_counter() - began, True)
+        seconds += time.perf_counter() - began
+        _checkpoint(checkpoint, model, optimizer, epoch + 1, seconds, recipe, origin)
+        done = f"epoch {epoch + 1}/{recipe.epochs}"
+        tqdm.write(f"{checkpoint.stem} {done} loss {total / max(1, steps):.3f} {seconds:.0f} s")
+    return Progress(recipe.epochs, seconds, False)
+
+
+def _descent(
+    model: nn.Module, recipe: Recipe, steps: int
+) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
+    learned = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in learned if p.ndim > 1]},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(
+        groups, recipe.learning_rate, 0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps + 1, pct_start=0.25
+    )
+
+
+def _checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, seconds: float,
+    recipe: Recipe, origin: Mapping[str, Any],
+) -> None:
+    momentum = {
+        f"momentum.{i}": optimizer.state[p]["momentum_buffer"]
+        for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])
+    }
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | momentum
+    manifest = {"epoch": epoch, "seconds": seconds, "recipe": asdict(recipe), "origin": origin}
+    weights.save(path, tensors, manifest)
+
+
+def _resume(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe,
+    origin: Mapping[str, Any],
+) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    manifest = weights.read_manifest(path)
+    asked = {"recipe": recipe, "origin": dict(origin)}
+    found = {"recipe": type(recipe)(**manifest["recipe"]), "origin": manifest.get("origin", {})}
+    for what, value in asked.items():
+        if found[what] != value:
+            raise ValueError(
+                f"expected the unfinished run in {path} to have the {what} {value}; got "
+                f"{found[what]}; delete it or ask for the same {what}"
+            )
+    tensors = safetensors.torch.load_file(path)
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    parameters = (p for group in optimizer.param_groups for p in group["params"])
+    for i, parameter in enumerate(parameters):
+        optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"]
+    return manifest["epoch"], manifest["seconds"]
