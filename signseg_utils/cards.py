@@ -15,7 +15,7 @@ _NETWORK: Mapping[str, Callable[[Manifest], Any]] = {
     "sign ratio, mean ± SD": lambda card: "{mean:.2f} ± {sd:.2f}".format(**card["sign_ratio"]),
     "weights, thousands": lambda card: round(card["parameters"] / 1e3),
     "MMAC an image": lambda card: f"{card['multiply_accumulates'] / 1e6:.1f}",
-    "epochs": lambda card: card["recipe"]["epochs"],
+    "epochs": lambda card: card.get("epochs_seen", card["recipe"]["epochs"]),
 }
 _NAMES = {
     "mAP50": "mAP50",
@@ -49,7 +49,7 @@ def table(cards: Mapping[str, Manifest]) -> pd.DataFrame:
 def _properties(name: str, card: Manifest) -> dict[str, str]:
     try:
         if card["kind"] == "network":
-            rows = {label: read(card) for label, read in _NETWORK.items()}
+            rows = {label: read(card) for label, read in _NETWORK.items()} | _family(card)
         else:
             scores = card["scores"].items()
             rows = {_NAMES.get(key, key.replace("_", " ")): value for key, value in scores}
@@ -61,6 +61,19 @@ def _properties(name: str, card: Manifest) -> dict[str, str]:
         ) from error
     return {key: f"{value:.4g}" if isinstance(value, float) else str(value)
             for key, value in rows.items()}  # fmt: skip
+
+
+def _family(card: Manifest) -> dict[str, str]:
+    """What only networks of some families have."""
+    rows = {}
+    if own := card.get("own_robust_accuracy"):
+        at = f"{255 * own['epsilon']:g}/255"
+        rows["robust top-1 at trained distance, %"] = f"{_percent(own['top1'])} at {at}"
+    if parent := card.get("parent"):
+        rows["begun from"] = parent["name"]
+    if card["recipe"].get("frozen"):
+        rows["trained with labels"] = "readout only"
+    return rows
 
 
 def _percent(share: float) -> str:

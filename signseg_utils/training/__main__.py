@@ -1,7 +1,8 @@
 """Train what a zoo ships, in the order in which it builds on each other.
 
-``python -m signseg_utils.training --zoo shapes`` makes networks, generators and detector again;
-what lies in the zoo's folder is kept unless ``--again`` is given.
+``python -m signseg_utils.training --zoo shapes`` makes networks, generators and detector again,
+``--network resnet-linf-2`` one network only; what lies in the zoo's folder is kept unless
+``--again`` is given. A training that was cut off goes on where it was.
 """
 
 import argparse
@@ -9,14 +10,8 @@ from pathlib import Path
 
 from signseg_utils import registry
 from signseg_utils.metrics.objectness import ARTEFACT
-from signseg_utils.training import classifier, components, decoder, detector
+from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.zoos import Zoo, load_zoo
-
-# Epochs of the shipped networks: the deeper, the longer.
-EPOCHS = {
-    "shapes": {"alexnet": 8, "vgg": 8, "resnet": 8},
-    "tinyimagenet": {"alexnet": 9, "vgg": 12, "resnet": 12},
-}
 
 
 def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
@@ -27,9 +22,7 @@ def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
 
     for name in zoo.networks:
         if wanted(name):
-            small = min(48, zoo.image_size)
-            recipe = classifier.Recipe(epochs=EPOCHS[zoo.name][name], small_size=small)
-            print(classifier.train(zoo, name, recipe, scratch))
+            print(networks.make(zoo, name, scratch))
     for name in zoo.generators:
         if zoo.generator_modules[name] == "decoder" and wanted(name):
             print(decoder.train(zoo, name, decoder.DecoderRecipe(), scratch))
@@ -37,20 +30,37 @@ def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
             print(components.fit(zoo, name))
     if wanted(ARTEFACT):
         print(detector.train(zoo, detector.Recipe()))
+    for names in zoo.families.values():
+        for name in filter(wanted, names):
+            print(networks.make(zoo, name, scratch))
 
 
 def main() -> None:
-    """Command line: one zoo, or all."""
+    """Command line: one zoo, or all; one network, or everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", default="all")
+    parser.add_argument("--network", help="this one only")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                        help="change the recipe of that network (values as in JSON)")  # fmt: skip
     parser.add_argument("--scratch", type=Path, default=Path("runs"))
     parser.add_argument("--again", action="store_true", help="train what is there, too")
     chosen = parser.parse_args()
-    names = tuple(EPOCHS) if chosen.zoo == "all" else (chosen.zoo,)
-    for name in names:
-        if name not in EPOCHS:
-            parser.error(registry.unknown("zoo that this project trains", name, tuple(EPOCHS)))
-        make(load_zoo(name), chosen.scratch, chosen.again)
+    if chosen.set and not chosen.network:
+        parser.error("expected --network with --set, because recipes differ between networks")
+    for name in tuple(networks.STANDARD) if chosen.zoo == "all" else (chosen.zoo,):
+        if name not in networks.STANDARD:
+            known = tuple(networks.STANDARD)
+            parser.error(registry.unknown("zoo that this project trains", name, known))
+        zoo = load_zoo(name)
+        if chosen.network not in (None, *zoo.all_networks):
+            known = zoo.all_networks
+            parser.error(registry.unknown(f"network of zoo {name}", chosen.network, known))
+        if not chosen.network:
+            make(zoo, chosen.scratch, chosen.again)
+        elif chosen.again or not zoo.path(chosen.network).exists():
+            print(networks.make(zoo, chosen.network, chosen.scratch, chosen.set))
+        else:
+            print(f"{zoo.path(chosen.network)} is there; --again trains it once more")
 
 
 if __name__ == "__main__":
