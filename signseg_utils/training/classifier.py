@@ -33,9 +33,9 @@ class Recipe(loop.Recipe):
 
     ``parent``: network of the zoo whose weights training begins with. ``frozen``: only the readout
     learns. ``epsilon``: images are attacked within this distance of each value (0..1) by a single
-    step of 1.25 epsilon from a random start (Wong et al. 2020, arXiv:2001.03994; as there, batch norms
-    see the images on both passes); 0 for none.
-    ``match``: network of the zoo at whose validation top-1 training stops.
+    step of 1.25 epsilon from a random start (Wong et al. 2020, arXiv:2001.03994; as there, batch
+    norms see the images on both passes); 0 for none. ``match``: network of the zoo at whose
+    validation top-1 training stops.
     """
 
     smoothing: float = 0.1
