@@ -18,6 +18,16 @@ EPOCHS = {
     "tinyimagenet": {"alexnet": 9, "vgg": 12, "resnet": 12},
 }
 
+# Recipes of the shipped decoders and detectors: natural images take more of both.
+DECODERS = {
+    "shapes": decoder.DecoderRecipe(),
+    "tinyimagenet": decoder.DecoderRecipe(width=192, images=100_000),
+}
+DETECTORS = {
+    "shapes": detector.Recipe(steps=640),
+    "tinyimagenet": detector.Recipe(steps=1_900, images=30_000),
+}
+
 
 def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
     """Train every artefact of ``zoo`` that is missing (or all of them)."""
@@ -32,11 +42,11 @@ def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
             print(classifier.train(zoo, name, recipe, scratch))
     for name in zoo.generators:
         if zoo.generator_modules[name] == "decoder" and wanted(name):
-            print(decoder.train(zoo, name, decoder.DecoderRecipe(), scratch))
+            print(decoder.train(zoo, name, DECODERS[zoo.name], scratch))
         if zoo.generator_modules[name] == "spectral" and wanted(name):
             print(components.fit(zoo, name))
     if wanted(ARTEFACT):
-        print(detector.train(zoo, detector.Recipe()))
+        print(detector.train(zoo, DETECTORS[zoo.name]))
 
 
 def main() -> None:

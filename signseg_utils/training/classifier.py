@@ -6,6 +6,7 @@
 import argparse
 import json
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from signseg_utils.zoos import Images, Zoo, load_zoo
 class Recipe:
     """How a classifier is trained: SGD with Nesterov momentum, one cycle of the learning rate.
 
-    The first ``small_share`` of the epochs sees images of ``small_size`` pixels, which costs less
-    and loses nothing once the rest has been seen at full size (progressive resizing).
+    The first ``small_share`` of the epochs sees crops (at least ``smallest_crop`` of an image)
+    scaled to ``small_size`` pixels, which costs less and loses nothing once the rest has been seen
+    at full size (progressive resizing).
     """
 
     epochs: int = 12
@@ -184,8 +186,10 @@ def _resume(
     parameters = (p for group in optimizer.param_groups for p in group["params"])
     for i, parameter in enumerate(parameters):
         optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"]
-    for _ in range(manifest["epoch"] * steps):
-        schedule.step()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step", UserWarning)
+        for _ in range(manifest["epoch"] * steps):
+            schedule.step()  # no optimizer.step before it: those were before the cut
     return manifest["epoch"], manifest["seconds"]
 
 
