@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import __version__, registry
+from signseg_utils import __version__, paths, registry
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.networks import Network
 from signseg_utils.readout import Readout, concatenate
@@ -398,10 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = measure(options)
     print(report(found))
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        temporary = options.json.with_suffix(".part")
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
-        temporary.replace(options.json)
+        paths.write_text(options.json, json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -183,9 +183,7 @@ def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
     record = folder / f"{file.name.removesuffix('.part')}.sha256"
     published = remote.hash
     if published is None and not record.exists():
-        temporary = record.with_name(f".{record.name}.tmp")
-        temporary.write_text(pooch.file_hash(str(file), alg="sha256") + "\n")
-        os.replace(temporary, record)
+        paths.write_text(record, pooch.file_hash(str(file), alg="sha256") + "\n")
         return
     expected = published or f"sha256:{record.read_text().strip()}"
     algorithm, digest = expected.split(":")

@@ -6,12 +6,12 @@ import html
 import json
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+from signseg_utils.paths import write_text
 from signseg_utils.registry import unknown
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
@@ -222,22 +222,11 @@ def agreed(verdicts: Sequence[str]) -> str:
 
 
 def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
-    """Write lines as a JSON list of objects: temporary file, read back, renamed."""
+    """Write lines as a JSON list of objects."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     _check_unique(lines)
     text = json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False) + "\n"
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        if read(temporary) != tuple(lines):
-            raise OSError(f"what was written for {target} differs from what is on disk")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(target, text)
     return target
 
 

@@ -1,6 +1,7 @@
-"""Where things lie: weights, results, datasets, the book."""
+"""Where things lie (weights, results, datasets, the book), and how text gets there whole."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -37,3 +38,22 @@ def dataset_folder() -> Path:
 def book_folder() -> Path:
     """Prose pages, static files and executed chapters."""
     return repository() / "book"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is whole or not there: read back, then renamed.
+
+    Raises OSError where what is on disk differs, as on a full disk; an older file is kept then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        if temporary.read_text(encoding="utf-8") != text:
+            raise OSError(f"expected {path} to hold what was written; it does not; disk full?")
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -145,6 +145,7 @@ def curve_panels(
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)
         ax.set(title=title, xlabel=xlabel)
+        ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch
     axes[0, 0].set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

@@ -206,7 +206,7 @@ def record_audit(
         source=source, shards=shards, checked=checked, agreed=agreed, seed=seed, tolerance=tolerance
     )
     path = Path(folder) / f"{chapter}.audit.json"
-    _write(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
+    paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -292,16 +292,6 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _write(path: Path, text: str) -> None:
-    """Write to a temporary neighbour, read it back, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    if temporary.read_text(encoding="utf-8") != text:
-        raise OSError(f"expected {temporary} to hold what was written; it does not; disk full?")
-    os.replace(temporary, path)
 
 
 def _lasting(link: Path, target: Path) -> None:
@@ -500,8 +490,8 @@ def publish(
             temporary = output.parent / f".{extra.name}.part"
             shutil.copyfile(extra, temporary)
             os.replace(temporary, output.parent / extra.name)
-        _write(output, text)
-        _write(run_file, json.dumps(run, indent=1, sort_keys=True) + "\n")
+        paths.write_text(output, text)
+        paths.write_text(run_file, json.dumps(run, indent=1, sort_keys=True) + "\n")
     report(f"{title}: {seconds:.0f} s, {run['peak_memory_mib']} MiB at most")
     return output
 

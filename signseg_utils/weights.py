@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import safetensors.torch
 from torch import Tensor
 
 from signseg_utils import __version__
-from signseg_utils.paths import repository
+from signseg_utils.paths import repository, write_text
 
 
 class DamagedWeights(ValueError):
@@ -45,16 +44,6 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return __version__
     return f"{__version__} ({described})"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> dict[str, Any]:

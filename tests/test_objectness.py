@@ -146,6 +146,14 @@ def test_augmented_boxes_follow_their_objects():
     assert found.std(0).min() > 1  # they did move
 
 
+def test_half_of_the_augmented_images_keep_their_sharpness():
+    pixels = torch.randint(0, 2, (60, 3, 64, 64), dtype=torch.uint8) * 255
+    boxes = torch.tensor([[20.0, 24.0, 36.0, 44.0]]).repeat(60, 1)
+    moved, _ = training.augment(pixels, boxes, torch.Generator().manual_seed(0))
+    sharp = sum(len(image.unique()) == 2 for image in moved)  # a third of the half is blurred
+    assert 10 <= sharp <= 30
+
+
 def test_images_without_object_carry_no_box():
     boxes = torch.tensor([[torch.nan] * 4, [0.0, 16.0, 64.0, 48.0]])
     data = training.Boxes(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), boxes)

@@ -71,6 +71,13 @@ def test_augmentation_keeps_size_range_and_seed():
     assert torch.equal(first, again)
 
 
+def test_images_of_full_size_are_shifted_and_not_resampled():
+    pixels = torch.randint(0, 2, (6, 3, 24, 24), dtype=torch.uint8) * 100 + 100
+    moved = classifier.augment(pixels, 24, 0.6, torch.Generator().manual_seed(3))
+    assert all(len(image.unique()) == 2 for image in moved)  # two grey levels, times a gain
+    assert not any(torch.equal(a > a.mean(), b > 150) for a, b in zip(moved, pixels, strict=True))
+
+
 def test_decoder_learns_to_invert_and_is_read_back(trained, tmp_path):
     def mean_error(images):
         recipe = decoder.DecoderRecipe(code_size=4, images=images, batch=16, checkpoint_every=5)

@@ -13,6 +13,16 @@ from signseg_utils.metrics.objectness import ARTEFACT
 from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.zoos import Zoo, load_zoo
 
+# Recipes of the shipped decoders and detectors: natural images take more of both.
+DECODERS = {
+    "shapes": decoder.DecoderRecipe(),
+    "tinyimagenet": decoder.DecoderRecipe(width=192, images=100_000),
+}
+DETECTORS = {
+    "shapes": detector.Recipe(steps=640),
+    "tinyimagenet": detector.Recipe(steps=1_900, images=30_000),
+}
+
 
 def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
     """Train every artefact of ``zoo`` that is missing (or all of them)."""
@@ -25,11 +35,11 @@ def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
             print(networks.make(zoo, name, scratch))
     for name in zoo.generators:
         if zoo.generator_modules[name] == "decoder" and wanted(name):
-            print(decoder.train(zoo, name, decoder.DecoderRecipe(), scratch))
+            print(decoder.train(zoo, name, DECODERS[zoo.name], scratch))
         if zoo.generator_modules[name] == "spectral" and wanted(name):
             print(components.fit(zoo, name))
     if wanted(ARTEFACT):
-        print(detector.train(zoo, detector.Recipe()))
+        print(detector.train(zoo, DETECTORS[zoo.name]))
     for names in zoo.families.values():
         for name in filter(wanted, names):
             print(networks.make(zoo, name, scratch))

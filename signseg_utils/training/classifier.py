@@ -28,8 +28,9 @@ MODULE = "small"  # the file of `signseg_utils.networks` that defines all of the
 class Recipe(loop.Recipe):
     """How a classifier is trained.
 
-    The first ``small_share`` of the epochs sees images of ``small_size`` pixels, which costs less
-    and loses nothing once the rest has been seen at full size (progressive resizing).
+    The first ``small_share`` of the epochs sees crops (at least ``smallest_crop`` of an image)
+    scaled to ``small_size`` pixels, which costs less and loses nothing once the rest has been seen
+    at full size (progressive resizing).
 
     ``parent``: network of the zoo whose weights training begins with. ``frozen``: only the readout
     learns. ``epsilon``: images are attacked within this distance of each value (0..1) by a single

@@ -1,6 +1,7 @@
 """The loop in which networks are trained: seeded by epoch, resumable, one cycle of the rate."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,8 +67,10 @@ def run(
     steps = count // recipe.batch
     optimizer, schedule = _descent(model, recipe, steps)
     start, seconds = _resume(checkpoint, model, optimizer, recipe, origin)
-    for _ in range(start * steps):
-        schedule.step()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step", UserWarning)
+        for _ in range(start * steps):
+            schedule.step()  # no optimizer.step before it: those were before the cut
     model.to(memory_format=torch.channels_last)
     for epoch in range(start, recipe.epochs):
         began = time.perf_counter()
