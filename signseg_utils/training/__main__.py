@@ -20,7 +20,7 @@ DECODERS = {
 }
 DETECTORS = {
     "shapes": detector.Recipe(steps=640),
-    "tinyimagenet": detector.Recipe(steps=1_900, images=30_000),
+    "tinyimagenet": detector.Recipe(steps=4_500, images=40_000),
 }
 
 
