@@ -7,7 +7,7 @@ import torch
 from signseg_utils import sweep, zoos
 from signseg_utils.evolution import Search
 from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
-from signseg_utils.sweep.measuring import arranged, measure, rendered
+from signseg_utils.sweep.measuring import _background, arranged, measure, panel, rendered
 
 UNITS = ("red ring", "blue disc")
 
@@ -92,3 +92,30 @@ def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, s
     np.testing.assert_allclose(
         here["objectness"], generator(codes).mean((1, 2, 3)), atol=1e-6
     )
+
+
+def test_background_is_what_the_object_leaves_uncovered(found, seen, zoo):
+    generator = zoo.generator("scenes")
+    codes = torch.from_numpy(found["codes"].isel(shard=0, condition=1).values.astype("float32"))
+    images, opacity = generator.render(codes)
+    here = seen.sel(network="resnet", generator="scenes", unit="red ring").isel(condition=1)
+    for image, mask, white in zip(images, opacity, here["whiteness"], strict=True):
+        expected = np.average(image.amin(0).flatten(), weights=(1 - mask).flatten())
+        assert float(white) == pytest.approx(expected, abs=1e-5)
+    assert (here["whiteness"] <= here["background"]).all()
+
+
+def test_without_a_code_the_border_is_the_background():
+    weights = _background(object(), None, (2, 16, 24))
+    assert weights[:, 2:-2, 3:-3].max() == 0 and weights[:, 0, 0].min() > 0
+    torch.testing.assert_close(weights.sum((1, 2)), torch.ones(2))
+
+
+def test_panel_shows_either_sign_of_the_best_seed(found, zoo):
+    searches = arranged(found)
+    images, conditions = panel(searches, zoo, "resnet", "scenes", UNITS[:1], [1.0])
+    assert conditions == [("none", 0.0), ("positive", 1.0), ("negative", 1.0)]
+    mine = searches.sel(network="resnet", generator="scenes", unit=UNITS[0])
+    best = int(mine["activation"][2].values.argmax())
+    code = torch.from_numpy(mine["codes"][2, best].values.astype("float32"))
+    torch.testing.assert_close(images[0, 2], zoo.generator("scenes")(code[None])[0])

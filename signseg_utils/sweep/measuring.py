@@ -39,6 +39,24 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
     return images.unflatten(0, values.shape[:-1])
 
 
+def panel(
+    searches: xr.Dataset, zoo: zoos.Zoo, network: str, generator: str, units: Sequence[str],
+    alphas: Sequence[float],
+) -> tuple[Tensor, list[tuple[str, float]]]:
+    """Images [unit, condition, 3, height, width] for a panel, and (sign, alpha) of each condition.
+
+    Of `arranged` searches: intact, and either sign at the strengths ``alphas``; of the seeds the
+    one with the highest activation.
+    """
+    told = ~searches["sign"].str.startswith("random") & searches["alpha"].isin([0, *alphas])
+    chosen = searches.sel(network=network, generator=generator, unit=list(units))
+    chosen = chosen.isel(condition=np.flatnonzero(told))
+    best = chosen.isel(seed=chosen["activation"].argmax("seed"))
+    codes = best["codes"].transpose("unit", "condition", "code")
+    conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
+    return rendered(zoo.generator(generator), codes), list(conditions)
+
+
 @torch.inference_mode()
 def measure(
     found: xr.Dataset,
@@ -66,11 +84,15 @@ def measure(
         ``similarity``, ``centred_similarity`` (network, unit, condition, judge): mean over all
         pairs of a control and an ablated image of the cosine between their features, over seeds
         and generators; centred: less the mean feature of all control images.
-        ``within`` (network, unit, judge): the same among the control images.
+        ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
+        none paired with itself.
         ``objectness``, ``change``, ``luminance``, ``contrast`` (network, generator, unit,
         condition, seed): confidence of the zoo's detector; unweighted perceptual distance to the
         control image of the same seed; mean and s.d. of luminance. ``foreground``: the object's
-        share of the image where the generator's code tells it, else NaN.
+        share of the image where the generator's code tells it, else NaN. ``background``,
+        ``whiteness``: mean luminance, and mean of the smallest of the three colour values (1 is
+        white, and nothing else is), outside the object where the code tells it, else of the
+        outermost eighth of the image on each side.
     """
     backbones = {name: zoo.network(name).backbone for name in judges}
     eye = Perceptual.unweighted(backbones[judges[0]], name=judges[0])
@@ -88,12 +110,15 @@ def measure(
         control = images[:1].expand_as(images).flatten(0, 1)
         pairs = zip(flat.split(64), control.split(64), strict=True)
         change = torch.cat([eye.distance(a, b).values for a, b in pairs])
-        luminance = torch.einsum("nchw,c->nhw", flat, torch.tensor(LUMINANCE)).flatten(1)
+        luminance = torch.einsum("nchw,c->nhw", flat, torch.tensor(LUMINANCE))
+        behind = _background(generator, piece["codes"], luminance.shape)
         values = {
             "objectness": detector.objectness(flat),
             "change": change,
-            "luminance": luminance.mean(1),
-            "contrast": luminance.std(1),
+            "luminance": luminance.mean((1, 2)),
+            "contrast": luminance.std((1, 2)),
+            "background": (luminance * behind).sum((1, 2)),
+            "whiteness": (flat.amin(1) * behind).sum((1, 2)),
             "foreground": _foreground(generator, piece["codes"]),
         }
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
@@ -113,6 +138,18 @@ def _foreground(generator: Any, codes: xr.DataArray) -> Tensor:
     return share
 
 
+def _background(generator: Any, codes: xr.DataArray, shape: Sequence[int]) -> Tensor:
+    """Weight of each pixel in the background [image, height, width]; sums to 1 in each image."""
+    count, height, width = shape
+    if hasattr(generator, "masks"):
+        values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
+        outside: Tensor = 1 - generator.masks(values[:, : generator.code_size])
+    else:
+        outside = torch.ones(count, height, width)
+        outside[:, height // 8 : height - height // 8, width // 8 : width - width // 8] = 0
+    return outside / outside.sum((1, 2), keepdim=True).clamp_min(1e-6)
+
+
 def _similarities(
     found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str]
 ) -> xr.Dataset:
@@ -120,7 +157,7 @@ def _similarities(
     networks, units = (list(dict.fromkeys(column)) for column in zip(*names, strict=True))
     shape = (len(networks), len(units), found.sizes["condition"], len(judges))
     raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
-    within = np.full((shape[0], shape[1], shape[3]), np.nan)
+    within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
     for place, judge in enumerate(judges):
         centre = torch.cat([features[judge][0] for features in seen]).mean(0)
         for network, unit in dict.fromkeys(names):
@@ -129,13 +166,16 @@ def _similarities(
             images = torch.cat([seen[i][judge] for i in mine], dim=1)  # over all generators
             raw[(*at, slice(None), place)] = cosine_similarity(images[:1], images)
             centred[(*at, slice(None), place)] = cosine_similarity(images[:1], images, centre)
-            within[(*at, place)] = within_similarity(images[0]) if images.shape[1] > 1 else np.nan
+            if images.shape[1] > 1:
+                within[(*at, place)] = within_similarity(images[0])
+                centred_within[(*at, place)] = within_similarity(images[0], centre)
     dims = ("network", "unit", "condition", "judge")
     return xr.Dataset(
         {
             "similarity": (dims, raw),
             "centred_similarity": (dims, centred),
             "within": (("network", "unit", "judge"), within),
+            "centred_within": (("network", "unit", "judge"), centred_within),
         },
         {"network": networks, "unit": units, "judge": list(judges)},
     )
