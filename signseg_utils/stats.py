@@ -288,8 +288,7 @@ def spearman_over_units(
     """Spearman's rho of ``x [point]`` with ``y [unit, point]`` over all units and points.
 
     The points of one unit are not independent, so whole units are resampled for the interval, and
-    ``x`` is shuffled within units for the p. ``n`` counts all pairs, as a table of correlations
-    does; the sample behind the interval is the unit.
+    ``x`` is shuffled within units for the p. ``n`` counts units, for they are the sample.
     """
     first, second = _sample(x, 1), _sample(y, 2)
     units, points = second.shape
@@ -298,7 +297,7 @@ def spearman_over_units(
     levels = np.broadcast_to(first, (units, points))
     value = float(_rho(levels.reshape(1, -1), second.reshape(1, -1))[0])
     if np.isnan(value):
-        return Correlation(value, value, value, value, units * points, seed, level)
+        return Correlation(value, value, value, value, units, seed, level)
     drawn = second[_resampled(units, resamples, seed)].reshape(resamples, -1)
     rhos = _rho(np.broadcast_to(levels.ravel(), drawn.shape), drawn)
     low, high = np.nanquantile(rhos, [(1 - level) / 2, (1 + level) / 2])
@@ -306,7 +305,7 @@ def spearman_over_units(
     shuffled = np.random.default_rng([seed, 1]).permuted(tiled, axis=1).reshape(resamples, -1)
     null = _rho(shuffled, np.broadcast_to(second.ravel(), shuffled.shape))
     p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
-    return Correlation(value, float(low), float(high), p, units * points, seed, level)
+    return Correlation(value, float(low), float(high), p, units, seed, level)
 
 
 def _rho(x: Array, y: Array) -> Array:

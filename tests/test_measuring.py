@@ -7,7 +7,14 @@ import torch
 from signseg_utils import sweep, zoos
 from signseg_utils.evolution import Search
 from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
-from signseg_utils.sweep.measuring import _background, arranged, measure, panel, rendered
+from signseg_utils.sweep.measuring import (
+    _background,
+    arranged,
+    measure,
+    own_images,
+    panel,
+    rendered,
+)
 
 UNITS = ("red ring", "blue disc")
 
@@ -119,3 +126,25 @@ def test_panel_shows_either_sign_of_the_best_seed(found, zoo):
     best = int(mine["activation"][2].values.argmax())
     code = torch.from_numpy(mine["codes"][2, best].values.astype("float32"))
     torch.testing.assert_close(images[0, 2], zoo.generator("scenes")(code[None])[0])
+
+
+def test_the_centre_can_be_that_of_some_networks_only(found, seen, zoo):
+    """As if the others had not been there."""
+    resnet = measure(
+        found, zoo, ("alexnet",), detector=Brightness(), centred_on=["resnet"], progress=False
+    )
+    alone = measure(
+        found.isel(shard=[0, 1]), zoo, ("alexnet",), detector=Brightness(), progress=False
+    )
+    mine = resnet.sel(network="resnet")
+    for name in ("centred_similarity", "centred_within"):
+        np.testing.assert_allclose(mine[name], alone[name].sel(network="resnet"), atol=1e-6)
+        assert abs(mine[name] - seen[name].sel(network="resnet", judge=["alexnet"])).max() > 1e-3
+    np.testing.assert_allclose(mine["within"], alone["within"].sel(network="resnet"), atol=1e-6)
+
+
+def test_own_images_are_those_of_the_intact_unit(found, zoo):
+    images = own_images(arranged(found), zoo, "alexnet", UNITS[1:])
+    assert images.shape[:2] == (1, 3)
+    expected = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3, condition=0))
+    torch.testing.assert_close(images[0], expected)

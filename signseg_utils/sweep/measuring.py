@@ -58,12 +58,31 @@ def panel(
 
 
 @torch.inference_mode()
+def own_images(
+    searches: xr.Dataset, zoo: zoos.Zoo, network: str, units: Sequence[str]
+) -> Tensor:
+    """Preferred images [unit, image, 3, height, width] of a network's intact units.
+
+    Of `arranged` searches, over all generators and seeds.
+    """
+    intact = searches["codes"].isel(condition=0).sel(network=network, unit=list(units))
+    return torch.cat(
+        [
+            rendered(zoo.generator(str(name)), intact.sel(generator=name).transpose("unit", ...))
+            for name in intact["generator"].values
+        ],
+        dim=1,
+    )
+
+
+@torch.inference_mode()
 def measure(
     found: xr.Dataset,
     zoo: zoos.Zoo,
     judges: Sequence[str],
     *,
     detector: Any = None,
+    centred_on: Sequence[str] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Measure every image of a collected sweep.
@@ -77,13 +96,17 @@ def measure(
         give the perceptual distance.
     detector
         Anything with ``objectness(images)``; default: the zoo's own.
+    centred_on
+        Networks of the sweep whose control images give the mean feature that is subtracted;
+        default: all. Unrelated images have a centred similarity of about 0 only if the mean is
+        that of images of their kind: leave out networks that ask for noise.
 
     Returns
     -------
     Dataset
         ``similarity``, ``centred_similarity`` (network, unit, condition, judge): mean over all
         pairs of a control and an ablated image of the cosine between their features, over seeds
-        and generators; centred: less the mean feature of all control images.
+        and generators; centred: less the mean feature of control images.
         ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
         none paired with itself.
         ``objectness``, ``change``, ``luminance``, ``contrast`` (network, generator, unit,
@@ -127,7 +150,7 @@ def measure(
     coords = {name: found[name] for name in kept}
     stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
     images_seen = arranged(xr.Dataset(stacked, coords))
-    return xr.merge([images_seen, _similarities(found, seen, judges)], compat="equals")
+    return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
 
 
 def _foreground(generator: Any, codes: xr.DataArray) -> Tensor:
@@ -151,7 +174,8 @@ def _background(generator: Any, codes: xr.DataArray, shape: Sequence[int]) -> Te
 
 
 def _similarities(
-    found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str]
+    found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str],
+    centred_on: Sequence[str] | None,
 ) -> xr.Dataset:
     names = list(zip(found["network"].values.tolist(), found["unit"].values.tolist(), strict=True))
     networks, units = (list(dict.fromkeys(column)) for column in zip(*names, strict=True))
@@ -159,7 +183,9 @@ def _similarities(
     raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
     within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
     for place, judge in enumerate(judges):
-        centre = torch.cat([features[judge][0] for features in seen]).mean(0)
+        of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
+                   if centred_on is None or name[0] in centred_on]  # fmt: skip
+        centre = torch.cat(of_kind).mean(0)
         for network, unit in dict.fromkeys(names):
             at = (networks.index(network), units.index(unit))
             mine = [i for i, name in enumerate(names) if name == (network, unit)]
