@@ -94,7 +94,7 @@ def test_empty_units_are_the_zoos_own_and_all_is_all() -> None:
 def test_the_name_of_a_family_stands_for_its_networks() -> None:
     zoo = registry.load("zoos", "shapes")()
     asked = "resnet,robust,resnet-untrained,resnet-linf-4"
-    found = read(namespace(networks=asked)).networks
+    found = parse({"zoo": "shapes", "networks": asked}).networks
     assert found == ("resnet", *zoo.families["robust"], "resnet-untrained")
 
 
