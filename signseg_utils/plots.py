@@ -151,7 +151,8 @@ def curve_panels(
             label = condition.split("_")[0]
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)
-        ax.set(title=title, xlabel=xlabel)
+        ax.set_title(title, fontsize=9 if axes.shape[1] > 3 else None)  # neighbours do not touch
+        ax.set_xlabel(xlabel)
         ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
