@@ -6,7 +6,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -147,6 +147,37 @@ class Line:
             seed=estimate.seed,
             verdict=verdict,
         )
+
+
+def directions(
+    effects: Mapping[str, tuple[Measured, str]],
+    expected: str,
+    margin: float,
+    *,
+    zoo: str,
+    test: str,
+    reported: Callable[[str], str],
+) -> list[Line]:
+    """One line for each effect whose direction was stated beforehand (`judge_direction`).
+
+    Parameters
+    ----------
+    effects
+        Id of the line, whose first word is the claim's, to the estimate and the claim in words.
+    test
+        How the interval was made; side and margin are added.
+    reported
+        Claim to what is reported for it, such as `signseg_utils.reported.words`.
+    """
+    side = "above" if expected == "positive" else "below"
+    return [
+        Line.of(
+            estimate, id=name, zoo=zoo, statement=words, reported=reported(name.split()[0]),
+            test=f"{test}, {side} 0, margin {margin:g}",
+            verdict=judge_direction(estimate, expected, margin),
+        )
+        for name, (estimate, words) in effects.items()
+    ]  # fmt: skip
 
 
 def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:

@@ -61,7 +61,8 @@ def read(namespace: Mapping[str, Any], *, ignore: tuple[str, ...] = ()) -> Simpl
     SimpleNamespace
         One attribute for each parameter; ``networks``, ``generators``, ``units``, ``signs`` as
         tuples of names (empty means all; of networks the standard ones, of units the zoo's
-        default ones), ``alphas`` as a tuple of floats, ``seeds`` as a tuple of ints.
+        default ones; the name of a family of networks stands for all of them), ``alphas`` as a
+        tuple of floats, ``seeds`` as a tuple of ints.
 
     Raises
     ------
@@ -156,6 +157,9 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
                 names = default if parsed[plural] in ((), ("all",)) else parsed[plural]
                 if parsed[plural] == ("all",) and plural == "units":
                     names = known
+                if plural == "networks":  # a family's name stands for its networks
+                    each = [zoo.families.get(name, (name,)) for name in names]
+                    names = tuple(dict.fromkeys(name for members in each for name in members))
                 parsed[plural] = tuple(_known(f"{singular} {of_zoo}", n, known) for n in names)
             if singular in parsed:
                 parsed[singular] = _known(

@@ -122,6 +122,7 @@ def curve_panels(
     xlabel: str,
     ylabel: str,
     shared: bool = True,
+    columns: int = 4,
 ) -> Figure:
     """One panel of curves for each network, side by side, under one legend.
 
@@ -133,20 +134,28 @@ def curve_panels(
         is the intact unit: a dotted line is drawn at its level.
     shared
         All panels have the same scale.
+    columns
+        Panels in a row; what is more goes below.
     """
+    rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        1, len(panels), sharey=shared, squeeze=False, figsize=(PAGE_WIDTH, 3.2)
-    )
-    for (title, curves), ax in zip(panels.items(), axes[0], strict=True):
+        rows, min(len(panels), columns), sharey=shared, squeeze=False,
+        figsize=(PAGE_WIDTH, 3.2 if rows == 1 else 2.5 * rows),
+    )  # fmt: skip
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for (title, curves), ax in zip(panels.items(), axes.flat, strict=False):
         for place, (condition, (x, found)) in enumerate(curves.items()):
             if place == 0:
                 reference_line(ax, float(np.asarray(found.value)[0]))
             label = condition.split("_")[0]
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)
-        ax.set(title=title, xlabel=xlabel)
+        ax.set_title(title, fontsize=9 if axes.shape[1] > 3 else None)  # neighbours do not touch
+        ax.set_xlabel(xlabel)
         ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch
-    axes[0, 0].set_ylabel(ylabel)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata as distributions
@@ -208,6 +208,42 @@ def record_audit(
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
+
+
+def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
+    """Called by a chapter: the sweep that it shows, audited, its source and audit recorded.
+
+    Parameters
+    ----------
+    plan
+        From `signseg_utils.sweep.plan`.
+    run
+        The chapter's parameters: ``results``, ``recompute``, ``audited`` and ``seed`` are used.
+    chapter
+        Name of the chapter's files, as in `record_audit`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `signseg_utils.sweep.collect` gives it.
+
+    Raises
+    ------
+    signseg_utils.sweep.AuditError
+        If a sampled activation is not what its stored code gives.
+    """
+    from signseg_utils import sweep  # brings torch, which the publisher itself does without
+
+    found, folder, source = sweep.obtain(plan, run.results, run.recompute)
+    checked = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
+    agreed = int(checked["agrees"].sum())
+    record_audit(
+        chapter, source=source, shards=len(plan), checked=len(checked), agreed=agreed,
+        seed=run.seed, tolerance=sweep.TOLERANCE,
+    )  # fmt: skip
+    print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
+          f"{agreed} of {len(checked)} scored again agree")  # fmt: skip
+    return found
 
 
 def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:

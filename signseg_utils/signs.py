@@ -57,6 +57,35 @@ def dale_index(weight: Tensor, over: str = "outputs", groups: int = 1) -> Tensor
     return torch.maximum(positive, negative) / (positive + negative)
 
 
+def negative_share(features: Tensor) -> Tensor:
+    """Share of the summed magnitude of features [..., feature] that is below zero: ``[...]``.
+
+    0 behind a ReLU or softplus; near .5 behind a Tanh.
+    """
+    values = features.double()
+    return (-values).clamp(min=0).sum(-1) / values.abs().sum(-1)
+
+
+def drive_through_negative(weight: Tensor, features: Tensor) -> Tensor:
+    """Share of what drives a unit that comes from negative weights on negative features.
+
+    Parameters
+    ----------
+    weight
+        ``[..., feature]``, input weights of a unit.
+    features
+        ``[..., feature]``; leading dimensions broadcast.
+
+    Returns
+    -------
+    Tensor
+        ``[...]``: the products ``w_i f_i > 0`` with ``w_i < 0``, summed, over all products > 0.
+        0 by arithmetic where no feature is negative; NaN where nothing drives the unit.
+    """
+    products = (weight.double() * features.double()).clamp(min=0)
+    return (products * (weight < 0)).sum(-1) / products.sum(-1)
+
+
 def expected_dale_index(weights: int) -> float:
     """Mean Dale index of ``weights`` independent signs, each positive with probability 1/2."""
     if weights < 1:

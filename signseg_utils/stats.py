@@ -148,6 +148,18 @@ def share(hits: int, n: int, *, level: float = 0.95) -> Estimate:
     return Estimate(hits / n, float(interval.low), float(interval.high), n, None, level)
 
 
+def share_difference(first: Estimate, second: Estimate) -> Estimate:
+    """First less second of two independent shares, each with its Wilson interval (`share`).
+
+    Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
+    """
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    n = min(first.n, second.n)
+    return Estimate(value, float(value - below), float(value + above), n, None, first.level)
+
+
 def bootstrap_curve(
     values: ArrayLike,
     statistic: Callable[..., Any] = np.mean,
@@ -263,6 +275,37 @@ def spearman(
     null = _rho(np.broadcast_to(first, shuffled.shape), shuffled)
     p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
     return Correlation(value, float(low), float(high), p, n, seed, level)
+
+
+def spearman_over_units(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    seed: int = 0,
+    resamples: int = 2_000,
+    level: float = 0.95,
+) -> Correlation:
+    """Spearman's rho of ``x [point]`` with ``y [unit, point]`` over all units and points.
+
+    The points of one unit are not independent, so whole units are resampled for the interval, and
+    ``x`` is shuffled within units for the p. ``n`` counts units, for they are the sample.
+    """
+    first, second = _sample(x, 1), _sample(y, 2)
+    units, points = second.shape
+    if len(first) != points:
+        raise ValueError(f"expected y [unit, {len(first)}], one column an x; got {second.shape}")
+    levels = np.broadcast_to(first, (units, points))
+    value = float(_rho(levels.reshape(1, -1), second.reshape(1, -1))[0])
+    if np.isnan(value):
+        return Correlation(value, value, value, value, units, seed, level)
+    drawn = second[_resampled(units, resamples, seed)].reshape(resamples, -1)
+    rhos = _rho(np.broadcast_to(levels.ravel(), drawn.shape), drawn)
+    low, high = np.nanquantile(rhos, [(1 - level) / 2, (1 + level) / 2])
+    tiled = np.tile(levels, (resamples, 1))
+    shuffled = np.random.default_rng([seed, 1]).permuted(tiled, axis=1).reshape(resamples, -1)
+    null = _rho(shuffled, np.broadcast_to(second.ravel(), shuffled.shape))
+    p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
+    return Correlation(value, float(low), float(high), p, units, seed, level)
 
 
 def _rho(x: Array, y: Array) -> Array:

@@ -203,3 +203,21 @@ def test_summary_begins_with_what_failed_and_names_every_claim() -> None:
     ]  # fmt: skip
     assert all(any(f"({line.id})" in part for part in parts) for line in lines)
     assert ledger.summary([LINE]).count("**") == 2  # verdicts that nothing got are not mentioned
+
+
+def test_directions_take_the_claim_from_the_first_word_and_say_the_test() -> None:
+    effects = {
+        "P-6": (estimate(0.1, 0.3), "backgrounds brighten"),
+        "P-6 random": (estimate(-0.01, 0.01), "more than under random ablation"),
+    }
+    lines = ledger.directions(
+        effects, "positive", 0.02, zoo="shapes", test="bootstrap", reported=lambda claim: claim
+    )
+    assert [line.verdict for line in lines] == ["replicated", "not replicated"]
+    assert {(line.reported, line.test) for line in lines} == {
+        ("P-6", "bootstrap, above 0, margin 0.02")
+    }
+    (line,) = ledger.directions(
+        {"P-7": (estimate(0.1, 0.3), "x")}, "negative", 0.02, zoo="a", test="t", reported=str
+    )
+    assert line.verdict == "reversed" and "below 0" in line.test

@@ -7,7 +7,14 @@ import torch
 from signseg_utils import sweep, zoos
 from signseg_utils.evolution import Search
 from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
-from signseg_utils.sweep.measuring import arranged, measure, rendered
+from signseg_utils.sweep.measuring import (
+    _background,
+    arranged,
+    measure,
+    own_images,
+    panel,
+    rendered,
+)
 
 UNITS = ("red ring", "blue disc")
 
@@ -92,3 +99,52 @@ def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, s
     np.testing.assert_allclose(
         here["objectness"], generator(codes).mean((1, 2, 3)), atol=1e-6
     )
+
+
+def test_background_is_what_the_object_leaves_uncovered(found, seen, zoo):
+    generator = zoo.generator("scenes")
+    codes = torch.from_numpy(found["codes"].isel(shard=0, condition=1).values.astype("float32"))
+    images, opacity = generator.render(codes)
+    here = seen.sel(network="resnet", generator="scenes", unit="red ring").isel(condition=1)
+    for image, mask, white in zip(images, opacity, here["whiteness"], strict=True):
+        expected = np.average(image.amin(0).flatten(), weights=(1 - mask).flatten())
+        assert float(white) == pytest.approx(expected, abs=1e-5)
+    assert (here["whiteness"] <= here["background"]).all()
+
+
+def test_without_a_code_the_border_is_the_background():
+    weights = _background(object(), None, (2, 16, 24))
+    assert weights[:, 2:-2, 3:-3].max() == 0 and weights[:, 0, 0].min() > 0
+    torch.testing.assert_close(weights.sum((1, 2)), torch.ones(2))
+
+
+def test_panel_shows_either_sign_of_the_best_seed(found, zoo):
+    searches = arranged(found)
+    images, conditions = panel(searches, zoo, "resnet", "scenes", UNITS[:1], [1.0])
+    assert conditions == [("none", 0.0), ("positive", 1.0), ("negative", 1.0)]
+    mine = searches.sel(network="resnet", generator="scenes", unit=UNITS[0])
+    best = int(mine["activation"][2].values.argmax())
+    code = torch.from_numpy(mine["codes"][2, best].values.astype("float32"))
+    torch.testing.assert_close(images[0, 2], zoo.generator("scenes")(code[None])[0])
+
+
+def test_the_centre_can_be_that_of_some_networks_only(found, seen, zoo):
+    """As if the others had not been there."""
+    resnet = measure(
+        found, zoo, ("alexnet",), detector=Brightness(), centred_on=["resnet"], progress=False
+    )
+    alone = measure(
+        found.isel(shard=[0, 1]), zoo, ("alexnet",), detector=Brightness(), progress=False
+    )
+    mine = resnet.sel(network="resnet")
+    for name in ("centred_similarity", "centred_within"):
+        np.testing.assert_allclose(mine[name], alone[name].sel(network="resnet"), atol=1e-6)
+        assert abs(mine[name] - seen[name].sel(network="resnet", judge=["alexnet"])).max() > 1e-3
+    np.testing.assert_allclose(mine["within"], alone["within"].sel(network="resnet"), atol=1e-6)
+
+
+def test_own_images_are_those_of_the_intact_unit(found, zoo):
+    images = own_images(arranged(found), zoo, "alexnet", UNITS[1:])
+    assert images.shape[:2] == (1, 3)
+    expected = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3, condition=0))
+    torch.testing.assert_close(images[0], expected)

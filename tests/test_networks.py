@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from signseg_utils import registry
-from signseg_utils.networks import Network
+from signseg_utils.networks import Network, mirrored
 from signseg_utils.networks.small import FAMILIES, SmallConfig
 from signseg_utils.readout import Readout
 
@@ -93,3 +93,26 @@ def test_logits_are_the_readout_of_the_features():
 def test_impossible_configurations_are_refused(change, error, message):
     with pytest.raises(error, match=message):
         SmallConfig(**(SMALL["vgg"] | change))
+
+
+@pytest.mark.parametrize(("activation", "same"), [("tanh", True), ("relu", False)])
+def test_turning_features_round_changes_nothing_behind_an_odd_activation(activation, same):
+    backbone = trained_looking(build("alexnet", activation=activation)).folded()
+    readout = Readout(torch.randn(3, 16), torch.randn(3), ("a", "b", "c"))
+    network, chosen = Network("one", backbone, readout), torch.arange(16) % 2 == 0
+    turned, images = mirrored(network, chosen), torch.rand(4, 3, 32, 32)
+    torch.testing.assert_close(turned.readout.weight[:, 1::2], readout.weight[:, 1::2])
+    torch.testing.assert_close(turned.readout.weight[:, ::2], -readout.weight[:, ::2])
+    difference = (turned.logits(images) - network.logits(images)).abs().max()
+    assert (difference < 1e-5) == same
+    torch.testing.assert_close(
+        mirrored(turned, chosen).logits(images), network.logits(images)
+    )
+
+
+def test_only_features_of_a_linear_layer_can_be_turned_round():
+    readout = Readout(torch.randn(3, 16), torch.randn(3), ("a", "b", "c"))
+    with pytest.raises(ValueError, match="AlexNet- or VGG-like"):
+        mirrored(Network("two", build("resnet"), readout), torch.zeros(16, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"expected chosen bool \[16\]"):
+        mirrored(Network("one", build("alexnet"), readout), torch.zeros(5, dtype=torch.bool))

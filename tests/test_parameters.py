@@ -91,6 +91,13 @@ def test_empty_units_are_the_zoos_own_and_all_is_all() -> None:
     assert read(namespace(units="all")).units == tuple(zoo.classes)
 
 
+def test_the_name_of_a_family_stands_for_its_networks() -> None:
+    zoo = registry.load("zoos", "shapes")()
+    asked = "resnet,robust,resnet-untrained,resnet-linf-4"
+    found = parse({"zoo": "shapes", "networks": asked}).networks
+    assert found == ("resnet", *zoo.families["robust"], "resnet-untrained")
+
+
 @pytest.mark.parametrize("name", ["unit", "netwroks", "alpha"])
 @pytest.mark.parametrize("value", ["x", 3, 0.5, True, [1], {}, None])
 def test_unknown_parameter_is_named(name: str, value: Any) -> None:

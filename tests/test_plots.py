@@ -147,6 +147,18 @@ def test_panel_runs_from_positive_over_intact_to_negative() -> None:
     assert {text.get_text() for text in figure.texts} >= {"positive inputs ablated"}
 
 
+def test_many_panels_of_curves_go_below_each_other() -> None:
+    band = stats.bootstrap_curve(np.ones((3, 2)), resamples=2)
+    panels = {f"network {i}": {"positive": ([0, 1], band)} for i in range(5)}
+    figure = plots.curve_panels(panels, xlabel="x", ylabel="y")
+    boxes = [ax.get_subplotspec() for ax in figure.axes]
+    assert {(box.rowspan.start, box.colspan.start) for box in boxes[:5]} == {
+        (0, 0), (0, 1), (0, 2), (0, 3), (1, 0),
+    }  # fmt: skip
+    assert [ax.get_title() for ax in figure.axes[:5]] == list(panels)
+    assert [ax.axison for ax in figure.axes] == [True] * 5 + [False] * 3
+
+
 def test_panel_of_one_sign_and_of_an_unknown_one() -> None:
     figure = plots.ablation_panel(images(1, 2), [("none", 0.0), ("negative", 1.0)], ["a"])
     assert "positive inputs ablated" not in {text.get_text() for text in figure.texts}

@@ -10,8 +10,10 @@ from signseg_utils.readout import Readout
 from signseg_utils.signs import (
     centre,
     dale_index,
+    drive_through_negative,
     expected_dale_index,
     layers,
+    negative_share,
     sign_consistency,
     sign_ratio,
 )
@@ -108,3 +110,22 @@ def test_layers_in_order_with_groups() -> None:
     network = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.Linear(8, 2))
     found = [(name, tuple(weight.shape), groups) for name, weight, groups in layers(network)]
     assert found == [("0", (8, 2, 3, 3), 2), ("2", (2, 8), 1)]
+
+
+def test_negative_share_by_hand() -> None:
+    features = torch.tensor([[1.0, 2.0, 0.0], [1.0, -3.0, 0.0], [-1.0, -1.0, -2.0]])
+    assert negative_share(features).tolist() == [0, 0.75, 1]
+
+
+def test_drive_comes_through_negative_weights_only_where_features_are_negative() -> None:
+    weight = torch.tensor([2.0, -1.0, -3.0, 1.0])
+    assert drive_through_negative(weight, torch.tensor([1.0, 1.0, 5.0, 0.0])) == 0
+    assert drive_through_negative(weight, torch.tensor([1.0, -2.0, 5.0, -9.0])) == 0.5
+
+
+def test_drive_is_even_for_random_signs_of_features() -> None:
+    torch.manual_seed(0)
+    weight, features = torch.randn(5, 1, 4000), torch.randn(1, 3, 4000)
+    found = drive_through_negative(weight, features)
+    assert found.shape == (5, 3)
+    torch.testing.assert_close(found, torch.full_like(found, 0.5), atol=0.06, rtol=0)

@@ -12,7 +12,9 @@ from signseg_utils.stats import (
     equivalence,
     paired_permutation,
     share,
+    share_difference,
     spearman,
+    spearman_over_units,
 )
 
 
@@ -187,3 +189,34 @@ def test_share_is_wilsons_interval() -> None:
     assert share(50, 50).low < 1 == share(50, 50).high
     with pytest.raises(ValueError, match="6 of 5"):
         share(6, 5)
+
+
+def test_difference_of_shares_as_published() -> None:
+    # Newcombe 1998, table II, example (a): 56/70 and 48/80, method 10
+    found = share_difference(share(56, 70), share(48, 80))
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+def test_rho_over_units_is_that_of_all_pairs() -> None:
+    y = np.random.default_rng(0).normal(size=(11, 6)) + np.arange(6)
+    found = spearman_over_units([0, 0.5, 1, 2, 4, 8], y, resamples=200)
+    expected = reference.spearmanr(np.tile([0, 0.5, 1, 2, 4, 8], 11), y.ravel())
+    assert found.value == pytest.approx(expected.statistic) and found.n == 11
+    assert found.low < found.value < found.high and found.p < 0.01
+
+
+def test_rho_over_units_does_not_mistake_one_unit_for_many() -> None:
+    """Units that each keep a level of their own: wider than if all pairs were independent."""
+    rng = np.random.default_rng(1)
+    x = np.arange(6)
+    y = rng.normal(size=(12, 1)) * x + rng.normal(size=(12, 6))  # a slope of its own each
+    over_units = spearman_over_units(x, y, resamples=500)
+    over_pairs = spearman(np.tile(x, 12), y.ravel(), resamples=500)
+    assert over_units.high - over_units.low > over_pairs.high - over_pairs.low
+
+
+def test_rho_over_units_of_a_constant_is_nan_and_shapes_are_checked() -> None:
+    assert np.isnan(spearman_over_units([1, 2], np.ones((3, 2))).value)
+    with pytest.raises(ValueError, match=r"expected y \[unit, 3\]"):
+        spearman_over_units([1, 2, 3], np.ones((3, 2)))

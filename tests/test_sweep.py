@@ -408,3 +408,22 @@ def test_command_runs_in_process(
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make zoo"):
         sweep.run(small_plan(), tmp_path, zoo_folder=tmp_path / "empty", progress=False)
+
+
+def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
+    tiny_zoo: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/shapes").symlink_to(tiny_zoo)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/shapes").symlink_to(finished)
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.chdir(tmp_path)
+    plan = small_plan()
+    shown, folder, source = sweep.obtain(plan)
+    assert source == "shipped" and folder == tmp_path / "results/shapes"
+    other, elsewhere, source = sweep.obtain(plan, recompute=True)
+    assert source == "recomputed" and elsewhere == Path("runs/shapes")
+    xr.testing.assert_equal(shown, other)
+    assert sweep.obtain(plan, str(tmp_path / "mine"))[1:] == (tmp_path / "mine", "recomputed")

@@ -1,7 +1,8 @@
 """Networks, cut in two: a backbone that ends before the readout, and the readout."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -56,3 +57,40 @@ def initial(module: str, config: Mapping[str, Any], classes: int, seed: int) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Classifier(registry.load("networks", module)(config), classes)
+
+
+@torch.no_grad()
+def mirrored(network: Network, chosen: Tensor) -> Network:
+    """The network with some features turned round: weights into and out of them change sign.
+
+    Behind an odd activation (Tanh) it computes what it did before, though weights of the readout
+    have changed their sign: there the sign of a weight is a matter of naming. Behind any other
+    activation it is another network.
+
+    Parameters
+    ----------
+    chosen
+        ``[feature]``, True for the features that turn.
+
+    Raises
+    ------
+    ValueError
+        If the features do not come out of a linear layer and its activation.
+    """
+    backbone = copy.deepcopy(network.backbone)
+    hidden = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    rows = network.readout
+    if not hidden or hidden[-1].out_features != rows.weight.shape[1]:
+        raise ValueError(
+            f"expected features that a linear layer and its activation give; those of "
+            f"{network.name} are no such; choose an AlexNet- or VGG-like network"
+        )
+    if chosen.shape != rows.weight.shape[1:] or chosen.dtype != torch.bool:
+        raise ValueError(
+            f"expected chosen bool [{rows.weight.shape[1]}], one for each feature; "
+            f"got {chosen.dtype} of shape {tuple(chosen.shape)}"
+        )
+    turn = torch.where(chosen, -1.0, 1.0)
+    hidden[-1].weight.mul_(turn[:, None])
+    hidden[-1].bias.mul_(turn)
+    return replace(network, backbone=backbone, readout=replace(rows, weight=rows.weight * turn))

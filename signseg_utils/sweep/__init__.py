@@ -7,10 +7,10 @@ if its settings, weights and `ALGORITHM_VERSION` are the ones asked for.
 """
 
 from signseg_utils.sweep.auditing import TOLERANCE, AuditError, audit
-from signseg_utils.sweep.running import collect, holds, run, run_shard, timings
+from signseg_utils.sweep.running import collect, holds, obtain, run, run_shard, timings
 from signseg_utils.sweep.shards import ALGORITHM_VERSION, ALPHAS, SIGNS, Shard, plan
 
 __all__ = [
     "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "audit",
-    "collect", "holds", "plan", "run", "run_shard", "timings",
+    "collect", "holds", "obtain", "plan", "run", "run_shard", "timings",
 ]  # fmt: skip

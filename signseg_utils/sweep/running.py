@@ -18,6 +18,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from signseg_utils import __version__, evolution, zoos
+from signseg_utils.paths import results_folder
 from signseg_utils.readout import concatenate
 from signseg_utils.store import MissingShard, ShardError, Store
 from signseg_utils.sweep.shards import ALGORITHM_VERSION, Shard, load, rows
@@ -142,6 +143,32 @@ def run(
     if pending:
         _compute(pending, len(plan), folder, executor, progress, zoo_folder, options)
     return collect(plan, folder, zoo_folder=zoo_folder)
+
+
+def obtain(
+    plan: Sequence[Shard], results: str | Path = "", recompute: bool = False
+) -> tuple[xr.Dataset, Path, str]:
+    """What a chapter shows: the shipped searches where they fit the plan, else new ones.
+
+    Parameters
+    ----------
+    plan
+        Of one zoo.
+    results
+        Folder of searches; empty: the shipped ones, or ``runs/<zoo>`` if those do not fit.
+    recompute
+        Search even where shipped results fit.
+
+    Returns
+    -------
+    Dataset, Path, str
+        As `collect` gives it; the folder it lies in; ``"shipped"`` or ``"recomputed"``.
+    """
+    zoo = plan[0].zoo
+    shipped = results_folder(zoo)
+    stored = not recompute and not results and holds(plan, shipped)
+    folder = shipped if stored else Path(results or f"runs/{zoo}")
+    return run(plan, folder), folder, "shipped" if stored else "recomputed"
 
 
 def holds(plan: Sequence[Shard], results: Store | Path, *, zoo_folder: Path | None = None) -> bool:
