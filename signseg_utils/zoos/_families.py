@@ -8,8 +8,9 @@ from typing import Any
 
 Config = Mapping[str, Any]
 
-# Trained to withstand changes of up to so much per pixel (image values 0..1).
-ROBUST = {f"resnet-linf-{step}": float(step) / 255 for step in ("0.5", "1", "2", "4", "8")}
+# Trained to withstand changes of up to so much per pixel (image values 0..1). The first of them was
+# trained on as the others were, but not attacked.
+ROBUST = {f"resnet-linf-{step}": float(step) / 255 for step in ("0", "0.5", "1", "2", "4", "8")}
 
 # Twins that differ in their activation. The AlexNet-like network is the cheapest one that is good
 # enough in every zoo, and each of its features is one activation, not a mean over places, so it is
