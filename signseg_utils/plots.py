@@ -123,6 +123,7 @@ def curve_panels(
     ylabel: str,
     shared: bool = True,
     columns: int = 4,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
     """One panel of curves for each network, side by side, under one legend.
 
@@ -136,6 +137,8 @@ def curve_panels(
         All panels have the same scale.
     columns
         Panels in a row; what is more goes below.
+    levels
+        Name to value of levels to compare with, at most two: a thin line each, in all panels.
     """
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -151,13 +154,16 @@ def curve_panels(
             label = condition.split("_")[0]
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)
+        for (name, level), dashes in zip((levels or {}).items(), ("-", "-."), strict=False):
+            ax.axhline(level, color=CYCLE[2], linestyle=dashes, linewidth=1, label=name, zorder=0)
         ax.set_title(title, fontsize=9 if axes.shape[1] > 3 else None)  # neighbours do not touch
         ax.set_xlabel(xlabel)
         ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    columns = len(labels) if len(labels) < 5 else 3  # what is more does not fit the page's width
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
 
 

@@ -203,3 +203,10 @@ def test_shipped_detector_tells_objects_from_none(zoo, images_or_skip):
     scores, empty = loaded.objectness(drawn.pixels), drawn.boxes.isnan().any(1)
     assert training._auc(scores[~empty], scores[empty]) > 0.85
     assert loaded.card["scores"]["mAP50"] > 0.3
+
+
+def test_levels_are_those_of_the_manifest(folder) -> None:
+    detector = Detector.load(folder)
+    scores = detector.card["scores"]
+    assert detector.levels["real objects"] == scores["objectness_with_object"]
+    assert detector.levels["no object"] == scores["objectness_without"]

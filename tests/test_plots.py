@@ -2,6 +2,7 @@
 
 import base64
 import re
+from types import SimpleNamespace
 
 import matplotlib
 
@@ -236,3 +237,15 @@ def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     drawn = {c.get_label(): c.lines[0].get_xdata().tolist() for c in axes.containers}
     assert drawn == {"a": [1], "b": [2, -1]}
     plt.close(figure)
+
+
+def test_levels_to_compare_with_are_in_every_panel_and_named_once() -> None:
+    line = np.array([0.0, 1.0]), SimpleNamespace(value=[1.0, 0.5], low=[0.9, 0.4], high=[1.0, 0.6])
+    panels = {"one": {"positive": line}, "two": {"positive": line}}
+    figure = plots.curve_panels(panels, xlabel="x", ylabel="y", levels={"top": 0.8, "floor": 0.1})
+    for ax in figure.axes:
+        assert {"top": 0.8, "floor": 0.1}.items() <= {
+            drawn.get_label(): drawn.get_ydata()[0] for drawn in ax.lines
+        }.items()
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named.count("top") == named.count("floor") == 1

@@ -58,6 +58,15 @@ class Detector:
         model.load_state_dict(tensors)
         return cls(model, manifest["config"]["image_size"], manifest)
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """Mean objectness of held-out images with an object (ceiling) and without (floor)."""
+        scores = self.card["scores"]
+        return {
+            "real objects": scores["objectness_with_object"],
+            "no object": scores["objectness_without"],
+        }
+
     def objectness(self, images: Tensor, chunk: int = 64) -> Tensor:
         """Highest confidence over all boxes [n], 0..1.
 
