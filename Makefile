@@ -46,7 +46,7 @@ zoo: $(STAMP)          ## train the shipped networks, generators and detectors a
 	$(BIN)/python -m signseg_utils.training --zoo $(ZOO) --again
 
 results: $(STAMP)      ## compute the shipped sweeps again (hours; continues where it stopped)
-	$(BIN)/python -m signseg_utils.sweep --zoo $(ZOO) --generations 25
+	$(BIN)/python -m signseg_utils.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/results --results data/results
 
 zip: html              ## the built book as one file that opens without a server
 	cd book/_build/html && ../../../$(BIN)/python -m zipfile -c ../../offline.zip .

@@ -431,6 +431,7 @@ def publish(
     folder: Path | None = None,
     *,
     recompute: bool = False,
+    results: Path | None = None,
     force: bool = False,
     report: Callable[[str], None] = print,
 ) -> Path:
@@ -444,6 +445,9 @@ def publish(
         Receives ``<zoo>/NN_title.*``; by default `executed_folder`.
     recompute
         Passed on as the chapter's parameter ``recompute`` if it has one, and then run for sure.
+    results
+        Folder of searches; ``<results>/<zoo>`` is passed on as the chapter's parameter ``results``
+        if it has one, and receives the searches that it lacks.
     force
         Run even if the executed copy is current.
     report
@@ -464,6 +468,8 @@ def publish(
         declared = parameters.declared(source)
         if recompute and "recompute" in declared:
             given["recompute"] = True
+        if results and "results" in declared:
+            given["results"] = str(results.resolve() / chapter.zoo)
         values = parameters.cast(declared, given)
     except parameters.ParameterError as error:
         where = f"{chapter.name} ({chapter.zoo}, {chapter.profile})"
@@ -540,6 +546,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
     parser.add_argument("--output", type=Path, help="folder instead of book/executed")
     parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
+    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     return parser.parse_args(words)
 
@@ -551,7 +558,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
         for chapter in chapters(given.profile, zoos, numbers):
-            publish(chapter, given.output, recompute=given.recompute, force=given.force)
+            publish(
+                chapter, given.output,
+                recompute=given.recompute, results=given.results, force=given.force,
+            )  # fmt: skip
     except (PublishError, KeyError, ValueError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 1

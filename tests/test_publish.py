@@ -117,6 +117,13 @@ def test_recompute_reaches_the_chapter(
     assert (tmp_path / "runs" / "kept").read_text() == "xx"  # what was kept is there again
 
 
+def test_results_are_kept_where_asked_one_folder_a_zoo(
+    notebooks: Path, tmp_path: Path, instant: list[dict]
+) -> None:
+    publish.publish(throwaway.chapter(notebooks), tmp_path, results=tmp_path / "kept")
+    assert instant[0]["results"] == str(tmp_path / "kept" / "shapes")
+
+
 def test_missing_ledger_is_named(notebooks: Path, tmp_path: Path, instant: list[dict]) -> None:
     with pytest.raises(publish.PublishError, match="01_throwaway.ledger.json"):
         publish.publish(throwaway.chapter(notebooks, silent=True), tmp_path)

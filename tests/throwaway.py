@@ -33,6 +33,7 @@ zoo: str = "shapes"  # zoo that is shown
 seed: int = 0  # seed of the noise
 slope: float = 1.0  # rise for each step
 recompute: bool = False  # do not use stored results
+results: str = ""  # folder of results
 fail: bool = False  # raise an error
 silent: bool = False  # write no ledger
 ```
