@@ -14,7 +14,7 @@ from signseg_utils.training import __main__ as command
 from signseg_utils.training import classifier, networks, restore, simsiam, untrained
 from signseg_utils.training.attack import perturb
 from signseg_utils.training.classifier import Recipe
-from signseg_utils.zoos import load_zoo
+from signseg_utils.zoos import Images, load_zoo
 
 RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, small_size=32)
 FINE_TUNED = replace(RECIPE, parent="alexnet", epochs=3)
@@ -185,6 +185,19 @@ def test_views_differ_keep_range_and_seed() -> None:
     assert 0 <= one.min() and one.max() <= 1
     assert torch.equal(one, again)
     assert (one - other).abs().mean() > 0.02
+
+
+def test_swapped_objects_stay_and_backgrounds_do_not() -> None:
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, 1:3, 1:3] = masks[1, :2] = True
+    pixels = torch.full((2, 3, 4, 4), 200, dtype=torch.uint8)
+    empty = torch.tensor([10, 20], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 4, 4)
+    images = Images(pixels, torch.zeros(2), torch.zeros(2, 4), masks)
+    found = simsiam.swapped(images, empty, torch.Generator().manual_seed(0))
+    inside = masks[:, None].expand_as(found)
+    assert (found[inside] == 200).all() and set(found[~inside].tolist()) <= {10, 20}
+    with pytest.raises(ValueError, match="expected images with masks"):
+        simsiam.swapped(replace(images, masks=None), empty, torch.Generator())
 
 
 def test_colours_turn_and_fade() -> None:

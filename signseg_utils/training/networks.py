@@ -26,7 +26,7 @@ TWIN = {"shapes": 6, "tinyimagenet": 6}
 # An epoch at three quarters of the size costs 1.3 plain ones. In scenes, the hue is part of the
 # class, and small crops miss the object.
 UNLABELLED = {
-    "shapes": simsiam.Recipe(epochs=12, size=36, smallest_area=0.5, hue=0.0, grey=0.0),
+    "shapes": simsiam.Recipe(epochs=8, size=36, smallest_area=0.5, hue=0.0, grey=0.0, swap=True),
     "tinyimagenet": simsiam.Recipe(epochs=10),
 }
 

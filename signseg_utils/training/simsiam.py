@@ -28,8 +28,10 @@ class Recipe(loop.Recipe):
     ``size``: pixels of a view. A view holds at least the share ``smallest_area`` of an image.
     Brightness, contrast and saturation change by up to ``colour``, hues by up to ``hue`` of a
     turn; the share ``grey`` loses its colours. What views do not agree on is not learned, so where
-    classes are told apart by their hue, it must stay. ``width`` and ``bottleneck``: of the
-    projection and of the predictor.
+    classes are told apart by their hue, it must stay. ``swap``: before each view, the object is cut
+    out by its mask and put before an image that holds none; else the backgrounds, which views share
+    as well, are learned in its stead (compare Ryali et al. 2021, arXiv:2103.12719). ``width`` and
+    ``bottleneck``: of the projection and of the predictor.
     """
 
     epochs: int = 30
@@ -39,6 +41,7 @@ class Recipe(loop.Recipe):
     colour: float = 0.4
     hue: float = 0.1
     grey: float = 0.2
+    swap: bool = False
     width: int = 512
     bottleneck: int = 128
     readout_epochs: int = 6
@@ -72,6 +75,17 @@ def view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     crops = torch.einsum("nij,njhw->nihw", colours, crops)
     mean = crops.mean((1, 2, 3), keepdim=True)
     return (mean + (crops - mean) * uniform(*change)[:, None, None, None]).clamp(0, 1)
+
+
+def swapped(images: Images, empty: Tensor, generator: torch.Generator) -> Tensor:
+    """Objects before other backgrounds: pixels uint8 [image, 3, s, s].
+
+    ``empty``: pixels [n, 3, s, s] of images that hold no object, of which one is drawn for each.
+    """
+    if images.masks is None:
+        raise ValueError("expected images with masks, because swap=true cuts objects out; got none")
+    drawn = torch.randint(len(empty), (len(images),), generator=generator)
+    return torch.where(images.masks[:, None], images.pixels, empty[drawn])
 
 
 def saturate(share: Tensor) -> Tensor:
@@ -140,10 +154,15 @@ def pretrain(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
         features = whole.readout.in_features
         model = SimSiam(whole.backbone, features, recipe.width, recipe.bottleneck)
     images = zoo.images("train")
+    empty = images.pixels[images.labels < 0]
+    images = images[images.labels >= 0] if recipe.swap else images
 
     def objective(chosen: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        pixels = images.pixels[chosen]
-        one, other = (view(pixels, recipe, generator) for _ in range(2))
+        def pixels() -> Tensor:
+            drawn = images[chosen]
+            return swapped(drawn, empty, generator) if recipe.swap else drawn.pixels
+
+        one, other = (view(pixels(), recipe, generator) for _ in range(2))
         return model.loss(one, other)
 
     checkpoint = scratch / f"{zoo.name}-{name}-{recipe.seed}-pretraining.safetensors"
