@@ -277,6 +277,26 @@ def spearman(
     return Correlation(value, float(low), float(high), p, n, seed, level)
 
 
+def spearman_gap(
+    x: ArrayLike, y: ArrayLike, z: ArrayLike, *, seed: int = 0, resamples: int = 10_000
+) -> Estimate:
+    """Spearman's rho of ``x`` with ``y`` less that of ``x`` with ``z``, all ``[item]``.
+
+    The interval is a 95 % bootstrap over items; resamples in which one is constant are left out.
+    """
+    first, second, third = _sample(x, 1), _sample(y, 1), _sample(z, 1)
+    if not len(first) == len(second) == len(third):
+        raise ValueError(
+            "expected x, y and z of the same items; "
+            f"got {len(first)}, {len(second)} and {len(third)}"
+        )
+    rows = _resampled(len(first), resamples, seed)
+    gaps = _rho(first[rows], second[rows]) - _rho(first[rows], third[rows])
+    low, high = np.nanquantile(gaps, [0.025, 0.975])
+    value = _rho(first[None], second[None]) - _rho(first[None], third[None])
+    return Estimate(float(value[0]), float(low), float(high), len(first), seed)
+
+
 def spearman_over_units(
     x: ArrayLike,
     y: ArrayLike,
