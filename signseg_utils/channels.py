@@ -10,6 +10,7 @@ and writes ``data/results/<zoo>/channels.csv``, which a chapter reads, so that i
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from signseg_utils import paths, registry, zoos
-from signseg_utils.contributions import by_sign, maps
+from signseg_utils.contributions import by_sign, contributions, maps
 
 IMAGES = 1_000  # of the zoo's held-out images
 STRONGEST = 20  # images of each channel
@@ -113,11 +114,13 @@ def table(zoo: zoos.Zoo, networks: Sequence[str], limit: int = IMAGES) -> pd.Dat
     -------
     DataFrame
         ``network``, ``sha256`` of its weights (begin), ``layer``, ``channel``, and the measures of
-        `measure`, over images that hold an object. Of a network whose stored rows belong to other
-        weights nothing is returned if its images are not here, as of one without stored rows.
+        `measure`, over images that hold an object. Stored rows that belong to other weights are
+        not used. A control network without rows is left out if the images are not here.
 
     Raises
     ------
+    zoos.DatasetMissing
+        If a standard network has no rows and the images are not here.
     ValueError
         If the stored file has other columns.
     """
@@ -128,6 +131,8 @@ def table(zoo: zoos.Zoo, networks: Sequence[str], limit: int = IMAGES) -> pd.Dat
     try:
         images = zoo.images("val", limit) if absent else None
     except zoos.DatasetMissing:
+        if set(absent) & set(zoo.networks):
+            raise
         images = None
     made = [] if images is None else [_measured(zoo, name, images) for name in absent]
     pieces = [piece for piece in (fits, *made) if len(piece)]
@@ -167,6 +172,63 @@ def sign_gap(
         values = values - slope * level - start
     positive, negative = by_sign(torch.from_numpy(values), contribution)
     return (positive - negative).numpy()
+
+
+def middle(backbone: Any) -> str:
+    """Name of the layer half-way through a backbone."""
+    names: Sequence[str] = backbone.layer_names
+    return names[len(names) // 2]
+
+
+def unit_gaps(
+    zoo: zoos.Zoo, channels: pd.DataFrame, network: str, units: Sequence[str], images: Tensor
+) -> dict[str, np.ndarray]:
+    """`sign_gap` of the last and of the middle layer, for units of one network.
+
+    Parameters
+    ----------
+    channels
+        From `table`.
+    images
+        ``[unit, image, 3, height, width]`` in 0..1, at which contributions are taken.
+
+    Returns
+    -------
+    dict
+        ``[unit]`` each: ``local`` (of the spread) and ``object``; with ``matched`` for channels of
+        equal activity, with ``untrained`` less the same in the network's untrained twin; each also
+        with ``middle`` for that layer. What the table does not hold is left out.
+    """
+    found: dict[str, np.ndarray] = {}
+    for word in ("", " middle"):
+        own, twin = (
+            _gaps(zoo, channels, name, word, units, images)
+            for name in (network, f"{network}-untrained")
+        )
+        for kind, values in own.items():
+            found[f"{kind}{word}"] = values
+            if kind in twin and "matched" not in kind:
+                found[f"{kind}{word} untrained"] = values - twin[kind]
+    return found
+
+
+def _gaps(
+    zoo: zoos.Zoo, channels: pd.DataFrame, name: str, word: str, units: Sequence[str],
+    images: Tensor,
+) -> dict[str, np.ndarray]:
+    rows = channels[channels["network"] == name]
+    if rows.empty:
+        return {}
+    network = zoo.network(name)
+    names = network.backbone.layer_names
+    layer = middle(network.backbone) if word else str(names[-1])  # type: ignore[index]
+    rows = rows[rows["layer"] == layer]
+    shares = contributions(network.backbone, layer, network.readout.rows(units), images)
+    return {
+        f"{kind} matched" if matched else kind: sign_gap(rows, measure, shares, matched)
+        for kind, measure in (("local", "spread"), ("object", "on_object"))
+        for matched in (False, True)
+    }
 
 
 def _sha(zoo: zoos.Zoo, name: str) -> str:

@@ -6,13 +6,25 @@ achromatic edges, filters that project negatively low-frequency colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import rankdata as ranks
 from torch import Tensor, nn
 
+from signseg_utils.stats import Estimate, spearman, spearman_gap
+
 _POINTS = 32  # at which the spectrum of a filter is sampled along each axis
+
+
+def first_layer(backbone: nn.Module) -> Tensor:
+    """Weights ``[filter, 3, height, width]`` of the first convolution of a network."""
+    found = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if found is None:
+        raise ValueError("expected a network with a convolution; got one without")
+    return found.weight.detach()
 
 
 def sign_balance(readers: Sequence[Tensor]) -> Tensor:
@@ -80,7 +92,7 @@ def _checked(filters: Tensor) -> Tensor:
     return filters.detach().double()
 
 
-def described(backbone: Any, seed: int = 0, shuffles: int = 20) -> dict[str, Tensor]:
+def described(backbone: Any, seed: int = 0, shuffles: int = 20) -> dict[str, np.ndarray]:
     """Sign balance, frequency and colour of each first-layer filter: ``[filter]`` each.
 
     Parameters
@@ -92,12 +104,65 @@ def described(backbone: Any, seed: int = 0, shuffles: int = 20) -> dict[str, Ten
         Of the control: ``shuffled frequency`` and ``shuffled colour`` are means over so many
         `shuffled_taps` of each filter. What they keep of a filter is its mean.
     """
-    first = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d)).weight
+    first = first_layer(backbone)
     mixed = [shuffled_taps(first, seed * shuffles + number) for number in range(shuffles)]
-    return {
+    found = {
         "balance": sign_balance(backbone.readers(0)),
         "frequency": centroid_frequency(first),
         "colour": colour_share(first),
         "shuffled frequency": torch.stack([centroid_frequency(m) for m in mixed]).mean(0),
         "shuffled colour": torch.stack([colour_share(m) for m in mixed]).mean(0),
     }
+    return {name: values.numpy() for name, values in found.items()}
+
+
+def shown(backbone: nn.Module, order: Sequence[int] | np.ndarray, rows: int = 2) -> list[Tensor]:
+    """First-layer filters as images in 0..1 for `signseg_utils.plots.image_grid`, row after row.
+
+    Each has its own contrast; .5 is a weight of zero.
+    """
+    weights = first_layer(backbone)[torch.as_tensor(np.array(order))]
+    images = 0.5 + 0.5 * weights / weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    return list(images.split(-(-len(images) // rows)))
+
+
+def correlations(
+    described: Mapping[str, Mapping[str, np.ndarray]], *, seed: int = 0, resamples: int = 2_000
+) -> dict[str, tuple[dict[str, Estimate], Estimate]]:
+    """Spearman's rho of a filter's sign balance with its frequency, and with its colour.
+
+    Parameters
+    ----------
+    described
+        Network to `described` filters; those of untrained networks (``*-untrained``) are kept out
+        of what is pooled.
+
+    Returns
+    -------
+    dict
+        ``frequency`` and ``colour``, and with ``shuffled`` each less the rho with shuffled
+        filters: to the estimate in each network, and over the filters of all trained ones, ranked
+        within their network. Intervals are bootstraps over filters.
+    """
+    trained = [own for name, own in described.items() if not name.endswith("-untrained")]
+    ranked = {
+        key: np.concatenate([ranks(own[key]) / len(own[key]) for own in trained])
+        for key in trained[0]
+    }
+    found = {}
+    for kind in ("frequency", "colour"):
+        plain = [_rho(own, kind, seed, resamples) for own in (*described.values(), ranked)]
+        less = [
+            spearman_gap(
+                own["balance"], own[kind], own[f"shuffled {kind}"], seed=seed, resamples=resamples
+            )
+            for own in (*described.values(), ranked)
+        ]
+        for name, each in ((kind, plain), (f"{kind} shuffled", less)):
+            found[name] = dict(zip(described, each[:-1], strict=True)), each[-1]
+    return found
+
+
+def _rho(own: Mapping[str, np.ndarray], kind: str, seed: int, resamples: int) -> Estimate:
+    rho = spearman(own["balance"], own[kind], seed=seed, resamples=resamples)
+    return Estimate(rho.value, rho.low, rho.high, rho.n, rho.seed, rho.level)

@@ -180,6 +180,29 @@ def directions(
     ]  # fmt: skip
 
 
+def in_each(
+    cells: Mapping[str, Measured], together: Measured, expected: str, margin: float, *,
+    id: str, zoo: str, statement: str, reported: str, test: str,
+) -> Line:
+    """One line for a direction that must hold in each cell, such as each network.
+
+    Parameters
+    ----------
+    cells
+        Name to the estimate that `judge_direction` judges; the verdict is what they `agreed` on.
+    together
+        What the line shows as measured.
+    test
+        How the intervals were made; side, margin and number of cells are added.
+    """
+    side = "above" if expected == "positive" else "below"
+    return Line.of(
+        together, id=id, zoo=zoo, statement=statement, reported=reported,
+        test=f"{test}, {side} 0 in each of {len(cells)}, margin {margin:g}",
+        verdict=agreed([judge_direction(cell, expected, margin) for cell in cells.values()]),
+    )  # fmt: skip
+
+
 def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:
     """A line for a claim that cannot be measured here; ``why`` stands where the test would."""
     return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")

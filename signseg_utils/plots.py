@@ -123,6 +123,7 @@ def curve_panels(
     ylabel: str,
     shared: bool = True,
     columns: int = 4,
+    level: float | None = None,
 ) -> Figure:
     """One panel of curves for each network, side by side, under one legend.
 
@@ -136,6 +137,8 @@ def curve_panels(
         All panels have the same scale.
     columns
         Panels in a row; what is more goes below.
+    level
+        Where the dotted line lies instead.
     """
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -147,7 +150,8 @@ def curve_panels(
     for (title, curves), ax in zip(panels.items(), axes.flat, strict=False):
         for place, (condition, (x, found)) in enumerate(curves.items()):
             if place == 0:
-                reference_line(ax, float(np.asarray(found.value)[0]))
+                intact = float(np.asarray(found.value)[0]) if level is None else level
+                reference_line(ax, intact)
             label = condition.split("_")[0]
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)

@@ -6,7 +6,7 @@ of one unit are not independent samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,24 @@ def bootstrap(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     value = float(statistic(sample, axis=0))
     return Estimate(value, float(low), float(high), len(sample), seed, level)
+
+
+def bootstrap_cells(
+    cells: Mapping[str, ArrayLike], *, seed: int = 0
+) -> tuple[dict[str, Estimate], Estimate]:
+    """`bootstrap` of each cell ``[unit]``, such as each network, and of each unit's mean over them.
+
+    NaN stands for a unit without a value: it is left out of that cell, and of the mean over cells
+    only where no cell has it. A cell without any value is left out.
+    """
+    values = {name: np.asarray(own, dtype=np.float64) for name, own in cells.items()}
+    kept = {name: own for name, own in values.items() if np.isfinite(own).any()}
+    if not kept:
+        raise ValueError(f"expected a finite value in one of the cells {list(cells)}; got none")
+    each = {n: bootstrap(own[np.isfinite(own)], seed=seed) for n, own in kept.items()}
+    stacked = np.stack(list(kept.values()))
+    some = np.isfinite(stacked).any(0)
+    return each, bootstrap(np.nanmean(stacked[:, some], 0), seed=seed)
 
 
 def share(hits: int, n: int, *, level: float = 0.95) -> Estimate:

@@ -5,13 +5,16 @@ negative ablation changes high ones.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from signseg_utils import stats
 from signseg_utils.metrics.spectrum import radial_spectrum
 from signseg_utils.sweep.measuring import rendered
+from signseg_utils.sweep.summaries import over_alphas
 from signseg_utils.zoos import Zoo
 
 
@@ -100,17 +103,59 @@ def share_above(searches: xr.Dataset, zoo: Zoo, frequency: float) -> dict[str, f
     return shares
 
 
-def octaves_by_sign(
-    powers: xr.DataArray, signs: Sequence[str], alphas: Sequence[float]
-) -> xr.DataArray:
-    """Signed change of log power from the intact images: (network, generator, unit, sign, f).
+def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Change of log power from the intact images, for `signseg_utils.plots.curve_panels`.
 
-    Mean over seeds and over the strengths ``alphas``.
+    Mean over seeds, strengths above 0 and units with its interval: "network, generator" to sign to
+    (frequencies, `signseg_utils.stats.Curve`).
     """
     mean = powers.mean("seed")
     change = mean - mean.isel(condition=0, drop=True)
-    parts = []
-    for sign in signs:
-        kept = (change["sign"] == sign) & change["alpha"].isin(list(alphas))
-        parts.append(change.isel(condition=np.flatnonzero(kept)).mean("condition"))
-    return xr.concat(parts, "which").assign_coords(which=list(signs))
+    panels: dict[str, Any] = {}
+    for network in change["network"].values.tolist():
+        for generator in change["generator"].values.tolist():
+            own = change.sel(network=network, generator=generator)
+            panels[f"{network}, {generator}"] = {
+                sign: (
+                    own["frequency"].values,
+                    stats.bootstrap_curve(
+                        over_alphas(own, sign).transpose("unit", "frequency").values, seed=seed
+                    ),
+                )
+                for sign in signs
+            }
+    return panels
+
+
+def effects(
+    powers: xr.DataArray, low: float, high: float, control: str
+) -> dict[str, xr.DataArray]:
+    """What claim F-S says, for each network, generator and unit, as a mean over strengths.
+
+    Parameters
+    ----------
+    powers
+        From `octaves`.
+    low, high
+        Frequencies below ``low`` are low, those from ``high`` on are high.
+    control
+        The random ablation among the conditions.
+
+    Returns
+    -------
+    dict
+        ``low``: how much farther than negative ablation positive moves low frequencies (see
+        `beyond_seeds`); ``low random``: farther than random ablation. ``high``: change at high
+        less that at low frequencies, under negative less under positive ablation. ``low power``:
+        signed change of log power at low frequencies under positive ablation.
+    """
+    below, above = band(powers, 1, low), band(powers, high, np.inf)
+    moved = beyond_seeds(below)
+    tilt = beyond_seeds(above) - moved
+    fall = below.mean("seed") - below.mean("seed").isel(condition=0, drop=True)
+    return {
+        "low": over_alphas(moved, "positive") - over_alphas(moved, "negative"),
+        "low random": over_alphas(moved, "positive") - over_alphas(moved, control),
+        "low power": over_alphas(fall, "positive"),
+        "high": over_alphas(tilt, "negative") - over_alphas(tilt, "positive"),
+    }
