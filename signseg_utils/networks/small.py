@@ -158,7 +158,7 @@ class SmallBackbone(nn.Module):
         Weights act with their sign only where batch norm has been absorbed (see `folded`).
         """
         below = list(self.trunk[stage + 1].children())
-        units: list[nn.Module] = [below[1]]  # behind the pooling
+        units: list[nn.Module] = below[1:2]  # behind the pooling
         if isinstance(below[0], Block):
             units = [below[0].first, below[0].shortcut]
         return [next(unit.parameters()).detach() for unit in units if isinstance(unit, ConvUnit)]
