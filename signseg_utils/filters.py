@@ -20,10 +20,13 @@ _POINTS = 32  # at which the spectrum of a filter is sampled along each axis
 
 
 def first_layer(backbone: nn.Module) -> Tensor:
-    """Weights ``[filter, 3, height, width]`` of the first convolution of a network."""
-    found = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    """Weights ``[filter, 3, height, width]`` of the convolution that reads the images."""
+    convolutions = (module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    found = next((module for module in convolutions if module.in_channels == 3), None)
     if found is None:
-        raise ValueError("expected a network with a convolution; got one without")
+        raise ValueError(
+            "expected a network with a convolution that reads three colours; got one without"
+        )
     return found.weight.detach()
 
 

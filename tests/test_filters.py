@@ -49,7 +49,7 @@ def test_shuffled_filters_keep_their_weights_and_their_mean() -> None:
 def test_filters_that_read_no_images_are_refused() -> None:
     with pytest.raises(ValueError, match="first convolution"):
         filters.colour_share(torch.randn(4, 8, 3, 3))
-    with pytest.raises(ValueError, match="with a convolution"):
+    with pytest.raises(ValueError, match="three colours"):
         filters.first_layer(nn.Linear(2, 2))
 
 
