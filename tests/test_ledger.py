@@ -233,3 +233,11 @@ def test_direction_in_each_cell_is_judged_by_the_cells_not_by_their_mean() -> No
         "not replicated"
     )
     assert ledger.in_each({"a": down}, down, "negative", 0.1, **about).verdict == "replicated"
+
+
+def test_words_after_an_id_qualify_its_statement() -> None:
+    assert ledger.qualified("images change", "P-4", "P-4") == "images change"
+    said = ledger.qualified("images change", "P-4 strict random", "P-4")
+    assert said == "images change, as other networks see it, compared with random ablation"
+    with pytest.raises(KeyError, match="strange"):
+        ledger.qualified("images change", "P-4 strange", "P-4")

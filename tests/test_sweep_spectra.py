@@ -35,9 +35,8 @@ def test_effects_are_those_put_in() -> None:
         powers({"positive": (-2.0, -0.5), "negative": (0.25, 1.0), "random_count": (1.0, 1.0)}),
         5, 5, "random_count",
     )  # fmt: skip
-    values = {name: value.values for name, value in found.items()}
-    assert {value.shape for value in values.values()} == {(1, 1, 3)}
-    means = {name: float(value.mean()) for name, value in values.items()}
+    assert {cells["a, g"].shape for cells in found.values()} == {(3,)}
+    means = {name: float(cells["a, g"].mean()) for name, cells in found.items()}
     expected = {"low": 1.75, "low random": 1.0, "low power": -2.0, "high": 0.75 - (-1.5)}
     assert means == pytest.approx(expected)
 

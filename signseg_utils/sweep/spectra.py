@@ -129,8 +129,8 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> 
 
 def effects(
     powers: xr.DataArray, low: float, high: float, control: str
-) -> dict[str, xr.DataArray]:
-    """What claim F-S says, for each network, generator and unit, as a mean over strengths.
+) -> dict[str, dict[str, np.ndarray]]:
+    """What claim F-S says, for each unit, as a mean over strengths.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def effects(
     Returns
     -------
     dict
-        ``low``: how much farther than negative ablation positive moves low frequencies (see
+        Line to "network, generator" to values ``[unit]``. ``low``: how much farther than negative ablation positive moves low frequencies (see
         `beyond_seeds`); ``low random``: farther than random ablation. ``high``: change at high
         less that at low frequencies, under negative less under positive ablation. ``low power``:
         signed change of log power at low frequencies under positive ablation.
@@ -153,9 +153,17 @@ def effects(
     moved = beyond_seeds(below)
     tilt = beyond_seeds(above) - moved
     fall = below.mean("seed") - below.mean("seed").isel(condition=0, drop=True)
-    return {
+    found = {
         "low": over_alphas(moved, "positive") - over_alphas(moved, "negative"),
         "low random": over_alphas(moved, "positive") - over_alphas(moved, control),
         "low power": over_alphas(fall, "positive"),
         "high": over_alphas(tilt, "negative") - over_alphas(tilt, "positive"),
+    }
+    return {
+        name: {
+            f"{network}, {generator}": values.sel(network=network, generator=generator).values
+            for network in powers["network"].values.tolist()
+            for generator in powers["generator"].values.tolist()
+        }
+        for name, values in found.items()
     }
