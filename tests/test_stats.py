@@ -7,15 +7,15 @@ import pytest
 from scipy import stats as reference
 
 from signseg_utils.stats import (
-    bootstrap_cells,
-    spearman_gap,
     bootstrap,
+    bootstrap_cells,
     bootstrap_curve,
     equivalence,
     paired_permutation,
     share,
     share_difference,
     spearman,
+    spearman_gap,
     spearman_over_units,
 )
 

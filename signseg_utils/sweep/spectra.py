@@ -144,10 +144,11 @@ def effects(
     Returns
     -------
     dict
-        Line to "network, generator" to values ``[unit]``. ``low``: how much farther than negative ablation positive moves low frequencies (see
-        `beyond_seeds`); ``low random``: farther than random ablation. ``high``: change at high
-        less that at low frequencies, under negative less under positive ablation. ``low power``:
-        signed change of log power at low frequencies under positive ablation.
+        Line to "network, generator" to values ``[unit]``. ``low``: how much farther than negative
+        ablation positive moves low frequencies (see `beyond_seeds`); ``low random``: farther than
+        random ablation. ``high``: change at high less that at low frequencies, under negative less
+        under positive ablation. ``low power``: signed change of log power at low frequencies under
+        positive ablation.
     """
     below, above = band(powers, 1, low), band(powers, high, np.inf)
     moved = beyond_seeds(below)
