@@ -30,6 +30,19 @@ _MARKS = {
 }
 
 
+# What the words after a claim's id say in the ids of its further lines, such as ``P-4 strict``.
+QUALIFIERS = {
+    "depth": "more so in the readout",
+    "matched": "among channels of equal activity",
+    "middle": "in the middle stage",
+    "objectness": "by objectness",
+    "random": "compared with random ablation",
+    "shuffled": "less the same with shuffled filters",
+    "strict": "as other networks see it",
+    "untrained": "compared with an untrained network",
+}
+
+
 class Measured(Protocol):
     """A value with its 95 % interval, as the results of `signseg_utils.stats` have it."""
 
@@ -178,6 +191,44 @@ def directions(
         )
         for name, (estimate, words) in effects.items()
     ]  # fmt: skip
+
+
+def in_each(
+    cells: Mapping[str, Measured], together: Measured, expected: str, margin: float, *,
+    id: str, zoo: str, statement: str, reported: str, test: str,
+) -> Line:
+    """One line for a direction that must hold in each cell, such as each network.
+
+    Parameters
+    ----------
+    cells
+        Name to the estimate that `judge_direction` judges; the verdict is what they `agreed` on.
+    together
+        What the line shows as measured.
+    test
+        How the intervals were made; side, margin and number of cells are added.
+    """
+    side = "above" if expected == "positive" else "below"
+    return Line.of(
+        together, id=id, zoo=zoo, statement=statement, reported=reported,
+        test=f"{test}, {side} 0 in each of {len(cells)}, margin {margin:g}",
+        verdict=agreed([judge_direction(cell, expected, margin) for cell in cells.values()]),
+    )  # fmt: skip
+
+
+def qualified(statement: str, id: str, stem: str) -> str:
+    """The statement of the line ``stem``, for a line of the same claim with `QUALIFIERS` in its id.
+
+    Raises
+    ------
+    KeyError
+        If a word after the stem is no qualifier.
+    """
+    words = id.removeprefix(stem).split()
+    for word in words:
+        if word not in QUALIFIERS:
+            raise KeyError(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
+    return ", ".join([statement, *(QUALIFIERS[word] for word in words)])
 
 
 def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:

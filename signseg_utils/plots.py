@@ -124,6 +124,7 @@ def curve_panels(
     shared: bool = True,
     columns: int = 4,
     levels: Mapping[str, float] | None = None,
+    intact: float | None = None,
 ) -> Figure:
     """One panel of curves for each network, side by side, under one legend.
 
@@ -139,6 +140,8 @@ def curve_panels(
         Panels in a row; what is more goes below.
     levels
         Name to value of levels to compare with, at most two: a thin line each, in all panels.
+    intact
+        Where the dotted line lies instead.
     """
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -150,7 +153,8 @@ def curve_panels(
     for (title, curves), ax in zip(panels.items(), axes.flat, strict=False):
         for place, (condition, (x, found)) in enumerate(curves.items()):
             if place == 0:
-                reference_line(ax, float(np.asarray(found.value)[0]))
+                start = float(np.asarray(found.value)[0]) if intact is None else intact
+                reference_line(ax, start)
             label = condition.split("_")[0]
             band = (found.value, found.low, found.high)
             curve_with_interval(ax, x, *band, colour=condition, label=label)

@@ -213,10 +213,18 @@ def record_audit(
 def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
     """Called by a chapter: the sweep that it shows, audited, its source and audit recorded.
 
+    As `all_searches` of one plan.
+    """
+    return all_searches([plan], run, chapter)[0]
+
+
+def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
+    """Called by a chapter: the sweeps that it shows, audited, their source and audit recorded.
+
     Parameters
     ----------
-    plan
-        From `signseg_utils.sweep.plan`.
+    plans
+        From `signseg_utils.sweep.plan`, one for each sweep.
     run
         The chapter's parameters: ``results``, ``recompute``, ``audited`` and ``seed`` are used.
     chapter
@@ -224,8 +232,9 @@ def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
 
     Returns
     -------
-    xarray.Dataset
-        As `signseg_utils.sweep.collect` gives it.
+    list of xarray.Dataset
+        Each as `signseg_utils.sweep.collect` gives it. The record says ``"shipped"`` only if all
+        of them are.
 
     Raises
     ------
@@ -234,16 +243,22 @@ def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
     """
     from signseg_utils import sweep  # brings torch, which the publisher itself does without
 
-    found, folder, source = sweep.obtain(plan, run.results, run.recompute)
-    checked = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
-    agreed = int(checked["agrees"].sum())
+    each, sources, checked, agreed = [], set(), 0, 0
+    for plan in plans:
+        found, folder, source = sweep.obtain(plan, run.results, run.recompute)
+        again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
+        right = int(again["agrees"].sum())
+        print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
+              f"{right} of {len(again)} scored again agree")  # fmt: skip
+        each.append(found)
+        sources.add(source)
+        checked, agreed = checked + len(again), agreed + right
     record_audit(
-        chapter, source=source, shards=len(plan), checked=len(checked), agreed=agreed,
+        chapter, source="recomputed" if "recomputed" in sources else "shipped",
+        shards=sum(map(len, plans)), checked=checked, agreed=agreed,
         seed=run.seed, tolerance=sweep.TOLERANCE,
     )  # fmt: skip
-    print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-          f"{agreed} of {len(checked)} scored again agree")  # fmt: skip
-    return found
+    return each
 
 
 def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:

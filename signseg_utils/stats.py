@@ -6,7 +6,7 @@ of one unit are not independent samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,24 @@ def bootstrap(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     value = float(statistic(sample, axis=0))
     return Estimate(value, float(low), float(high), len(sample), seed, level)
+
+
+def bootstrap_cells(
+    cells: Mapping[str, ArrayLike], *, seed: int = 0
+) -> tuple[dict[str, Estimate], Estimate]:
+    """`bootstrap` of each cell ``[unit]``, such as each network, and of each unit's mean over them.
+
+    NaN stands for a unit without a value: it is left out of that cell, and of the mean over cells
+    only where no cell has it. A cell without any value is left out.
+    """
+    values = {name: np.asarray(own, dtype=np.float64) for name, own in cells.items()}
+    kept = {name: own for name, own in values.items() if np.isfinite(own).any()}
+    if not kept:
+        raise ValueError(f"expected a finite value in one of the cells {list(cells)}; got none")
+    each = {n: bootstrap(own[np.isfinite(own)], seed=seed) for n, own in kept.items()}
+    stacked = np.stack(list(kept.values()))
+    some = np.isfinite(stacked).any(0)
+    return each, bootstrap(np.nanmean(stacked[:, some], 0), seed=seed)
 
 
 def share(hits: int, n: int, *, level: float = 0.95) -> Estimate:
@@ -275,6 +293,26 @@ def spearman(
     null = _rho(np.broadcast_to(first, shuffled.shape), shuffled)
     p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
     return Correlation(value, float(low), float(high), p, n, seed, level)
+
+
+def spearman_gap(
+    x: ArrayLike, y: ArrayLike, z: ArrayLike, *, seed: int = 0, resamples: int = 10_000
+) -> Estimate:
+    """Spearman's rho of ``x`` with ``y`` less that of ``x`` with ``z``, all ``[item]``.
+
+    The interval is a 95 % bootstrap over items; resamples in which one is constant are left out.
+    """
+    first, second, third = _sample(x, 1), _sample(y, 1), _sample(z, 1)
+    if not len(first) == len(second) == len(third):
+        raise ValueError(
+            "expected x, y and z of the same items; "
+            f"got {len(first)}, {len(second)} and {len(third)}"
+        )
+    rows = _resampled(len(first), resamples, seed)
+    gaps = _rho(first[rows], second[rows]) - _rho(first[rows], third[rows])
+    low, high = np.nanquantile(gaps, [0.025, 0.975])
+    value = _rho(first[None], second[None]) - _rho(first[None], third[None])
+    return Estimate(float(value[0]), float(low), float(high), len(first), seed)
 
 
 def spearman_over_units(

@@ -221,3 +221,23 @@ def test_directions_take_the_claim_from_the_first_word_and_say_the_test() -> Non
         {"P-7": (estimate(0.1, 0.3), "x")}, "negative", 0.02, zoo="a", test="t", reported=str
     )
     assert line.verdict == "reversed" and "below 0" in line.test
+
+
+def test_direction_in_each_cell_is_judged_by_the_cells_not_by_their_mean() -> None:
+    up, down = Estimate(1, 0.5, 1.5, 9, 0), Estimate(-1, -1.5, -0.5, 9, 0)
+    about = dict(id="X", zoo="shapes", statement="s", reported="r", test="bootstrap")
+    line = ledger.in_each({"a": up, "b": up}, up, "positive", 0.1, **about)
+    assert line.verdict == "replicated"
+    assert line.test == "bootstrap, above 0 in each of 2, margin 0.1"
+    assert ledger.in_each({"a": up, "b": down}, up, "positive", 0.1, **about).verdict == (
+        "not replicated"
+    )
+    assert ledger.in_each({"a": down}, down, "negative", 0.1, **about).verdict == "replicated"
+
+
+def test_words_after_an_id_qualify_its_statement() -> None:
+    assert ledger.qualified("images change", "P-4", "P-4") == "images change"
+    said = ledger.qualified("images change", "P-4 strict random", "P-4")
+    assert said == "images change, as other networks see it, compared with random ablation"
+    with pytest.raises(KeyError, match="strange"):
+        ledger.qualified("images change", "P-4 strange", "P-4")

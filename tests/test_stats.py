@@ -8,12 +8,14 @@ from scipy import stats as reference
 
 from signseg_utils.stats import (
     bootstrap,
+    bootstrap_cells,
     bootstrap_curve,
     equivalence,
     paired_permutation,
     share,
     share_difference,
     spearman,
+    spearman_gap,
     spearman_over_units,
 )
 
@@ -220,3 +222,25 @@ def test_rho_over_units_of_a_constant_is_nan_and_shapes_are_checked() -> None:
     assert np.isnan(spearman_over_units([1, 2], np.ones((3, 2))).value)
     with pytest.raises(ValueError, match=r"expected y \[unit, 3\]"):
         spearman_over_units([1, 2, 3], np.ones((3, 2)))
+
+
+def test_gap_of_correlations_is_their_difference() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    y, z = x + 0.1 * rng.normal(size=60), rng.normal(size=60)
+    gap = spearman_gap(x, y, z, resamples=500)
+    parts = [spearman(x, other, resamples=2).value for other in (y, z)]
+    assert gap.value == pytest.approx(parts[0] - parts[1])
+    assert 0 < gap.low < gap.value < gap.high
+    assert spearman_gap(x, y, y, resamples=50).high == 0
+    with pytest.raises(ValueError, match="same items"):
+        spearman_gap(x, y, z[:5])
+
+
+def test_cells_are_bootstrapped_alone_and_together() -> None:
+    cells = {"a": [1.0, 2.0, np.nan, 3.0], "b": [3.0, 4.0, 5.0, np.nan], "c": [np.nan] * 4}
+    each, together = bootstrap_cells(cells)
+    assert {name: (e.value, e.n) for name, e in each.items()} == {"a": (2, 3), "b": (4, 3)}
+    assert together.value == pytest.approx(np.mean([2, 3, 5, 3])) and together.n == 4
+    with pytest.raises(ValueError, match="finite value"):
+        bootstrap_cells({"c": [np.nan]})

@@ -147,6 +147,22 @@ class SmallBackbone(nn.Module):
             maps.append(x)
         return maps
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the modules that give the maps of `stages`: the stem, then each stage."""
+        return tuple(f"trunk.{number}" for number in range(len(self.trunk)))
+
+    def readers(self, stage: int) -> list[Tensor]:
+        """Weights of the convolutions that read the map of a stage: of both paths of a block.
+
+        Weights act with their sign only where batch norm has been absorbed (see `folded`).
+        """
+        below = list(self.trunk[stage + 1].children())
+        units: list[nn.Module] = below[1:2]  # behind the pooling
+        if isinstance(below[0], Block):
+            units = [below[0].first, below[0].shortcut]
+        return [next(unit.parameters()).detach() for unit in units if isinstance(unit, ConvUnit)]
+
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.head(self.stages(images)[-1])
         return features

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rule": (default.rule, "smallest or largest"),
         "optimizer": (default.search.optimizer, "name of an optimiser"),
         "dtype": (default.dtype, "precision of the search"),
+        "layer": (default.layer, "readout, or the layer whose channels are silenced"),
     }
     for name, (value, meaning) in text.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shards = plan(
             sweep.zoo, sweep.networks, sweep.generators, sweep.units,
             signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
-            dtype=sweep.dtype,
+            dtype=sweep.dtype, layer=sweep.layer,
             search=Search(sweep.optimizer, given.generations, given.population),
         )  # fmt: skip
         folder = given.out or paths.results_folder(sweep.zoo)

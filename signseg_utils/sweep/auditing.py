@@ -12,7 +12,8 @@ from signseg_utils import evolution, store, zoos
 from signseg_utils.ablation import ablate
 from signseg_utils.readout import concatenate
 from signseg_utils.store import MissingShard, Store
-from signseg_utils.sweep.shards import Shard, load
+from signseg_utils.sweep import layers
+from signseg_utils.sweep.shards import READOUT, Shard, load
 
 TOLERANCE = 1e-3  # of max(1, |activation|): float32 sums differ by up to 1e-4 between machines
 
@@ -94,7 +95,7 @@ def audit(
 
 
 def _audit_shard(
-    shard: Shard, folder: Store, chosen: Sequence[tuple[int, int]], zoo_folder: Path | None
+    shard: Shard, folder: Store, chosen: list[tuple[int, int]], zoo_folder: Path | None
 ) -> list[dict[str, Any]]:
     zoo = zoos.load_zoo(shard.zoo, zoo_folder)
     identity = shard.identity(zoo)
@@ -103,12 +104,14 @@ def _audit_shard(
         zoo.name, zoo.folder, shard.network, shard.generator,
         identity["network_sha256"], identity["generator_sha256"],
     )  # fmt: skip
-    unit = network.readout.rows([shard.unit])
-    bank = concatenate([ablate(unit, shard.conditions[condition]) for condition, _ in chosen])
-    codes = torch.from_numpy(
-        np.stack([stored["codes"].values[place].astype("float32") for place in chosen])
-    )
-    again = evolution.rescore(bank, network.backbone, generator, codes).tolist()
+    codes = torch.from_numpy(stored["codes"].values.astype("float32"))
+    if shard.layer == READOUT:
+        unit = network.readout.rows([shard.unit])
+        bank = concatenate([ablate(unit, shard.conditions[condition]) for condition, _ in chosen])
+        drawn = torch.stack([codes[place] for place in chosen])
+        again = evolution.rescore(bank, network.backbone, generator, drawn).tolist()
+    else:
+        again = layers.rescore(shard, network, generator, codes, chosen).tolist()
     return [
         {
             "network": shard.network,

@@ -153,6 +153,14 @@ def measure(
     return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
 
 
+def side_by_side(
+    sweeps: Mapping[str, xr.Dataset], zoo: zoos.Zoo, judges: Sequence[str]
+) -> xr.Dataset:
+    """`measure` of several sweeps of one network, under names of their own along ``network``."""
+    seen = [measure(found, zoo, judges, progress=False) for found in sweeps.values()]
+    return xr.concat(seen, "network").assign_coords(network=list(sweeps))
+
+
 def _foreground(generator: Any, codes: xr.DataArray) -> Tensor:
     values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
     if not hasattr(generator, "foreground"):

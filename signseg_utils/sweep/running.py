@@ -18,10 +18,12 @@ import xarray as xr
 from tqdm import tqdm
 
 from signseg_utils import __version__, evolution, zoos
+from signseg_utils.networks import Network
 from signseg_utils.paths import results_folder
 from signseg_utils.readout import concatenate
 from signseg_utils.store import MissingShard, ShardError, Store
-from signseg_utils.sweep.shards import ALGORITHM_VERSION, Shard, load, rows
+from signseg_utils.sweep import layers
+from signseg_utils.sweep.shards import ALGORITHM_VERSION, READOUT, Shard, load, rows
 
 TIMINGS = "timings.jsonl"
 
@@ -39,8 +41,9 @@ def run_shard(
 ) -> str:
     """Compute one shard unless the store holds it; return its key.
 
-    Killed at any moment and called again, it continues from its last checkpoint and ends in the
-    same file. Damaged or foreign files are named in a warning and replaced.
+    Killed at any moment and called again, it continues from its last checkpoint (a shard that
+    ablates channels: from its beginning) and ends in the same file. Damaged or foreign files are
+    named in a warning and replaced.
 
     Parameters
     ----------
@@ -72,9 +75,34 @@ def run_shard(
         zoo.name, zoo.folder, shard.network, shard.generator,
         identity["network_sha256"], identity["generator_sha256"],
     )  # fmt: skip
-    bank, seeds = rows(shard, network.readout.rows([shard.unit]))
     versions = {"package_version": __version__, "torch_version": str(torch.__version__)}
     sources = _sources()
+    if shard.layer == READOUT:
+        found = _ablated_rows(
+            shard, results, identity, network, generator, device, checkpoint_seconds, progress
+        )
+    else:
+        found = layers.search(shard, network, generator, device=device, progress=progress)
+    intact = concatenate([network.readout.rows([shard.unit])] * len(found.codes))
+    responses = evolution.rescore(intact, network.backbone, generator, found.codes, device=device)
+    dataset = _dataset(shard, found, responses)
+    results.write(shard.key, dataset, {**identity, **versions})
+    _note(results, shard, found, sources)
+    return shard.key
+
+
+def _ablated_rows(
+    shard: Shard,
+    results: Store,
+    identity: Mapping[str, Any],
+    network: Network,
+    generator: torch.nn.Module,
+    device: str,
+    checkpoint_seconds: float,
+    progress: Callable[[float, int], object] | None,
+) -> evolution.Evolution:
+    """All runs of a shard that ablates the readout: one loop with checkpoints."""
+    bank, seeds = rows(shard, network.readout.rows([shard.unit]))
     last = time.monotonic()
     resume = _checkpoint(results, shard.key, identity)
     earlier = 0 if resume is None else int(resume["loop.images_seen"])
@@ -89,17 +117,11 @@ def run_shard(
             results.write_partial(shard.key, state, identity)
             last = time.monotonic()
 
-    found = evolution.evolve(
+    return evolution.evolve(
         bank, network.backbone, generator, seeds, shard.search,
         device=device, dtype=getattr(torch, shard.dtype),
         checkpoint=checkpoint, checkpoint_every=1, resume=resume,
     )  # fmt: skip
-    intact = concatenate([network.readout.rows([shard.unit])] * len(bank))
-    responses = evolution.rescore(intact, network.backbone, generator, found.codes, device=device)
-    dataset = _dataset(shard, found, responses)
-    results.write(shard.key, dataset, {**identity, **versions})
-    _note(results, shard, found, sources)
-    return shard.key
 
 
 def run(
@@ -203,11 +225,13 @@ def collect(
     """
     if not plan:
         raise ValueError("expected at least one shard in the plan; got none")
-    shared = {(shard.conditions, shard.seeds, shard.search.generations) for shard in plan}
+    shared = {
+        (shard.conditions, shard.seeds, shard.search.generations, shard.layer) for shard in plan
+    }
     if len(shared) > 1:
         raise ValueError(
-            "expected shards with the same conditions, seeds and generations, because they become "
-            f"one array; got {len(shared)} different ones; collect them separately"
+            "expected shards with the same conditions, seeds, generations and layer, because they "
+            f"become one array; got {len(shared)} different ones; collect them separately"
         )
     folder = results if isinstance(results, Store) else Store(Path(results))
     opened = {shard.zoo: zoos.load_zoo(shard.zoo, zoo_folder) for shard in plan}
@@ -384,7 +408,8 @@ def _note(results: Store, shard: Shard, found: evolution.Evolution, sources: str
 def _sources() -> str:
     """Hash of the sources that results depend on: recorded beside the shards, never compared."""
     package = Path(__file__).parents[1]
-    sources = [package / f"{name}.py" for name in ("ablation", "evolution", "scoring", "readout")]
+    named = ("ablation", "contributions", "evolution", "scoring", "readout")
+    sources = [package / f"{name}.py" for name in named]
     for folder in ("optimizers", "generators", "networks"):
         sources += sorted((package / folder).glob("*.py"))
     digest = hashlib.sha256()

@@ -22,6 +22,7 @@ ALGORITHM_VERSION = 1
 
 ALPHAS = tuple(step / 10 for step in range(11))
 SIGNS = ("positive", "negative", "random_magnitude")
+READOUT = "readout"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Shard:
         Optimiser and budget.
     dtype
         Precision of the search; stored activations are float32 in any case.
+    layer
+        What is ablated: the unit's weights in the readout, or channels of this layer of the
+        backbone by their contribution (see `signseg_utils.contributions`).
     """
 
     zoo: str
@@ -56,6 +60,7 @@ class Shard:
     control_seed: int = 0
     search: Search = field(default_factory=Search)
     dtype: str = "float32"
+    layer: str = READOUT
 
     @property
     def conditions(self) -> tuple[Ablation, ...]:
@@ -70,8 +75,12 @@ class Shard:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return json.loads(json.dumps(asdict(self)))
+        """All fields as plain values; the layer only where it is not the readout.
+
+        So shards of the readout are what they were before there was a choice of layer.
+        """
+        plain = json.loads(json.dumps(asdict(self)))
+        return {key: value for key, value in plain.items() if (key, value) != ("layer", READOUT)}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Shard":

@@ -1,0 +1,79 @@
+"""Sweeps that silence channels of a layer."""
+
+import numpy as np
+import pytest
+import torch
+
+from signseg_utils import evolution, sweep, zoos
+from signseg_utils.contributions import contributions, without_channels
+from signseg_utils.evolution import Search
+from signseg_utils.sweep.shards import Shard
+
+SETTINGS = dict(signs=("positive", "negative"), alphas=(0.0, 1.0), seeds=(0, 1),
+                search=Search(generations=2))  # fmt: skip
+WHAT = ("shapes", ("resnet",), ("scenes",), ("red disc",))
+
+
+@pytest.fixture(scope="module")
+def done(tiny_zoo, tmp_path_factory):
+    plan = sweep.plan(*WHAT, layer="trunk.0", **SETTINGS)
+    folder = tmp_path_factory.mktemp("layers")
+    return plan, folder, sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+
+
+def test_shards_of_the_readout_are_called_what_they_always_were() -> None:
+    """Names of files that were shipped before a shard had a layer."""
+    shard = Shard("shapes", "alexnet", "decoder", "blue crescent", search=Search(generations=25))
+    assert shard.key == "alexnet-decoder-blue_crescent-1207d9f10a"
+    assert "layer" not in shard.settings
+    assert Shard.from_settings(shard.settings) == shard
+
+
+def test_a_layer_makes_another_shard_that_is_read_back_whole() -> None:
+    plain, deep = (sweep.plan(*WHAT, layer=layer)[0] for layer in ("readout", "trunk.0"))
+    assert plain.key != deep.key
+    assert deep.settings["layer"] == "trunk.0"
+    assert Shard.from_settings(deep.settings) == deep
+
+
+def test_intact_unit_is_searched_as_in_a_sweep_of_the_readout(done, tiny_zoo, tmp_path) -> None:
+    readout = sweep.run(
+        sweep.plan(*WHAT, **SETTINGS), tmp_path, zoo_folder=tiny_zoo, progress=False
+    )
+    intact = [found["codes"].isel(shard=0, condition=0).values for found in (done[2], readout)]
+    np.testing.assert_array_equal(*intact)
+
+
+def test_full_ablation_is_the_loop_without_all_channels_of_the_sign(done, tiny_zoo) -> None:
+    found = done[2].isel(shard=0)
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    network, generator = zoo.network("resnet"), zoo.generator("scenes")
+    unit = network.readout.rows(["red disc"])
+    images = generator(torch.from_numpy(found["codes"].values[0].astype("float32")))
+    share = contributions(network.backbone, "trunk.0", unit, images)[0]
+    for sign, gone in (("positive", share > 0), ("negative", share < 0)):
+        assert gone.any()
+        silent = without_channels(network.backbone, "trunk.0", gone)
+        alone = evolution.evolve(unit, silent, generator, [1], Search(generations=2))
+        stored = found["codes"].sel(condition=f"{sign} 1", seed=1).values.astype("float32")
+        np.testing.assert_array_equal(alone.codes[0].numpy(), stored)
+
+
+def test_stored_activations_are_audited(done, tiny_zoo) -> None:
+    plan, folder, found = done
+    table = sweep.audit(folder, plan, sample=6, zoo_folder=tiny_zoo)
+    assert table["agrees"].all() and len(table) == found["activation"].size
+    response = found["response"].values
+    np.testing.assert_allclose(response[0, 0], found["activation"].values[0, 0], rtol=1e-5)
+
+
+def test_layers_are_not_mixed(done, tiny_zoo) -> None:
+    plan, folder, _ = done
+    with pytest.raises(ValueError, match="and layer"):
+        sweep.collect([*plan, *sweep.plan(*WHAT, **SETTINGS)], folder, zoo_folder=tiny_zoo)
+
+
+def test_unknown_layer_is_named_with_those_there_are(tiny_zoo, tmp_path) -> None:
+    plan = sweep.plan(*WHAT, layer="trunk.9", **SETTINGS)
+    with pytest.raises(KeyError, match="trunk.0, trunk.1"):
+        sweep.run(plan, tmp_path, zoo_folder=tiny_zoo, progress=False)
