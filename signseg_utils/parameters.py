@@ -289,6 +289,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "alpha": _fraction,
     "seed": _at_least(0),
     "generations": _at_least(1),
+    "clusters": _at_least(0),
+    "sample": _at_least(2),
 }
 
 
