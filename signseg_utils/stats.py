@@ -237,6 +237,31 @@ def smaller_samples(
     return SmallerSamples(mean, mean - reach, mean + reach, size, len(sample), seed, level)
 
 
+def rank_among_samples(
+    values: ArrayLike, chosen: ArrayLike, *, seed: int = 0, draws: int = 10_000
+) -> float:
+    """Are some units typical? Share of random samples whose mean is at or below that of ``chosen``.
+
+    Parameters
+    ----------
+    values
+        ``[unit]``.
+    chosen
+        ``[unit]`` bool; samples are as large. NaN where none is chosen.
+    """
+    sample, mask = _sample(values, 1), np.asarray(chosen, dtype=bool)
+    if mask.shape != sample.shape:
+        raise ValueError(
+            f"expected chosen bool [{len(sample)}], one for each unit; got shape {mask.shape}"
+        )
+    if not mask.any():
+        return float("nan")
+    masks = np.tile(mask, (draws, 1))
+    drawn = np.random.default_rng(seed).permuted(masks, axis=1) @ sample / mask.sum()
+    slack = 1e-12 * float(np.abs(sample).max())  # equal sums in another order count as equal
+    return float((drawn <= sample[mask].mean() + slack).mean())
+
+
 def paired_permutation(
     a: ArrayLike,
     b: ArrayLike,
