@@ -245,7 +245,8 @@ def ranked_dots(
     values, names
         ``[unit]`` each.
     ends
-        So many of the lowest and of the highest units are named.
+        So many of the lowest and of the highest units are named, in the corners that a rising row of
+        dots leaves free.
     colours
         Of units above zero and of the others: conditions of `COLOURS` or matplotlib colours.
     """
@@ -255,15 +256,14 @@ def ranked_dots(
     above, below = (COLOURS.get(name, name) for name in colours)
     paints = [above if heights[unit] > 0 else below for unit in order]
     ax.scatter(np.arange(len(order)), heights[order], s=size, color=paints, linewidths=0)
-    ends = min(ends, len(order) // 2)
-    for first, side in ((0, "left"), (len(order) - ends, "right")):
-        for place in range(first, first + ends):
-            name, up = names[order[place]], float(heights[order[place]])
-            shift = (6, -4) if side == "left" else (-6, -4)
-            ax.annotate(
-                name, (place, up), xytext=shift, textcoords="offset points", fontsize=8,
-                ha=side, color="#444444",
-            )  # fmt: skip
+    for words, corner, side, edge, units in (
+        ("highest: ", (0.01, 0.99), "left", "top", order[::-1][:ends]),
+        ("lowest: ", (0.99, 0.01), "right", "bottom", order[:ends]),
+    ):
+        text = words + ", ".join(names[unit] for unit in units)
+        ax.text(
+            *corner, text, ha=side, va=edge, fontsize=9, color="#444444", transform=ax.transAxes
+        )
     ax.axhline(0, color="#999999", linewidth=1, zorder=0)
     ax.set_xlim(-1, len(order))
 
@@ -333,11 +333,13 @@ def small_studies(
     }
     kept = {label: part for label, part in parts.items() if len(part)}
     paints = [CYCLE[list(parts).index(label)] for label in kept]
-    ax.hist(list(kept.values()), bins=bins, stacked=True, color=paints, label=list(kept))
+    pad = 1e-6 * max(1.0, float(np.abs(values).max()))  # studies of all units are all alike
+    edges = np.linspace(values.min() - pad, values.max() + pad, bins + 1)
+    ax.hist(list(kept.values()), bins=edges, stacked=True, color=paints, label=list(kept))
     for place, (label, value) in enumerate((levels or {}).items()):
         style = "--" if place else "-"
         ax.axvline(value, color=COLOURS["intact"], linestyle=style, linewidth=1.4, label=label)
-    ax.legend()
+    ax.figure.legend(loc="outside upper center", ncols=len(kept) + len(levels or {}))
 
 
 def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0) -> None:

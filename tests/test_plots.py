@@ -245,8 +245,7 @@ def test_ranked_dots_rise_and_name_both_ends() -> None:
     assert dots.get_offsets()[:, 1].tolist() == [-0.2, 0.1, 0.3, 0.5]
     colours = [matplotlib.colors.to_hex(colour).upper() for colour in dots.get_facecolors()]
     assert colours == [plots.COLOURS["negative"]] + [plots.COLOURS["positive"]] * 3
-    named = [(text.get_text(), text.xy) for text in axes.texts]
-    assert named == [("b", (0, -0.2)), ("c", (3, 0.5))]
+    assert [text.get_text() for text in axes.texts] == ["highest: c", "lowest: b"]
     with pytest.raises(ValueError, match="expected 2 unit labels; got 1"):
         plots.ranked_dots(axes, [1, 2], ["a"])
 
@@ -269,9 +268,16 @@ def test_small_studies_are_counted_by_their_conclusion() -> None:
     studies = stats.SmallerSamples(middle, middle - 0.5, middle + 0.5, 3, 9, 0)
     plots.small_studies(axes, studies, {"all": 0.5, "some": 0.7}, bins=4)
     counted = {
-        bars.get_label(): sum(patch.get_height() for patch in bars.patches)
+        bars.patches[0].get_label(): sum(patch.get_height() for patch in bars.patches)
         for bars in axes.containers
     }
     assert counted == {"interval above 0": 2, "holds 0": 1, "below 0": 1}
     drawn = {line.get_label(): line.get_linestyle() for line in axes.lines}
     assert drawn == {"all": "-", "some": "--"}
+
+
+def test_small_studies_of_all_units_are_one_bar() -> None:
+    figure, axes = plt.subplots()
+    alike = 0.3 + 1e-16 * np.arange(5)
+    plots.small_studies(axes, stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0))
+    assert [p.get_height() for p in axes.patches if p.get_height()] == [5]
