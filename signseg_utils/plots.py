@@ -245,8 +245,8 @@ def ranked_dots(
     values, names
         ``[unit]`` each.
     ends
-        So many of the lowest and of the highest units are named, in the corners that a rising row of
-        dots leaves free.
+        So many of the lowest and of the highest units are named, in the corners that a rising row
+        of dots leaves free.
     colours
         Of units above zero and of the others: conditions of `COLOURS` or matplotlib colours.
     """
@@ -333,7 +333,9 @@ def small_studies(
     }
     kept = {label: part for label, part in parts.items() if len(part)}
     paints = [CYCLE[list(parts).index(label)] for label in kept]
-    pad = 1e-6 * max(1.0, float(np.abs(values).max()))  # studies of all units are all alike
+    pad = 1e-6 * max(1.0, float(np.abs(values).max()))
+    if np.ptp(values) < pad:  # studies of all units are alike but for rounding
+        bins = 1
     edges = np.linspace(values.min() - pad, values.max() + pad, bins + 1)
     ax.hist(list(kept.values()), bins=edges, stacked=True, color=paints, label=list(kept))
     for place, (label, value) in enumerate((levels or {}).items()):
