@@ -336,7 +336,7 @@ def small_studies(
     pad = 1e-6 * max(1.0, float(np.abs(values).max()))
     if np.ptp(values) < pad:  # studies of all units are alike but for rounding
         bins = 1
-    edges = np.linspace(values.min() - pad, values.max() + pad, bins + 1)
+    edges = np.linspace(values.min() - pad, values.max() + pad, bins + 1).tolist()
     ax.hist(list(kept.values()), bins=edges, stacked=True, color=paints, label=list(kept))
     for place, (label, value) in enumerate((levels or {}).items()):
         style = "--" if place else "-"
