@@ -291,6 +291,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "generations": _at_least(1),
     "low": _at_least(1),
     "high": _at_least(1),
+    "clusters": _at_least(0),
+    "sample": _at_least(2),
 }
 
 

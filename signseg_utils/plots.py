@@ -239,6 +239,45 @@ def dot_panels(
     return figure
 
 
+def ranked_dots(
+    ax: Axes,
+    values: ArrayLike,
+    names: Sequence[str],
+    *,
+    ends: int = 3,
+    colours: tuple[str, str] = ("positive", "negative"),
+    size: float = 14,
+) -> None:
+    """One dot a unit from the lowest value to the highest, with a line at zero.
+
+    Parameters
+    ----------
+    values, names
+        ``[unit]`` each.
+    ends
+        So many of the lowest and of the highest units are named, in the corners that a rising row
+        of dots leaves free.
+    colours
+        Of units above zero and of the others: conditions of `COLOURS` or matplotlib colours.
+    """
+    heights = np.asarray(values, dtype=float)
+    _check_labels("unit", names, len(heights))
+    order = np.argsort(heights, kind="stable")
+    above, below = (COLOURS.get(name, name) for name in colours)
+    paints = [above if heights[unit] > 0 else below for unit in order]
+    ax.scatter(np.arange(len(order)), heights[order], s=size, color=paints, linewidths=0)
+    for words, corner, side, edge, units in (
+        ("highest: ", (0.01, 0.99), "left", "top", order[::-1][:ends]),
+        ("lowest: ", (0.99, 0.01), "right", "bottom", order[:ends]),
+    ):
+        text = words + ", ".join(names[unit] for unit in units)
+        ax.text(
+            *corner, text, ha=side, va=edge, fontsize=9, color="#444444", transform=ax.transAxes
+        )
+    ax.axhline(0, color="#999999", linewidth=1, zorder=0)
+    ax.set_xlim(-1, len(order))
+
+
 def scatter(
     ax: Axes,
     x: ArrayLike,
@@ -259,6 +298,60 @@ def scatter(
         )
     if identity:
         ax.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--", zorder=0)
+
+
+def scatter_panels(
+    panels: Mapping[str, ArrayLike], y: ArrayLike, *, ylabel: str, titles: Mapping[str, str]
+) -> Figure:
+    """The same ``y [unit]`` against several ``x [unit]``, side by side.
+
+    Parameters
+    ----------
+    panels
+        Label of the x axis to values ``[unit]``.
+    titles
+        The same labels to what stands above each panel.
+    """
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False)
+    for (name, x), ax in zip(panels.items(), axes[0], strict=True):
+        scatter(ax, x, y)
+        ax.set_title(titles[name], fontsize=9 if len(panels) > 3 else None)
+        ax.set_xlabel(name)
+        ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
+def small_studies(
+    ax: Axes, studies: Any, levels: Mapping[str, float] | None = None, bins: int = 40
+) -> None:
+    """Histogram of what smaller studies find, by what each would have concluded.
+
+    Parameters
+    ----------
+    studies
+        With ``value``, ``low``, ``high`` [study], such as `signseg_utils.stats.SmallerSamples`.
+    levels
+        Label to a value that a line marks; the first is solid, others are dashed.
+    """
+    values, sure = np.asarray(studies.value), np.asarray(studies.low) > 0
+    wrong = np.asarray(studies.high) < 0
+    parts = {
+        "interval above 0": values[sure],
+        "holds 0": values[~sure & ~wrong],
+        "below 0": values[wrong],
+    }
+    kept = {label: part for label, part in parts.items() if len(part)}
+    paints = [CYCLE[list(parts).index(label)] for label in kept]
+    pad = 1e-6 * max(1.0, float(np.abs(values).max()))
+    if np.ptp(values) < pad:  # studies of all units are alike but for rounding
+        bins = 1
+    edges = np.linspace(values.min() - pad, values.max() + pad, bins + 1).tolist()
+    ax.hist(list(kept.values()), bins=edges, stacked=True, color=paints, label=list(kept))
+    for place, (label, value) in enumerate((levels or {}).items()):
+        style = "--" if place else "-"
+        ax.axvline(value, color=COLOURS["intact"], linestyle=style, linewidth=1.4, label=label)
+    ax.figure.legend(loc="outside upper center", ncols=len(kept) + len(levels or {}))
 
 
 def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0) -> None:

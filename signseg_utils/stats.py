@@ -49,6 +49,39 @@ class Curve:
         return f"curve of {len(self.value)} points, {ends} (n = {self.n})"
 
 
+@dataclass(frozen=True, eq=False)
+class SmallerSamples:
+    """Means of many random samples of ``size`` from ``n`` units, ``[draw]``, with their intervals.
+
+    ``low`` and ``high`` are what a study of that one sample would have given.
+    """
+
+    value: Array
+    low: Array
+    high: Array
+    size: int
+    n: int
+    seed: int
+    level: float = 0.95
+
+    @property
+    def above(self) -> float:
+        """Share of draws whose whole interval is above zero."""
+        return float((self.low > 0).mean())
+
+    @property
+    def below(self) -> float:
+        """Share of draws whose whole interval is below zero."""
+        return float((self.high < 0).mean())
+
+    def __str__(self) -> str:
+        low, high = np.quantile(self.value, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return (
+            f"means of {self.size} of {self.n} units: {self.value.mean():.3g}, "
+            f"{self.level:.0%} of them {low:.3g} to {high:.3g}"
+        )
+
+
 @dataclass(frozen=True)
 class PermutationTest:
     """Paired sign-flip test of ``mean(a - b)``."""
@@ -193,6 +226,58 @@ def bootstrap_curve(
     )
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Curve(np.asarray(statistic(sample, axis=0)), low, high, len(sample), seed, level)
+
+
+def smaller_samples(
+    values: ArrayLike,
+    size: int,
+    *,
+    seed: int = 0,
+    draws: int = 10_000,
+    level: float = 0.95,
+) -> SmallerSamples:
+    """What studies of only ``size`` of the units in ``values [unit]`` would have found.
+
+    Each draw takes ``size`` different units, and gives their mean and its t interval. The t
+    interval is for a sample from very many units: of few units of which most were drawn it is
+    wider than the means scatter.
+    """
+    sample = _sample(values, 1)
+    if not 2 <= size <= len(sample):
+        raise ValueError(
+            f"expected a size from 2, because an interval needs a variance, to {len(sample)}, the "
+            f"number of units; got {size}"
+        )
+    rows = np.tile(np.arange(len(sample)), (draws, 1))
+    drawn = sample[np.random.default_rng(seed).permuted(rows, axis=1)[:, :size]]
+    mean = drawn.mean(1)
+    reach = drawn.std(1, ddof=1) / np.sqrt(size) * stats.t.ppf((1 + level) / 2, size - 1)
+    return SmallerSamples(mean, mean - reach, mean + reach, size, len(sample), seed, level)
+
+
+def rank_among_samples(
+    values: ArrayLike, chosen: ArrayLike, *, seed: int = 0, draws: int = 10_000
+) -> float:
+    """Are some units typical? Share of random samples whose mean is at or below that of ``chosen``.
+
+    Parameters
+    ----------
+    values
+        ``[unit]``.
+    chosen
+        ``[unit]`` bool; samples are as large. NaN where none is chosen.
+    """
+    sample, mask = _sample(values, 1), np.asarray(chosen, dtype=bool)
+    if mask.shape != sample.shape:
+        raise ValueError(
+            f"expected chosen bool [{len(sample)}], one for each unit; got shape {mask.shape}"
+        )
+    if not mask.any():
+        return float("nan")
+    masks = np.tile(mask, (draws, 1))
+    drawn = np.random.default_rng(seed).permuted(masks, axis=1) @ sample / mask.sum()
+    slack = 1e-12 * float(np.abs(sample).max())  # equal sums in another order count as equal
+    return float((drawn <= sample[mask].mean() + slack).mean())
 
 
 def paired_permutation(

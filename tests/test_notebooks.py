@@ -16,7 +16,9 @@ def absent(chapter: publish.Chapter) -> list[str]:
     declared = parameters.declared(chapter.source)
     values = parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
     zoo = zoos.load_zoo(chapter.zoo)
-    return [n for n in parameters.parse(values).networks if not zoo.path(n).exists()]
+    parsed = vars(parameters.parse(values))
+    names = parsed.get("networks") or (parsed["network"],)  # a chapter may ask for only one
+    return [name for name in names if not zoo.path(name).exists()]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: f"{c.zoo}-{c.name}")

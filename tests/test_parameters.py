@@ -277,3 +277,10 @@ def test_in_a_notebook_only_what_papermill_assigned_is_suspected() -> None:
     cells[2] = "# Parameters\nseed = 3\nsede = 4\n"
     with pytest.raises(parameters.ParameterError, match="did you mean seed"):
         parameters.read({**notebook, "sede": 4})
+
+
+@pytest.mark.parametrize(("name", "least"), [("clusters", 0), ("sample", 2)])
+def test_numbers_of_units_have_a_least_value(name: str, least: int) -> None:
+    assert getattr(parse({name: least}), name) == least
+    with pytest.raises(ParameterError, match=f"expected {name} of {least} or more"):
+        parse({name: least - 1})

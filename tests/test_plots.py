@@ -249,3 +249,48 @@ def test_levels_to_compare_with_are_in_every_panel_and_named_once() -> None:
         }.items()
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named.count("top") == named.count("floor") == 1
+
+
+def test_ranked_dots_rise_and_name_both_ends() -> None:
+    figure, axes = plt.subplots()
+    plots.ranked_dots(axes, [0.3, -0.2, 0.5, 0.1], ["a", "b", "c", "d"], ends=1)
+    dots = axes.collections[0]
+    assert dots.get_offsets()[:, 1].tolist() == [-0.2, 0.1, 0.3, 0.5]
+    colours = [matplotlib.colors.to_hex(colour).upper() for colour in dots.get_facecolors()]
+    assert colours == [plots.COLOURS["negative"]] + [plots.COLOURS["positive"]] * 3
+    assert [text.get_text() for text in axes.texts] == ["highest: c", "lowest: b"]
+    with pytest.raises(ValueError, match="expected 2 unit labels; got 1"):
+        plots.ranked_dots(axes, [1, 2], ["a"])
+
+
+def test_scatter_panels_share_y() -> None:
+    figure = plots.scatter_panels(
+        {"accuracy": [1, 2], "ratio": [5, 3]}, [7, 8], ylabel="asymmetry",
+        titles={"accuracy": "rho 1", "ratio": "rho -1"},
+    )  # fmt: skip
+    left, right = figure.axes
+    assert left.get_shared_y_axes().joined(left, right)
+    assert [ax.get_xlabel() for ax in figure.axes] == ["accuracy", "ratio"]
+    assert [ax.get_title() for ax in figure.axes] == ["rho 1", "rho -1"]
+    assert right.collections[0].get_offsets().tolist() == [[5, 7], [3, 8]]
+
+
+def test_small_studies_are_counted_by_their_conclusion() -> None:
+    figure, axes = plt.subplots()
+    middle = np.array([2.0, 1.0, 0.1, -3.0])
+    studies = stats.SmallerSamples(middle, middle - 0.5, middle + 0.5, 3, 9, 0)
+    plots.small_studies(axes, studies, {"all": 0.5, "some": 0.7}, bins=4)
+    counted = {
+        bars.patches[0].get_label(): sum(patch.get_height() for patch in bars.patches)
+        for bars in axes.containers
+    }
+    assert counted == {"interval above 0": 2, "holds 0": 1, "below 0": 1}
+    drawn = {line.get_label(): line.get_linestyle() for line in axes.lines}
+    assert drawn == {"all": "-", "some": "--"}
+
+
+def test_small_studies_of_all_units_are_one_bar() -> None:
+    figure, axes = plt.subplots()
+    alike = 0.3 + 1e-16 * np.arange(5)
+    plots.small_studies(axes, stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0))
+    assert [p.get_height() for p in axes.patches if p.get_height()] == [5]

@@ -12,8 +12,10 @@ from signseg_utils.stats import (
     bootstrap_curve,
     equivalence,
     paired_permutation,
+    rank_among_samples,
     share,
     share_difference,
+    smaller_samples,
     spearman,
     spearman_gap,
     spearman_over_units,
@@ -244,3 +246,37 @@ def test_cells_are_bootstrapped_alone_and_together() -> None:
     assert together.value == pytest.approx(np.mean([2, 3, 5, 3])) and together.n == 4
     with pytest.raises(ValueError, match="finite value"):
         bootstrap_cells({"c": [np.nan]})
+
+
+def test_smaller_samples_centre_on_the_whole_and_scatter_as_theory_says() -> None:
+    values = sample(40, seed=3, mean=1.0)
+    found = smaller_samples(values, 10, draws=4_000)
+    assert found.value.shape == found.low.shape == (4_000,)
+    assert found.value.mean() == pytest.approx(values.mean(), abs=0.02)
+    # a finite population of 40: s.d. of the mean is s / sqrt(10), times sqrt(1 - 10/40)
+    expected = values.std(ddof=1) / np.sqrt(10) * np.sqrt(0.75)
+    assert found.value.std() == pytest.approx(expected, rel=0.05)
+    assert found.above > 0.5 and found.below == 0
+    assert smaller_samples(-values, 10, draws=4_000).below == found.above  # the same draws
+
+
+def test_smaller_samples_take_no_unit_twice_and_give_the_t_interval() -> None:
+    values = np.arange(5.0)
+    found = smaller_samples(values, 5, draws=20)
+    np.testing.assert_allclose(found.value, 2)
+    low, high = reference.t.interval(0.95, 4, 2, reference.sem(values))
+    np.testing.assert_allclose([found.low[0], found.high[0]], [low, high])
+    for size in (1, 6):
+        with pytest.raises(ValueError, match=f"to 5, the number of units; got {size}"):
+            smaller_samples(values, size)
+
+
+def test_rank_tells_typical_units_from_chosen_ones() -> None:
+    values = np.arange(30.0)
+    assert rank_among_samples(values, values < 5) < 0.01
+    assert rank_among_samples(values, values >= 25) == 1
+    assert 0.3 < rank_among_samples(values, values % 6 == 2) < 0.5  # mean 14, of all 14.5
+    assert rank_among_samples(values, values == 14) == pytest.approx(0.5, abs=0.03)
+    assert np.isnan(rank_among_samples(values, values > 99))
+    with pytest.raises(ValueError, match=r"expected chosen bool \[30\]"):
+        rank_among_samples(values, [True])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from signseg_utils.sweep.summaries import curves, halfway, of_sign, over_alphas
+from signseg_utils.sweep.summaries import asymmetry, curves, halfway, of_sign, over_alphas
 
 SIGNS = ["none", "positive", "positive", "negative", "negative"]
 ALPHAS = [0.0, 1.0, 0.5, 0.5, 1.0]  # out of order, as a store may hold them
@@ -62,3 +62,11 @@ def test_halfway_takes_another_intact_value() -> None:
     values = measure([1.0, 0.0, 0.5, 0, 0])
     intact = xr.DataArray([[0.8]], dims=("network", "unit"))
     np.testing.assert_allclose(halfway(values, "positive", intact).values, [[0.6]])
+
+
+def test_asymmetry_is_negative_less_positive_for_each_unit() -> None:
+    values = measure([9, 1, 5, 8, 7], [7, 6, 6, 2, 4])
+    np.testing.assert_allclose(asymmetry(values, "one"), [4.5, -3])
+    np.testing.assert_allclose(asymmetry(values, "one", "positive", "negative"), [-4.5, 3])
+    with pytest.raises(ValueError, match="dimensions network, unit, condition, seed; average"):
+        asymmetry(values.expand_dims("seed", axis=-1), "one")

@@ -28,6 +28,23 @@ def over_alphas(values: xr.DataArray, sign: str) -> xr.DataArray:
     return of_sign(values, sign, intact=False).mean("condition")
 
 
+def asymmetry(
+    values: xr.DataArray, network: str, high: str = "negative", low: str = "positive"
+) -> np.ndarray:
+    """Mean over strengths under one ablation less that under another, of each unit: [unit].
+
+    ``values`` (network, unit, condition).
+    """
+    own = values.sel(network=network)
+    gap = over_alphas(own, high) - over_alphas(own, low)
+    if gap.dims != ("unit",):
+        raise ValueError(
+            "expected a measure of each network, unit and condition; got the dimensions "
+            f"{', '.join(map(str, values.dims))}; average over the others first"
+        )
+    return gap.values
+
+
 def curves(values: xr.DataArray, signs: Sequence[str], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Mean over units with its interval, for `signseg_utils.plots.curve_panels`.
 

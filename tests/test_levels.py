@@ -1,0 +1,60 @@
+"""Levels of the perceptual distance, against distances taken pair by pair."""
+
+import numpy as np
+import pytest
+
+from signseg_utils import sweep, zoos
+from signseg_utils.evolution import Search
+from signseg_utils.metrics.lpips import Perceptual
+from signseg_utils.sweep.levels import perceptual_levels
+from signseg_utils.sweep.measuring import rendered
+
+UNITS = ("red ring", "blue disc", "green star")
+
+
+@pytest.fixture(scope="module")
+def zoo(tiny_zoo):
+    return zoos.load_zoo("shapes", tiny_zoo)
+
+
+@pytest.fixture(scope="module")
+def found(tiny_zoo, tmp_path_factory):
+    plan = sweep.plan(
+        "shapes", ("resnet",), ("scenes",), UNITS, signs=("positive", "negative"),
+        alphas=(0.0, 1.0), seeds=(0, 1, 2), search=Search(generations=2),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("results")
+    return sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+
+
+@pytest.fixture(scope="module")
+def levels(found, zoo):
+    return perceptual_levels(found, zoo, "alexnet").sel(network="resnet", generator="scenes")
+
+
+def distance(zoo, first, second) -> float:
+    eye = Perceptual.unweighted(zoo.network("alexnet").backbone)
+    return float(eye.distance(first[None], second[None]).values)
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+def test_other_seeds_are_all_pairs_but_those_of_one_seed(found, zoo, levels, condition) -> None:
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=1))
+    pairs = [(a, b) for a in range(3) for b in range(3) if a != b]
+    expected = np.mean([distance(zoo, images[0, a], images[condition, b]) for a, b in pairs])
+    mine = levels["other_seeds"].sel(unit=UNITS[1]).isel(condition=condition)
+    assert float(mine) == pytest.approx(expected, rel=1e-5)
+
+
+def test_other_units_are_the_control_images_of_the_first_seed(found, zoo, levels) -> None:
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(condition=0, seed=0))
+    expected = np.mean([distance(zoo, images[2], images[other]) for other in (0, 1)])
+    mine = levels["other_units"].sel(unit=UNITS[2])
+    assert float(mine) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_seed_or_one_unit_has_no_level(found, zoo) -> None:
+    with pytest.raises(ValueError, match="two seeds and two units or more.*got 1 seeds"):
+        perceptual_levels(found.isel(seed=[0]), zoo, "alexnet")
+    with pytest.raises(ValueError, match="and 1 shards"):
+        perceptual_levels(found.isel(shard=[0]), zoo, "alexnet")
