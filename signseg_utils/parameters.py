@@ -289,6 +289,10 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "alpha": _fraction,
     "seed": _at_least(0),
     "generations": _at_least(1),
+    "learned": _at_least(128),
+    "replicates": _at_least(1),
+    "occluded": _at_least(0),
+    "fewest": _at_least(1),
 }
 
 
