@@ -76,7 +76,8 @@ def displaced(masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def occluded(
-    pixels: Tensor, regions: Tensor, fill: str, masks: Tensor | None = None, seed: int = 0
+    pixels: Tensor, regions: Tensor, fill: str, lenders: tuple[Tensor, Tensor] | None = None,
+    places: Tensor | None = None, seed: int = 0,
 ) -> Tensor:
     """Images with one region each painted over.
 
@@ -89,15 +90,19 @@ def occluded(
     fill
         ``mean``: the image's mean colour; ``blur``: the image, blurred by an eighth of its side;
         ``other``: the same place of another image, drawn among those whose object is not there.
-    masks
-        Objects of the images, needed by ``other``.
+    lenders
+        For ``other``: pixels and object masks of the images to draw from.
+    places
+        Number of each image among the lenders, ``[image]``, since none lends to itself; default:
+        the lenders are the images, in the same order.
     seed
-        Of the other images.
+        Of the draw.
 
     Raises
     ------
     ValueError
-        For an unknown fill; or if an image's region is background in no other image.
+        For an unknown fill, or ``other`` without lenders; or if an image's region is background in
+        no other image.
     """
     if fill not in FILLS:
         raise ValueError(unknown("fill", fill, FILLS))
@@ -106,28 +111,26 @@ def occluded(
     elif fill == "blur":
         sigma = pixels.shape[-1] / 8
         paint = gaussian_blur(pixels, [2 * int(2 * sigma) + 1] * 2, [sigma] * 2)
+    elif lenders is None:
+        raise ValueError("expected lenders, because 'other' paints with other images; got none")
     else:
-        paint = pixels[_donors(regions, masks, seed)]
+        own = torch.arange(len(pixels)) if places is None else places
+        paint = lenders[0][_lenders(regions, lenders[1], own, seed)]
     return torch.where(regions[:, None], paint, pixels)
 
 
-def _donors(regions: Tensor, masks: Tensor | None, seed: int) -> Tensor:
+def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
     """For each region the number of another image whose object it does not touch."""
-    if masks is None:
-        raise ValueError("expected the objects' masks, because 'other' must not paint any object")
     touched = regions.flatten(1).float() @ masks.flatten(1).float().T > 0.5
-    touched.fill_diagonal_(True)
-    order = torch.randperm(len(masks), generator=torch.Generator().manual_seed(seed))
+    touched.scatter_(1, own[:, None], True)
     if touched.all(1).any():
-        lonely = touched.all(1).nonzero()[:, 0].tolist()
         raise ValueError(
             "expected for each region another image whose object is elsewhere; there is none for "
-            f"images {lonely[:5]}; take more images"
+            f"{int(touched.all(1).sum())} of {len(regions)}; take more images"
         )
-    # Each image reads the shuffled list from a place of its own: donors differ.
-    turns = torch.stack([order.roll(-int(number)) for number in range(len(masks))])
-    first = (~touched.gather(1, turns)).float().argmax(1)
-    return turns.gather(1, first[:, None])[:, 0]
+    # Each image draws a random order of its own and takes the first that will do.
+    order = torch.rand(touched.shape, generator=torch.Generator().manual_seed(seed))
+    return order.masked_fill(touched, 2).argmin(1)
 
 
 def drive(weight: Tensor, features: Tensor) -> Tensor:
@@ -164,8 +167,9 @@ def measure_drives(
             f"expected images with an object and room beside it; got none of {len(images)}; "
             "take more images"
         )
-    masks, moved, labels = masks[kept], moved[kept], images.labels[kept]
-    pixels = images.pixels[kept].float() / 255
+    everything = images.pixels.float() / 255
+    lenders, places = (everything, masks), kept.nonzero()[:, 0]
+    pixels, masks, moved, labels = everything[kept], masks[kept], moved[kept], images.labels[kept]
     names = network.readout.labels
     own = labels[:, None] == torch.arange(len(names))
     shares = torch.stack([own, ~own]).double()
@@ -176,7 +180,7 @@ def measure_drives(
             if regions is None:
                 shown = pixels
             else:
-                shown = occluded(pixels, regions, fill, masks, seed)
+                shown = occluded(pixels, regions, fill, lenders, places, seed)
             features = torch.cat([network.backbone(part) for part in shown.split(64)]).double()
             found = drive(network.readout.weight.double(), features)
             values[:, at, place] = torch.einsum("siu,wiu->swu", found, shares).numpy()

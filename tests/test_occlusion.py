@@ -78,7 +78,7 @@ def test_only_the_region_changes(images, fill):
     pixels = images.pixels.float() / 255
     regions, free = occlusion.displaced(images.masks, 0)
     pixels, regions, masks = pixels[free], regions[free], images.masks[free]
-    painted = occlusion.occluded(pixels, masks, fill, masks)
+    painted = occlusion.occluded(pixels, masks, fill, (pixels, masks))
     outside = ~masks[:, None].expand_as(pixels)
     assert torch.equal(painted[outside], pixels[outside])
     assert not torch.equal(painted, pixels)
@@ -87,18 +87,23 @@ def test_only_the_region_changes(images, fill):
 def test_another_image_lends_background_only(images):
     pixels, masks = images.pixels.float() / 255, images.masks
     small = masks.flatten(1).sum(1) < 100
-    painted = occlusion.occluded(pixels[small], masks[small], "other", masks[small])
+    places = small.nonzero()[:, 0]
+    painted = occlusion.occluded(pixels[small], masks[small], "other", (pixels, masks), places)
     assert painted[:, :2].max() == 0 and painted[:, 2].min() > 0.3  # no red, no green: no object
+    moved = occlusion.displaced(masks, 0)[0][small]
+    again = occlusion.occluded(pixels[small], moved, "other", (pixels, masks), places)
+    changed = (again != pixels[small]).flatten(1).any(1)
+    assert changed.float().mean() > 0.9  # the image itself, with its own ground, is no lender
 
 
 def test_fills_that_cannot_be_had_are_named(images):
     pixels, whole = images.pixels.float() / 255, torch.ones_like(images.masks)
     with pytest.raises(ValueError, match="mean"):
         occlusion.occluded(pixels, images.masks, "grey")
-    with pytest.raises(ValueError, match="masks"):
+    with pytest.raises(ValueError, match="lenders"):
         occlusion.occluded(pixels, images.masks, "other")
     with pytest.raises(ValueError, match="more images"):
-        occlusion.occluded(pixels, whole, "other", images.masks)
+        occlusion.occluded(pixels, whole, "other", (pixels, images.masks))
 
 
 def test_drives_add_up_to_the_response():
@@ -151,13 +156,13 @@ def test_images_without_room_are_refused(network, images):
 def test_stored_numbers_are_used_until_something_differs(tiny_zoo, tmp_path, monkeypatch):
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    first, source = occlusion.obtain(zoo, ["alexnet"], limit=60, folder=tmp_path / "new")
+    first, source = occlusion.obtain(zoo, ["alexnet"], limit=120, folder=tmp_path / "new")
     assert source == "recomputed" and first["drive"].dims[0] == "network"
     shipped = store.Store(tmp_path / "results" / "shapes" / "occlusion")
     made = store.Store(tmp_path / "new")
     whole = made.read("alexnet")
     shipped.write("alexnet", whole.drop_attrs(), store.provenance(whole))
-    second, source = occlusion.obtain(zoo, ["alexnet"], limit=60)
+    second, source = occlusion.obtain(zoo, ["alexnet"], limit=120)
     assert source == "shipped" and second.equals(first)
     monkeypatch.chdir(tmp_path)
     assert occlusion.obtain(zoo, ["alexnet"], limit=50)[1] == "recomputed"
@@ -167,7 +172,7 @@ def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("alexnet").exists():
         pytest.skip("the weights of shapes are not here; `make zoo` trains them")
-    words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "60", "--out", str(tmp_path)]
+    words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "120", "--out", str(tmp_path)]
     occlusion.main(words)
     assert "alexnet" in capsys.readouterr().out
     monkeypatch.setattr(occlusion, "measure_drives", lambda *_, **__: pytest.fail("measured again"))

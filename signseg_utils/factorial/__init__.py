@@ -6,7 +6,12 @@ is not stored yet; `main_effects` tells the factors apart.
 """
 
 from signseg_utils.factorial.analysis import (
-    Effect, by_factor, coded, main_effects, paired_effect, strings,
+    Effect,
+    by_factor,
+    coded,
+    main_effects,
+    paired_effect,
+    strings,
 )  # fmt: skip
 from signseg_utils.factorial.design import (
     FACTORS,
@@ -24,6 +29,6 @@ from signseg_utils.factorial.world import World
 
 __all__ = [
     "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Setting", "World", "aliases", "audit",
-    "by_factor", "coded", "columns", "levels", "look", "main_effects", "obtain", "paired_effect", "run", 
-    "searches", "settings", "strings", "table",
+    "by_factor", "coded", "columns", "levels", "look", "main_effects", "obtain", "paired_effect",
+    "run", "searches", "settings", "strings", "table",
 ]  # fmt: skip
