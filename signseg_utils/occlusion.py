@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from signseg_utils import parameters, weights, zoos
@@ -30,9 +31,13 @@ VERSION = 1  # raise by hand when a change of this file changes its numbers
 
 
 def object_masks(images: Images) -> Tensor:
-    """Masks [image, height, width] of the objects: exact ones, else boxes; empty without object."""
+    """Masks [image, height, width] that cover the objects; empty without object.
+
+    Exact masks are grown by one pixel, because edges are soft and an outline would be left of the
+    object; where there are none, boxes stand in.
+    """
     if images.masks is not None:
-        return images.masks
+        return F.max_pool2d(images.masks.float(), 3, stride=1, padding=1) > 0
     height, width = images.pixels.shape[-2:]
     x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     x0, y0, x1, y1 = (edge[:, None] for edge in images.boxes.unbind(1))

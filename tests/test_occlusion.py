@@ -19,7 +19,7 @@ def images():
     masks = torch.zeros(60, 24, 24, dtype=torch.bool)
     labels = torch.arange(60) % 2
     for number in range(60):
-        side = 20 if number % 10 == 9 else int(rng.integers(4, 9))
+        side = 20 if number % 10 == 9 else int(rng.integers(4, 7))
         y, x = rng.integers(0, 24 - side, 2)
         masks[number, y : y + side, x : x + side] = True
         pixels[number, 2] = int(rng.integers(100, 250))
@@ -71,6 +71,14 @@ def test_boxes_stand_in_where_there_are_no_masks():
     pixels = torch.zeros(2, 3, 8, 9, dtype=torch.uint8)
     masks = occlusion.object_masks(Images(pixels, torch.tensor([0, -1]), boxes))
     assert masks[0, 1:3, 2:5].all() and masks[0].sum() == 6 and not masks[1].any()
+
+
+def test_exact_masks_grow_by_a_pixel(images):
+    masks = occlusion.object_masks(images[:1])[0]
+    inside = images.masks[0].nonzero()
+    low, high = (inside.amin(0) - 1).clamp(min=0), (inside.amax(0) + 1).clamp(max=23)
+    assert masks[low[0] : high[0] + 1, low[1] : high[1] + 1].all()
+    assert masks.sum() == (high - low + 1).prod()
 
 
 @pytest.mark.parametrize("fill", occlusion.FILLS)
