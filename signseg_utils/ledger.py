@@ -236,12 +236,16 @@ def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> 
     return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
 
 
-def judge_direction(estimate: Measured, expected: str, margin: float | None = None) -> str:
+def judge_direction(
+    estimate: Measured, expected: str, margin: float | None = None, *, p: float = 0.0
+) -> str:
     """Verdict on a direction: is the effect above (``expected="positive"``) or below 0?
 
     replicated: the interval lies on the expected side of 0; reversed: on the other side;
     not replicated: it holds 0 and lies within ``margin`` of it, the smallest effect that would
-    count, stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units.
+    count, stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units. Of one
+    effect among many, ``p`` is its p value corrected for their number (`signseg_utils.stats.holm`):
+    from .05 on, neither side of 0 is told.
     """
     if expected not in ("positive", "negative"):
         raise ValueError(unknown("direction", expected, ("positive", "negative")))
@@ -250,9 +254,9 @@ def judge_direction(estimate: Measured, expected: str, margin: float | None = No
     low, high = (estimate.low, estimate.high)
     if expected == "negative":
         low, high = -high, -low
-    if low > 0:
+    if low > 0 and p < 0.05:
         return "replicated"
-    if high < 0:
+    if high < 0 and p < 0.05:
         return "reversed"
     if margin is not None and -margin < low and high < margin:
         return "not replicated"

@@ -293,6 +293,10 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "high": _at_least(1),
     "clusters": _at_least(0),
     "sample": _at_least(2),
+    "learned": _at_least(128),
+    "replicates": _at_least(1),
+    "occluded": _at_least(0),
+    "fewest": _at_least(1),
 }
 
 

@@ -431,6 +431,22 @@ def spearman_over_units(
     return Correlation(value, float(low), float(high), p, units, seed, level)
 
 
+def holm(p: ArrayLike) -> Array:
+    """P values ``[test]`` adjusted for their number: the chance of any false alarm stays at level.
+
+    ``max_{j <= i} min(1, (m - j + 1) p_(j))`` of m sorted p values (Holm 1979, Scandinavian
+    Journal of Statistics 6, 65-70).
+    """
+    values = _sample(p, 1)
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"expected p values in 0..1; got {values.min()} to {values.max()}")
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
 def _rho(x: Array, y: Array) -> Array:
     """Spearman's rho of each row of ``x [sample, pair]`` with that of ``y``; ties share ranks."""
     first, second = (stats.rankdata(values, axis=1) for values in (x, y))

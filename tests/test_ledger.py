@@ -118,6 +118,14 @@ def test_verdict_on_a_direction(
     assert ledger.judge_direction(estimate(low, high), expected, margin) == verdict
 
 
+def test_one_direction_among_many_needs_a_corrected_p() -> None:
+    sure, small = estimate(0.1, 0.5), estimate(0.01, 0.05)
+    assert ledger.judge_direction(sure, "positive", 0.1, p=0.04) == "replicated"
+    assert ledger.judge_direction(sure, "positive", 0.1, p=0.06) == "inconclusive"
+    assert ledger.judge_direction(sure, "negative", 0.1, p=0.06) == "inconclusive"
+    assert ledger.judge_direction(small, "positive", 0.1, p=0.06) == "not replicated"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [(0.95, 1.05, "replicated"), (1.2, 1.4, "not replicated"), (1.05, 1.4, "inconclusive")],

@@ -11,6 +11,7 @@ from signseg_utils.stats import (
     bootstrap_cells,
     bootstrap_curve,
     equivalence,
+    holm,
     paired_permutation,
     rank_among_samples,
     share,
@@ -280,3 +281,19 @@ def test_rank_tells_typical_units_from_chosen_ones() -> None:
     assert np.isnan(rank_among_samples(values, values > 99))
     with pytest.raises(ValueError, match=r"expected chosen bool \[30\]"):
         rank_among_samples(values, [True])
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert holm([0.04]) == pytest.approx([0.04])
+
+
+def test_holm_keeps_false_alarms_at_its_level() -> None:
+    p = np.random.default_rng(0).uniform(size=(4000, 8))
+    assert 0.04 < np.mean([holm(row).min() < 0.05 for row in p]) < 0.06
+
+
+def test_holm_refuses_what_is_no_p() -> None:
+    with pytest.raises(ValueError, match="0..1"):
+        holm([0.2, 1.2])

@@ -1,5 +1,7 @@
 """Training a zoo's classifiers and decoder: learns, resumes, ships what it measured."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from twocolours import TwoColours, interrupt_after
@@ -34,6 +36,37 @@ def test_training_learns_and_ships_what_it_measured(trained):
     assert card["robust_accuracy"]["top1"] <= card["accuracy"]["top1"]
     ratio = network.readout.weight.clamp_min(0).sum(1) / -network.readout.weight.clamp_max(0).sum(1)
     assert card["sign_ratio"]["mean"] == pytest.approx(float(ratio.mean()), rel=1e-2)
+
+
+def test_an_interrupted_adamw_ends_with_the_same_weights(zoo, tmp_path):
+    recipe = replace(
+        RECIPE, optimizer="adamw", loss="one_vs_rest", learning_rate=3e-3, weight_decay=0.05
+    )
+    classifier.train(zoo, "alexnet", recipe, tmp_path)
+    assert zoo.card("alexnet")["accuracy"]["top1"] > 0.9
+    whole = zoo.path("alexnet").read_bytes()
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        classifier.train(zoo, "alexnet", recipe, tmp_path)
+    classifier.train(zoo, "alexnet", recipe, tmp_path)
+    assert zoo.path("alexnet").read_bytes() == whole
+
+
+def test_unknown_choices_of_a_recipe_are_named():
+    with pytest.raises(ValueError, match="adamw"):
+        Recipe(optimizer="adam")
+    with pytest.raises(ValueError, match="one_vs_rest"):
+        Recipe(loss="hinge")
+
+
+def test_one_vs_rest_asks_each_class_by_itself():
+    logits, labels = torch.tensor([[2.0, -1.0], [-3.0, -3.0]]), torch.tensor([0, -1])
+    yes, no = (torch.nn.functional.logsigmoid(sign * logits) for sign in (1, -1))
+    expected = -(yes[0, 0] + no[0, 1] + no[1].sum()) / 2
+    assert torch.allclose(classifier.one_vs_rest_loss(logits, labels, 0.0), expected)
+    shifted = classifier.one_vs_rest_loss(logits + 1, labels, 0.0)
+    assert not torch.isclose(shifted, expected)  # a softmax would not notice
+    same = classifier.classification_loss(logits, labels, 0.0)
+    assert torch.isclose(classifier.classification_loss(logits + 1, labels, 0.0), same)
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(trained, tmp_path):

@@ -300,6 +300,32 @@ def background_of(labels: np.ndarray) -> np.ndarray:
     return (shape + 4 * hue) % len(BACKGROUNDS)
 
 
+def own_hue(labels: np.ndarray) -> np.ndarray:
+    """Hue in degrees that belongs to each class and to no other: 10 apart, in order of hue, shape.
+
+    The classes named after a hue lie within 55 degrees of it.
+    """
+    shape, hue = np.divmod(labels, len(HUES))
+    spread = 360 / len(HUES) / len(SHAPES)
+    return 360 / len(HUES) * hue + spread * (shape - (len(SHAPES) - 1) / 2)
+
+
+def hue_logits(degrees: np.ndarray) -> np.ndarray:
+    """Values of a code's ``hue`` [n, 3] that mix the three pure hues to one: red 0, green 120.
+
+    A mixture's two parts have the ratio that the hue of a screen colour has.
+    """
+    place = np.asarray(degrees, dtype=float) % 360 / 120
+    first = np.floor(place).astype(int)
+    ahead = (place - first) * 2  # 0 at the pure hue, 1 half-way to the next, 2 at it
+    weights = np.zeros((len(place), len(HUES)))
+    rows = np.arange(len(place))
+    weights[rows, first % len(HUES)] = np.minimum(1, 2 - ahead)
+    weights[rows, (first + 1) % len(HUES)] = np.minimum(1, ahead)
+    weights /= weights.sum(1, keepdims=True)
+    return np.log(weights.clip(min=1e-3)) / _GAIN
+
+
 def _polygon(x: np.ndarray, y: np.ndarray, corners: Sequence[tuple[float, float]]) -> np.ndarray:
     """Points inside a polygon (even-odd rule)."""
     inside = np.zeros(x.shape, bool)

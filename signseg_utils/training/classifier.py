@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from signseg_utils import weights
 from signseg_utils.networks import Classifier, initial
+from signseg_utils.registry import unknown
 from signseg_utils.signs import sign_ratio
 from signseg_utils.training import loop
 from signseg_utils.training.attack import perturb
@@ -48,6 +49,12 @@ class Recipe(loop.Recipe):
     frozen: bool = False
     epsilon: float = 0.0
     match: str | None = None
+    loss: str = "softmax"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss not in LOSSES:
+            raise ValueError(unknown("loss of a classifier", self.loss, tuple(LOSSES)))
 
 
 def augment(pixels: Tensor, size: int, smallest: float, generator: torch.Generator) -> Tensor:
@@ -84,6 +91,21 @@ def classification_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
     hot = F.one_hot(labels[known], logits.shape[1]).to(logits.dtype)
     target[known] = hot * (1 - smoothing) + smoothing / logits.shape[1]
     return -(target * logits.log_softmax(1)).sum(1).mean()
+
+
+def one_vs_rest_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Each class by itself, yes or no: cross-entropy of a sigmoid, summed over classes.
+
+    Images without an object (label -1) are to get a no from every class. Targets are smoothed as
+    in `classification_loss`: unlike there, adding one number to all logits changes the loss.
+    """
+    target = torch.full_like(logits, smoothing / logits.shape[1])
+    known = labels >= 0
+    target[known, labels[known]] += 1 - smoothing
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1).mean()
+
+
+LOSSES = {"softmax": classification_loss, "one_vs_rest": one_vs_rest_loss}
 
 
 def train(
@@ -141,7 +163,7 @@ def _objective(model: Classifier, images: Images, recipe: Recipe, full: int) -> 
 
         def loss(pixels: Tensor) -> Tensor:
             logits = model(pixels.to(memory_format=torch.channels_last))
-            return classification_loss(logits, labels, recipe.smoothing)
+            return LOSSES[recipe.loss](logits, labels, recipe.smoothing)
 
         size = recipe.small_size if epoch < recipe.small_share * recipe.epochs else full
         pixels = augment(images.pixels[chosen], size, recipe.smallest_crop, generator)
@@ -216,9 +238,10 @@ def ship(
         {k: v.float() if v.is_floating_point() else v for k, v in halved.items()}, strict=False
     )
     scores = accuracy(model, validation)
-    if abs(scores["top1"] - full["top1"]) > 1e-3:
+    if abs(scores["top1"] - full["top1"]) > max(1e-3, 5 / scores["n"]):
         raise ValueError(
-            f"expected half precision to keep top-1 within .1 point; got {scores} from {full}"
+            f"expected half precision to keep top-1 within .1 point or five images; got {scores} "
+            f"from {full}"
         )
     parameters = sum(p.numel() for p in model.parameters())
     model.requires_grad_(False)

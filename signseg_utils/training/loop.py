@@ -13,22 +13,36 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from signseg_utils import weights
+from signseg_utils.registry import unknown
 
 CHECKS = 10  # an epoch, where training may stop early
+_STATE = {"momentum_buffer": "momentum"}  # names in checkpoints that differ from PyTorch's
 
 # Indices of a batch's images, the epoch, its random stream -> loss.
 Objective = Callable[[Tensor, int, torch.Generator], Tensor]
 
 
+OPTIMIZERS = ("sgd", "adamw")
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """What every training has: SGD with Nesterov momentum, one cycle of the learning rate."""
+    """What every training has: an optimiser and one cycle of its learning rate.
+
+    ``optimizer``: ``sgd`` with Nesterov momentum, or ``adamw``, whose weight decay is decoupled
+    from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101) and so wants other values.
+    """
 
     epochs: int = 12
     batch: int = 128
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
     seed: int = 0
+    optimizer: str = "sgd"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(unknown("optimizer of a training", self.optimizer, OPTIMIZERS))
 
 
 class Progress(NamedTuple):
@@ -105,15 +119,18 @@ def run(
 
 def _descent(
     model: nn.Module, recipe: Recipe, steps: int
-) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
     learned = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in learned if p.ndim > 1]},
         {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.SGD(
-        groups, recipe.learning_rate, 0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
+    optimizer: torch.optim.Optimizer
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(groups, rate, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(groups, rate, 0.9, nesterov=True, weight_decay=decay)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps + 1, pct_start=0.25
     )
@@ -123,11 +140,12 @@ def _checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, seconds: float,
     recipe: Recipe, origin: Mapping[str, Any],
 ) -> None:
-    momentum = {
-        f"momentum.{i}": optimizer.state[p]["momentum_buffer"]
+    state = {
+        f"{_STATE.get(key, key)}.{i}": value
         for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])
+        for key, value in optimizer.state[p].items()
     }
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | momentum
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | state
     manifest = {"epoch": epoch, "seconds": seconds, "recipe": asdict(recipe), "origin": origin}
     weights.save(path, tensors, manifest)
 
@@ -150,6 +168,9 @@ def _resume(
     tensors = safetensors.torch.load_file(path)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     parameters = (p for group in optimizer.param_groups for p in group["params"])
+    names = {file: key for key, file in _STATE.items()}
     for i, parameter in enumerate(parameters):
-        optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"]
+        for name in [name for name in tensors if name.endswith(f".{i}") and name.count(".") == 1]:
+            key = name.removesuffix(f".{i}")
+            optimizer.state[parameter][names.get(key, key)] = tensors[name]
     return manifest["epoch"], manifest["seconds"]

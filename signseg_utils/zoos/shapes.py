@@ -96,7 +96,7 @@ class Shapes(Zoo):
             rng = np.random.default_rng(stream)
             labels = rng.integers(len(self.classes), size=_BLOCK)
             labels = np.where(rng.random(_BLOCK) < empty, -1, labels)
-            codes = renderer.sample(labels, scene_seed, context)[: size - start]
+            codes = self.codes(renderer, labels, scene_seed, context)[: size - start]
             all_labels[start : start + _BLOCK] = torch.from_numpy(labels)[: size - start]
             for first in range(0, len(codes), _CHUNK):
                 window = slice(start + first, start + min(first + _CHUNK, len(codes)))
@@ -104,6 +104,12 @@ class Shapes(Zoo):
                 pixels[window] = images.mul_(255).round_().to(torch.uint8)
                 masks[window] = opacity > 0.5
         return Images(pixels, all_labels, boxes(masks), masks)
+
+    def codes(
+        self, renderer: scenes.Scenes, labels: np.ndarray, seed: int, context: float
+    ) -> Tensor:
+        """Codes [image, code] of scenes of these classes; -1: no object."""
+        return renderer.sample(labels, seed, context)
 
 
 def boxes(masks: Tensor) -> Tensor:

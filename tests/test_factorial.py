@@ -1,0 +1,228 @@
+"""The factorial experiment: the design is what it claims, and planted effects are found again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from signseg_utils import factorial, store, zoos
+from signseg_utils.evolution import Search
+from signseg_utils.factorial import Setting, World
+from signseg_utils.factorial.running import collect, gauges
+from signseg_utils.generators.scenes import Scenes, hue_logits, own_hue
+from signseg_utils.sweep import AuditError, Shard
+
+LEVELS = dict(classes=12, empty=0.15, context=0.0, hues="shared", loss="softmax")
+LEVELS |= dict(optimizer="sgd", features=8, epochs=1, images=128)
+SWEEP = Shard(
+    "factorial", "", "", "", alphas=(0.0, 1.0), seeds=(0,), search=Search(generations=2)
+)
+
+
+def test_columns_are_balanced_and_orthogonal():
+    design = factorial.columns()
+    assert design.shape == (16, 8) and set(design.ravel()) == {-1, 1}
+    assert np.array_equal(design.T @ design, 16 * np.eye(8))
+    assert not design.sum(0).any()
+
+
+def test_no_main_effect_is_confounded_with_an_interaction_of_two():
+    design = factorial.columns()
+    pairs = [design[:, i] * design[:, j] for i in range(8) for j in range(i)]
+    assert not (design.T @ np.array(pairs).T).any()
+
+
+def test_interactions_come_in_seven_strings_of_four():
+    strings = factorial.aliases()
+    assert [len(names) for names in strings] == [4] * 7
+    assert len({name for names in strings for name in names}) == 28
+    assert ("AB", "CG", "DH", "EF") in strings
+
+
+def test_a_generator_must_use_basic_factors():
+    with pytest.raises(ValueError, match="basic"):
+        factorial.columns("ABC", {"D": "ABE"})
+
+
+def test_settings_hold_each_level_eight_times_and_differ():
+    settings = factorial.settings(replicates=2)
+    assert len({setting.key for setting in settings}) == len(settings) == 32
+    assert len({setting.seed for setting in settings}) == 32
+    for factor in factorial.FACTORS:
+        values = [getattr(setting, factor.name) for setting in settings]
+        assert values.count(factor.low) == values.count(factor.high) == 16
+
+
+def test_planted_effects_are_found_and_no_others():
+    rng, design = np.random.default_rng(0), factorial.columns()
+    planted = np.array([0.4, 0, 0, -0.3, 0, 0, 0, 0])
+    response = 1 + design @ planted / 2 + rng.normal(0, 0.05, 16)
+    effects = factorial.main_effects(design, response)
+    assert np.allclose([effect.value for effect in effects], planted, atol=0.1)
+    assert [effect.p < 0.01 for effect in effects] == list(planted != 0)
+    assert all(effect.low < effect.value < effect.high and effect.n == 16 for effect in effects)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng, design = np.random.default_rng(1), factorial.columns()
+    planted = np.linspace(-0.5, 0.5, 8)
+    held = [
+        effect.low < truth < effect.high
+        for _ in range(200)
+        for effect, truth in zip(
+            factorial.main_effects(design, design @ planted / 2 + rng.normal(0, 1, 16)), planted,
+            strict=True,
+        )
+    ]  # fmt: skip
+    assert 0.92 < np.mean(held) < 0.98
+
+
+def test_an_interaction_widens_intervals_but_moves_no_main_effect():
+    design = factorial.columns()
+    noise = np.random.default_rng(2).normal(0, 0.01, 16)
+    crossed = noise + 0.3 * design[:, 0] * design[:, 1]
+    plain, mixed = factorial.main_effects(design, noise), factorial.main_effects(design, crossed)
+    assert np.allclose([a.value - b.value for a, b in zip(plain, mixed, strict=True)], 0)
+    assert all(b.scale > a.scale for a, b in zip(plain, mixed, strict=True))
+    found = factorial.strings(design, crossed)
+    assert max(found, key=lambda name: abs(found[name])) == "AB + CG + DH + EF"
+    assert found["AB + CG + DH + EF"] == pytest.approx(0.6, abs=0.03)
+
+
+def test_a_covariate_takes_what_it_explains():
+    rng, design = np.random.default_rng(3), factorial.columns()
+    accuracy = 0.5 * design[:, 7] + rng.normal(0, 0.2, 16)
+    response = accuracy + rng.normal(0, 0.01, 16)
+    assert factorial.main_effects(design, response)[7].value > 0.5
+    assert abs(factorial.main_effects(design, response, accuracy)[7].value) < 0.05
+
+
+def test_unfit_responses_are_refused():
+    design = factorial.columns()
+    with pytest.raises(ValueError, match="finite"):
+        factorial.main_effects(design, np.full(16, np.nan))
+    with pytest.raises(ValueError, match="replicate"):
+        factorial.main_effects(design[:8], np.arange(8.0))
+    with pytest.raises(ValueError, match="2 networks"):
+        factorial.paired_effect([1.0])
+
+
+def test_a_paired_effect_is_the_mean_difference():
+    effect = factorial.paired_effect([1.0, 2.0, 3.0])
+    assert effect.value == 2 and effect.n == 3
+    assert effect.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-3)
+
+
+def test_hues_of_classes_are_rendered_as_meant():
+    degrees = np.array([0.0, 60.0, 120.0, 190.0, -55.0])
+    weights = (4 * torch.from_numpy(hue_logits(degrees))).softmax(1)
+    pure = [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 5 / 11, 6 / 11], [12 / 23, 0, 11 / 23]]
+    assert torch.allclose(weights, torch.tensor(pure).double(), atol=0.01)
+    hues = np.sort(own_hue(np.arange(36)) % 360)
+    assert np.allclose(np.diff(hues), 10)
+
+
+@pytest.fixture
+def setting():
+    return Setting(99, **LEVELS)
+
+
+def test_classes_share_hues_or_have_their_own(setting, tmp_path):
+    renderer, labels = Scenes(), np.array([0, 3, -1])
+    shared = World(setting, tmp_path).codes(renderer, labels, 0, 0.0)
+    own = World(replace(setting, hues="own"), tmp_path).codes(renderer, labels, 0, 0.0)
+    hue = renderer.slices["hue"]
+    assert renderer.describe(shared)["hue"][:2, 0].min() > 0.9  # red disc and red star
+    first, second = renderer.describe(own)["hue"][:2]
+    assert (first - second).abs().max() > 0.15  # 30 degrees apart
+    kept = [i for i in range(renderer.code_size) if not hue.start <= i < hue.stop]
+    assert torch.equal(shared[:, kept], own[:, kept])  # nothing else differs
+    assert renderer.describe(own)["opacity"][2] < 0.05
+
+
+def test_a_world_draws_its_classes_and_its_share_of_nothing(setting, tmp_path):
+    images = World(replace(setting, images=2000), tmp_path).images("train")
+    assert set(images.labels.tolist()) == set(range(-1, 12))
+    assert (images.labels < 0).float().mean() == pytest.approx(0.15, abs=0.03)
+    full = World(replace(setting, images=500, empty=0.0, classes=36), tmp_path).images("train")
+    assert full.labels.min() == 0 and full.labels.max() > 30
+
+
+def test_centring_is_a_gauge_only_under_a_softmax(setting):
+    assert gauges(setting) == ("raw", "centred")
+    assert gauges(replace(setting, loss="one_vs_rest")) == ("raw",)
+
+
+@pytest.fixture
+def pair(setting):
+    return [setting, replace(setting, row=98, optimizer="adamw", loss="one_vs_rest")]
+
+
+UNITS = ("red disc", "green square")
+
+
+def test_a_run_is_stored_read_and_audited(pair, tmp_path):
+    found = factorial.run(pair, UNITS, SWEEP, tmp_path, report=lambda line: None)
+    assert found.sizes["shard"] == 6  # two gauges of the first, one of the second
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_file()}
+    again = factorial.run(pair, UNITS, SWEEP, tmp_path, report=lambda line: None)
+    assert found.equals(again)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(factorial.audit(found, pair, SWEEP, tmp_path, sample=6)) == 6
+    found["activation"][0, 0, 0] += 1
+    with pytest.raises(AuditError, match="recompute"):
+        factorial.audit(found, pair, SWEEP, tmp_path, sample=24)
+
+
+def test_a_run_that_was_cut_off_ends_the_same(setting, tmp_path, monkeypatch):
+    whole = factorial.run([setting], UNITS, SWEEP, tmp_path / "whole", report=lambda line: None)
+    write = store.Store.write_partial
+
+    def killed(self, *arguments):
+        write(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(store.Store, "write_partial", killed)
+        factorial.run([setting], UNITS, SWEEP, tmp_path / "cut", checkpoint_seconds=0)
+    resumed = factorial.run([setting], UNITS, SWEEP, tmp_path / "cut", report=lambda line: None)
+    assert resumed.equals(whole)
+
+
+def test_other_searches_are_not_taken_for_these(setting, tmp_path):
+    factorial.run([setting], UNITS, SWEEP, tmp_path, report=lambda line: None)
+    with pytest.raises(store.ForeignShard, match="units"):
+        collect([setting], UNITS[:1], SWEEP, tmp_path)
+
+
+def test_presence_is_read_from_the_code(setting, tmp_path):
+    zoo = zoos.load_zoo("shapes")
+    if not zoo.path("detector").exists():
+        pytest.skip("the weights of shapes are not here; `make zoo` trains them")
+    found = factorial.run([setting], UNITS, SWEEP, tmp_path, report=lambda line: None)
+    presence = Scenes().slices["presence"]
+    sunk = np.where(found["sign"].values == "positive", -3, 3)
+    found["codes"][..., presence] = sunk[:, None, None]
+    seen = factorial.look(found, zoo)
+    assert float(seen["presence"].sel(condition="positive 1").max()) < 0.01
+    assert float(seen["presence"].sel(condition="negative 1").min()) > 0.99
+    assert set(seen["presence"].dims) == {"network", "unit", "condition"}
+    runs = factorial.table(seen, [setting], tmp_path)
+    assert runs["presence"][0] > 0.99 and runs["presence, centred"][0] > 0.99
+    assert runs["classes"][0] == 12 and 0 <= runs["accuracy"][0] <= 1
+
+
+def test_effects_have_names_and_the_gauge_is_paired():
+    rng = np.random.default_rng(4)
+    runs = pd.DataFrame([factorial.levels(row) for row in range(16)])
+    assert np.array_equal(factorial.coded(runs), factorial.columns())
+    runs["similarity"] = 0.3 * (runs["hues"] == "own") + rng.normal(0, 0.01, 16)
+    centred = runs["similarity"] + 0.2
+    runs["similarity, centred"] = centred.where(runs["loss"] == "softmax")
+    runs["accuracy"] = rng.uniform(size=16)
+    found = factorial.by_factor(runs, "similarity")
+    assert found["hues"].value == pytest.approx(0.3, abs=0.02)
+    assert found["gauge"].value == pytest.approx(0.2) and found["gauge"].n == 8
+    assert "gauge" not in factorial.by_factor(runs, "similarity", "accuracy")
