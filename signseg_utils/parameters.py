@@ -280,6 +280,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "networks": lambda name, value: split(value),
     "generators": lambda name, value: split(value),
     "units": lambda name, value: split(value),
+    "sessions": lambda name, value: split(value),
     "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value)),
     "rule": _one_of(*RULES),
     "control": _one_of(*CONTROLS),
@@ -289,6 +290,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "alpha": _fraction,
     "seed": _at_least(0),
     "generations": _at_least(1),
+    "images": _at_least(20),
+    "draws": _at_least(1),
+    "random_sets": _at_least(6),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,3 +70,27 @@ def extract(features: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
         scaled = part.float() / 255 if part.dtype == torch.uint8 else part
         pieces.append(features(scaled.contiguous(memory_format=torch.channels_last)).float())
     return torch.cat(pieces)
+
+
+@torch.inference_mode()
+def extract_layers(
+    network: Network, wanted: Sequence[str], images: Tensor, batch: int = 32
+) -> dict[str, Tensor]:
+    """Features of several layers in one pass: layer -> ``[image, feature]``, as `extract` gives."""
+    for layer in wanted:
+        Features(network, layer)  # refuses a layer that is not there
+    pieces: dict[str, list[Tensor]] = {layer: [] for layer in wanted}
+    for part in images.split(batch):
+        scaled = part.float() / 255 if part.dtype == torch.uint8 else part
+        maps = network.backbone.stages(  # type: ignore[operator]
+            scaled.contiguous(memory_format=torch.channels_last)
+        )
+        for layer in wanted:
+            name, _, side = layer.partition("/")
+            if name == LAST:
+                found = network.backbone.head(maps[-1])  # type: ignore[operator]
+            else:
+                found = maps[int(name.removeprefix("trunk."))]
+                found = nn.functional.adaptive_avg_pool2d(found, int(side)) if side else found
+            pieces[layer].append(found.flatten(1).float())
+    return {layer: torch.cat(parts) for layer, parts in pieces.items()}
