@@ -7,13 +7,23 @@ the space of another network, against random sets of the same size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import xarray as xr
 from numpy.typing import ArrayLike
+from torch import Tensor
+
+from signseg_utils import parameters, paths, zoos
+from signseg_utils.networks import Network
+from signseg_utils.store import Store
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -220,3 +230,141 @@ def random_sets(pool: int, count: int, sets: int, seed: int = 0) -> list[Array]:
     """Random sets of ``count`` of the pool's images, none twice within one."""
     rng = np.random.default_rng(seed)
     return [rng.choice(pool, count, replace=False) for _ in range(sets)]
+
+
+# ---------------------------------------------------------------- is the set spread evenly?
+
+PIXELS = "pixels"  # a chooser that knows no network
+MEASURES = ("gap", "clusters", "evenness")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Sets chosen by several means from one pool, judged by networks that did not choose.
+
+    Attributes
+    ----------
+    zoo
+        Whose images are the pool.
+    networks
+        The first chooses, the other trained ones judge; untrained ones choose, as controls.
+    images
+        Size of a set.
+    pool
+        Number of images to choose from, of split "val".
+    seeds
+        Of the clustering; one set each.
+    random_sets
+        Number of random sets.
+    """
+
+    zoo: str
+    networks: tuple[str, ...]
+    images: int = 160
+    pool: int = 2000
+    seeds: tuple[int, ...] = tuple(range(10))
+    random_sets: int = 100
+
+    @property
+    def key(self) -> str:
+        """Name of its file."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"diverse_set-{self.networks[0]}-{digest[:10]}"
+
+    def expected(self) -> dict[str, Any]:
+        """What the provenance of its result must say."""
+        zoo = zoos.load_zoo(self.zoo)
+        asked = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {**asked, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
+
+
+def measure(pixels: Tensor, networks: Mapping[str, Network], study: Study) -> xr.Dataset:
+    """Choose sets and judge them.
+
+    Parameters
+    ----------
+    pixels
+        ``[image, 3, height, width]`` uint8, the pool.
+    networks
+        Those of the study, by name.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``gap``, ``clusters``, ``evenness`` [chooser, set, judge] of `Coverage`, where ``set``
+        counts seeds; the same for random sets, ``random_gap`` ... [random, judge]; ``chosen``
+        [chooser, set, image], numbers in the pool; ``components`` and ``explained`` [chooser].
+    """
+    trained = [name for name in study.networks if not name.endswith("-untrained")]
+    if len(trained) < 2:
+        raise ValueError(
+            "expected two trained networks or more, because the one that chooses must not judge; "
+            f"got {', '.join(trained)}"
+        )
+    spaces = {name: outputs(network, pixels) for name, network in networks.items()}
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels.float(), 12)
+    spaces[PIXELS] = small.flatten(1).double().numpy()
+    choosers = [trained[0], *(n for n in study.networks if n not in trained), PIXELS]
+    judges = {name: Judge(spaces[name], study.images) for name in trained[1:]}
+    sets = {c: [choose(spaces[c], study.images, seed=s) for s in study.seeds] for c in choosers}
+    chance = random_sets(len(pixels), study.images, study.random_sets)
+    out: dict[str, Any] = {}
+    for kind in MEASURES:
+        out[kind] = (("chooser", "set", "judge"), [
+            [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
+            for c in choosers
+        ])  # fmt: skip
+        out[f"random_{kind}"] = (("random", "judge"), [
+            [getattr(judge(rows), kind) for judge in judges.values()] for rows in chance
+        ])  # fmt: skip
+    out["chosen"] = (("chooser", "set", "image"), [[s.images for s in sets[c]] for c in choosers])
+    first = [sets[c][0].space.explained for c in choosers]
+    out["components"] = ("chooser", [len(one) for one in first])
+    out["explained"] = ("chooser", [float(one.sum()) for one in first])
+    return xr.Dataset(out, {"chooser": choosers, "judge": list(judges), "set": list(study.seeds)})
+
+
+@torch.inference_mode()
+def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
+    """Outputs before the softmax, ``[image, class]``, of uint8 images."""
+    parts = [network.logits(part.float() / 255).double() for part in pixels.split(batch)]
+    return np.asarray(torch.cat(parts).numpy())
+
+
+def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr.Dataset, str]:
+    """The result of a study, and where from: ``shipped`` or ``recomputed``.
+
+    Raises
+    ------
+    signseg_utils.zoos.DatasetMissing
+        If it must be computed and the zoo's images are not here.
+    """
+    shipped = Store(paths.results_folder(study.zoo))
+    if not (results or recompute) and shipped.has(study.key, study.expected()):
+        return shipped.read(study.key, study.expected()), "shipped"
+    store = Store(Path(results or Path("runs") / study.zoo))
+    if recompute or not store.has(study.key, study.expected()):
+        zoo = zoos.load_zoo(study.zoo)
+        networks = {name: zoo.network(name) for name in study.networks}
+        found = measure(zoo.images("val", study.pool).pixels, networks, study)
+        store.write(study.key, found, study.expected())
+    return store.read(study.key, study.expected()), "recomputed"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: ``python -m signseg_utils.diverse_set --zoo tinyimagenet``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.diverse_set", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")
+    parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
+    parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
+    given = parser.parse_args(arguments)
+    study = Study(given.zoo, parameters.split(given.networks))
+    found, _ = obtain(study, given.folder or str(paths.results_folder(given.zoo)))
+    print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
+    print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))
+
+
+if __name__ == "__main__":
+    main()

@@ -292,6 +292,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "generations": _at_least(1),
     "images": _at_least(20),
     "draws": _at_least(1),
+    "pool": _at_least(40),
     "random_sets": _at_least(6),
 }
 

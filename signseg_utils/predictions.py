@@ -28,7 +28,7 @@ from signseg_utils.parameters import split
 from signseg_utils.signs import sign_ratio
 from signseg_utils.store import Store
 
-VERSION = 2  # of the measurement: raised when the same study would give other numbers
+VERSION = 3  # of the measurement: raised when the same study would give other numbers
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 FEWEST_TESTED = 10  # on fewer images a correlation says nothing
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
@@ -116,7 +116,8 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     xarray.Dataset
         ``[draw, layer, neuron]``: ``cv`` (R2 of cross-validation), ``r2_test``, ``r2_fresh`` (R2,
         1 - SSE/SST), ``r_test``, ``r_fresh`` (Pearson), ``r_test_one``,
-        ``r_fresh_one`` and ``ratio_one`` (with one component, as in the paper), ``ratio`` (summed positive over summed negative weight),
+        ``r_fresh_one`` and ``ratio_one`` (with one component, as in the paper),
+        ``r_fresh_all`` (fitted to all images of the experiment, tested on the others), ``ratio`` (summed positive over summed negative weight),
         ``ratio_shuffled`` (one component, responses shuffled over images); ``components``
         [draw, layer]; ``chosen`` [draw], number of the chosen layer. ``fresh`` is NaN where fewer
         than 10 images are left.
@@ -142,7 +143,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     inputs = {name: values.double().numpy() for name, values in seen.items()}
     shape = (study.draws, len(names), responses.shape[1])
     kinds = ("cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one",
-             "ratio", "ratio_one", "ratio_shuffled")  # fmt: skip
+             "r_fresh_all", "ratio", "ratio_one", "ratio_shuffled")  # fmt: skip
     out = {kind: np.full(shape, np.nan) for kind in kinds}
     components = np.zeros(shape[:2], dtype=np.int64)
     chosen = np.zeros(study.draws, dtype=np.int64)
@@ -174,12 +175,19 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
                 out[f"r_{suffix}"][draw, place] = encoding.correlation(guess, responses[rows])
                 guess = encoding.predict(one, x[rows])
                 out[f"r_{suffix}_one"][draw, place] = encoding.correlation(guess, responses[rows])
+            if len(fresh) >= FEWEST_TESTED:
+                everything = np.concatenate([fit, test])
+                full = encoding.fit(
+                    x[everything], responses[everything], "pls", study.components[best]
+                )
+                guess = encoding.predict(full, x[fresh])
+                out["r_fresh_all"][draw, place] = encoding.correlation(guess, responses[fresh])
             for kind, model in (("ratio", own), ("ratio_one", one), ("ratio_shuffled", none)):
                 out[kind][draw, place] = sign_ratio(model.weight).numpy()
     dims = ("draw", "layer", "neuron")
     return xr.Dataset(
         {
-            **{kind: (dims, values.astype(np.float32)) for kind, values in out.items()},
+            **{kind: (dims, values.astype(np.float16)) for kind, values in out.items()},
             "components": (dims[:2], components),
             "chosen": (dims[:1], chosen),
         },
@@ -262,6 +270,7 @@ def of_neurons(sessions: Sequence[xr.Dataset], kind: str, layer: str | None = No
     A correlation ``r_...`` may be asked for as its square, ``r2_`` being taken by R2: ``sq_...``
     is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``).
     """
+    sessions = [own.astype(float) for own in sessions]
     shape, _, name = kind.partition("_")
     if shape not in ("sq", "log"):
         return np.concatenate([at(own, kind, layer).mean("draw").values for own in sessions])
@@ -309,7 +318,10 @@ def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
                 "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
                 "r2": float(of_neurons([own], f"sq_{on}", layer)[first].mean()),
                 "r2, 1 component": float(of_neurons([own], penult, layer)[first].mean()),
-                "r2, 32 test images": float(of_neurons([own], "sq_test", layer)[first].mean()),
+                "r2, fitted to all": float(
+                    of_neurons([own], "sq_fresh_all", layer)[first].mean()
+                ),
+                "r2, few test images": float(of_neurons([own], "sq_test", layer)[first].mean()),
                 "ratio": float(np.exp(of_neurons([own], "log_ratio_one", layer)[first].mean())),
             })  # fmt: skip
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signseg_utils import diverse_set
+from signseg_utils import diverse_set, zoos
 
 
 def islands(seed: int = 0) -> np.ndarray:
@@ -80,3 +80,27 @@ def test_refusals(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "c.txt"):
         (tmp_path / name).write_bytes(b"")
     assert [p.name for p in diverse_set.image_files([tmp_path])] == ["a.JPG", "b.png"]
+
+
+def test_a_study_is_stored_and_read(
+    tiny_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "shapes").symlink_to(tiny_zoo)
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
+    study = diverse_set.Study("shapes", ("alexnet", "resnet"), 20, 120, (0, 1), 6)
+    found, source = diverse_set.obtain(study, str(tmp_path / "out"))
+    assert source == "recomputed" and found["gap"].dims == ("chooser", "set", "judge")
+    assert found["judge"].values.tolist() == ["resnet"]
+    assert found["chooser"].values.tolist() == ["alexnet", "pixels"]
+    assert found["random_gap"].shape == (6, 1)
+    assert found["gap"].sel(chooser="pixels").mean() < found["random_gap"].mean()
+    monkeypatch.setattr(diverse_set, "measure", None)  # what is stored is not computed again
+    assert diverse_set.obtain(study, str(tmp_path / "out"))[0].equals(found)
+    network = zoos.load_zoo("shapes").network("alexnet")
+    with pytest.raises(ValueError, match="must not judge"):
+        monkeypatch.undo()
+        diverse_set.measure(
+            zoos.load_zoo("shapes").images("val", 5).pixels, {"alexnet": network},
+            diverse_set.Study("shapes", ("alexnet",)),
+        )  # fmt: skip

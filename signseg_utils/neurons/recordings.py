@@ -247,7 +247,7 @@ def load(name: str, sessions: Sequence[str] = ()) -> xr.Dataset:
     ----------
     name
         ``v4``: the public macaque V4 recordings (`signseg_utils.neurons.v4`); ``simulated``:
-        neurons whose inputs are known (`signseg_utils.neurons.simulated`); or the path of a file:
+        neurons whose inputs are known (`signseg_utils.neurons.in_silico`); or the path of a file:
         ``.csv`` or ``.npz`` (`signseg_utils.neurons.tables`), ``.nwb``
         (`signseg_utils.neurons.nwb`).
     sessions
@@ -286,7 +286,7 @@ def load(name: str, sessions: Sequence[str] = ()) -> xr.Dataset:
 
 
 # Name -> module of signseg_utils.neurons and its function; modules are imported when asked for.
-_NAMED = {"v4": ("v4", "read"), "simulated": ("simulated", "recording")}
+_NAMED = {"v4": ("v4", "read"), "simulated": ("in_silico", "read")}
 _FILES = {
     ".csv": ("tables", "read_csv"),
     ".npz": ("tables", "read_npz"),
