@@ -115,9 +115,9 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     -------
     xarray.Dataset
         ``[draw, layer, neuron]``: ``cv`` (R2 of cross-validation), ``r2_test``, ``r2_fresh`` (R2,
-        1 - SSE/SST), ``r_test``, ``r_fresh`` (Pearson), ``r_test_one``,
-        ``r_fresh_one`` and ``ratio_one`` (with one component, as in the paper),
-        ``r_fresh_all`` (fitted to all images of the experiment, tested on the others), ``ratio`` (summed positive over summed negative weight),
+        1 - SSE/SST), ``r_test``, ``r_fresh`` (Pearson), ``r_test_one``, ``r_fresh_one`` and
+        ``ratio_one`` (with one component, as in the paper), ``r_fresh_all`` (fitted to all images
+        of the experiment), ``ratio`` (summed positive over summed negative weight),
         ``ratio_shuffled`` (one component, responses shuffled over images); ``components``
         [draw, layer]; ``chosen`` [draw], number of the chosen layer. ``fresh`` is NaN where fewer
         than 10 images are left.
@@ -260,7 +260,7 @@ def shipped_folder(recording: str) -> Path:
 def at(measured: xr.Dataset, kind: str, layer: str | None = None) -> xr.DataArray:
     """Values of ``kind`` at a layer, default the one that each draw chose: ``[draw, neuron]``."""
     if layer is None:
-        return measured[kind].isel(layer=measured["chosen"])
+        return measured[kind].isel(layer=measured["chosen"].astype(int))
     return measured[kind].sel(layer=layer)
 
 

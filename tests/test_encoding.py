@@ -39,7 +39,8 @@ def test_a_model_is_a_readout_row() -> None:
     scores = models.responses(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(scores, encoding.predict(models, x), atol=1e-9)
     assert models.weight[:, 7].abs().max() == 0  # what never changes has no weight
-    parts = [ablation.ablate(models, ablation.Ablation(sign, 1.0)).weight for sign in ("positive", "negative")]
+    wholly = [ablation.Ablation(sign, 1.0) for sign in ("positive", "negative")]
+    parts = [ablation.ablate(models, one).weight for one in wholly]
     torch.testing.assert_close(parts[0] + parts[1], models.weight)
 
 

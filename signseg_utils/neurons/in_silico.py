@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import xarray as xr
@@ -24,6 +26,11 @@ def read(images: int = IMAGES, neurons: int = NEURONS, seed: int = 0) -> xr.Data
     seed
         Of scenes, neurons and spikes.
     """
+    return _read(images, neurons, seed).copy(deep=True)
+
+
+@lru_cache(maxsize=1)
+def _read(images: int, neurons: int, seed: int) -> xr.Dataset:
     rng = np.random.default_rng([seed, 1])
     labels = rng.integers(len(scenes.CLASSES), size=images)
     labels = np.where(rng.random(images) < 0.15, -1, labels)

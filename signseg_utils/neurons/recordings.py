@@ -232,7 +232,10 @@ def joined(sessions: Sequence[xr.Dataset]) -> xr.Dataset:
         _distinct(dim, [name for one in sessions for name in one[dim].values.tolist()])
     whole = [one.drop_vars(["path", *ABOUT]) for one in sessions]
     result = xr.merge(whole, join="outer", compat="no_conflicts", combine_attrs="drop_conflicts")
-    order = {d: [n for one in sessions for n in one[d].values.tolist()] for d in ("image", "neuron")}
+    order = {
+        dim: [name for one in sessions for name in one[dim].values.tolist()]
+        for dim in ("image", "neuron")
+    }
     result = result.sel(order)
     result["path"] = ("image", np.concatenate([one["path"].values for one in sessions]))
     for key in ABOUT:
@@ -304,10 +307,8 @@ def _count(of: str, what: str, got: int, expected: int) -> None:
 
 def _distinct(what: str, names: Sequence[Any]) -> np.ndarray[Any, Any]:
     words = [str(name) for name in names]
-    twice = sorted({word for word in words if words.count(word) > 1}) if len(
-        set(words)
-    ) < len(words) else []
-    if twice:
+    if len(set(words)) < len(words):
+        twice = sorted({word for word in words if words.count(word) > 1})
         raise RecordingError(
             f"expected one name for each {what}; got {', '.join(twice[:5])} more than once; "
             "repeats of an image belong into the dimension repeat"

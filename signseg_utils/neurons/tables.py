@@ -58,7 +58,8 @@ def read_csv(path: Path) -> xr.Dataset:
                 f"got {table[name].iloc[row]!r} in row {row + 2}"
             )
         table[name] = numbers.astype(float)
-    groups = {str(file): rows[neurons].to_numpy() for file, rows in table.groupby("path", sort=False)}
+    shown = table.groupby("path", sort=False)
+    groups = {str(file): rows[neurons].to_numpy() for file, rows in shown}
     most = max(len(rows) for rows in groups.values())
     values = np.full((len(groups), len(neurons), most), np.nan)
     for number, rows in enumerate(groups.values()):
