@@ -26,6 +26,7 @@ from signseg_utils.networks import Network
 from signseg_utils.store import Store
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
@@ -57,7 +58,7 @@ class DiverseSet:
     ``distance`` [image]: from each to its centre, in the space that was clustered.
     """
 
-    images: np.ndarray[Any, np.dtype[np.int64]]
+    images: Numbers
     distance: Array
     space: Space
 
@@ -226,7 +227,7 @@ class Judge:
         return Coverage(float(gap), float((hits > 0).mean()), entropy)
 
 
-def random_sets(pool: int, count: int, sets: int, seed: int = 0) -> list[Array]:
+def random_sets(pool: int, count: int, sets: int, seed: int = 0) -> list[Numbers]:
     """Random sets of ``count`` of the pool's images, none twice within one."""
     rng = np.random.default_rng(seed)
     return [rng.choice(pool, count, replace=False) for _ in range(sets)]

@@ -268,19 +268,20 @@ def of_neurons(sessions: Sequence[xr.Dataset], kind: str, layer: str | None = No
     """Values of each neuron of all sessions, averaged over draws: ``[neuron]``.
 
     A correlation ``r_...`` may be asked for as its square, ``r2_`` being taken by R2: ``sq_...``
-    is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``).
+    is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``), those
+    beyond 1,000 counted as 1,000.
     """
     sessions = [own.astype(float) for own in sessions]
     shape, _, name = kind.partition("_")
     if shape not in ("sq", "log"):
         return np.concatenate([at(own, kind, layer).mean("draw").values for own in sessions])
     source = f"r_{name}" if shape == "sq" else name
-    values = [at(own, source, layer) for own in sessions]
-    if shape == "sq":
-        values = [own.clip(min=0) ** 2 for own in values]
-    else:
-        values = [np.log(own) for own in values]
-    return np.concatenate([own.mean("draw").values for own in values])
+    turned = []
+    for own in sessions:
+        values = at(own, source, layer)
+        squared = shape == "sq"
+        turned.append(values.clip(min=0) ** 2 if squared else np.log(values.clip(1e-3, 1e3)))
+    return np.concatenate([values.mean("draw").values for values in turned])
 
 
 def best(sessions: Sequence[xr.Dataset], count: int = 10, layer: str | None = None) -> Array:

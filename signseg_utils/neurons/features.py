@@ -47,7 +47,7 @@ class Features(nn.Module):
         self.backbone = copy.deepcopy(network.backbone)
         if found:
             stop = int(found[1]) + 1
-            self.backbone.trunk = self.backbone.trunk[:stop]  # type: ignore[index,assignment]
+            self.backbone.trunk = self.backbone.trunk[:stop]  # type: ignore[index]
             pool = nn.AdaptiveAvgPool2d(int(side)) if side else nn.Identity()
             self.backbone.head = nn.Sequential(pool, nn.Flatten())
 

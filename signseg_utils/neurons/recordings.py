@@ -214,8 +214,8 @@ def by_session(found: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Each session with its own neurons and the images that any of them saw, in order."""
     for session in dict.fromkeys(found["session"].values.tolist()):
         own = found.isel(neuron=np.flatnonzero(found["session"].values == session))
-        seen = np.isfinite(own["response"]).any([d for d in own["response"].dims if d != "image"])
-        yield session, own.isel(image=np.flatnonzero(seen.values))
+        seen = np.isfinite(own["response"].values).reshape(own.sizes["image"], -1).any(1)
+        yield session, own.isel(image=np.flatnonzero(seen))
 
 
 def joined(sessions: Sequence[xr.Dataset]) -> xr.Dataset:

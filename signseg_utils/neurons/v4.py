@@ -14,12 +14,16 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from signseg_utils import paths
 from signseg_utils.neurons.recordings import RecordingError, RecordingMissing, joined, recording
+
+if TYPE_CHECKING:
+    from signseg_utils.fetch import Remote
 
 SOURCE = "github.com/cowleygroup/V4_compact_models (Cowley et al. 2023)"
 LICENCE = "GPL-3.0"
@@ -119,7 +123,7 @@ def fetch(sessions: Sequence[str] = SESSIONS, where: Path | None = None) -> list
     return [fetching.fetch(name, where, registry=registry) for name in registry]
 
 
-def remotes(sessions: Sequence[str]) -> Mapping[str, object]:
+def remotes(sessions: Sequence[str]) -> Mapping[str, Remote]:
     """Entries of the checked download for the files of sessions, hashes where they are known."""
     from signseg_utils import fetch as fetching
 
