@@ -279,8 +279,8 @@ def of_neurons(sessions: Sequence[xr.Dataset], kind: str, layer: str | None = No
     turned = []
     for own in sessions:
         values = at(own, source, layer)
-        squared = shape == "sq"
-        turned.append(values.clip(min=0) ** 2 if squared else np.log(values.clip(1e-3, 1e3)))
+        log = xr.apply_ufunc(np.log, values.clip(1e-3, 1e3))
+        turned.append(values.clip(min=0) ** 2 if shape == "sq" else log)
     return np.concatenate([values.mean("draw").values for values in turned])
 
 
@@ -339,13 +339,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
     parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
+    parser.add_argument("--side", type=int, default=Study.side, help="maps averaged to this side")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
     networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
     studies = plan(
-        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
-    )
+        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws,
+        side=given.side,
+    )  # fmt: skip
     folder = given.folder or shipped_folder(given.recording)
     run(studies, folder, recompute=given.recompute, report=print)
     stored = Store(folder)
