@@ -48,7 +48,8 @@ def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr
     assert ranked[numbers[0]] == ranked.max()
     by_hand = np.log(found["ratio"].sel(layer="features")).mean("draw")
     logs = predictions.of_neurons([found], "log_ratio", "features")
-    np.testing.assert_allclose(logs, by_hand, atol=2e-3)
+    some = np.isfinite(by_hand.values)  # a model of one sign counts as 1,000
+    np.testing.assert_allclose(logs[some], by_hand.values[some], atol=2e-3)
     more = predictions.of_neurons([found], "sq_fresh_all")
     assert more.mean() > top.mean()  # more images to fit, better predictions
     assert set(found["components"].values.ravel()) <= {1, 2, 3}
