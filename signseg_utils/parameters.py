@@ -280,6 +280,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "networks": lambda name, value: split(value),
     "generators": lambda name, value: split(value),
     "units": lambda name, value: split(value),
+    "sessions": lambda name, value: split(value),
     "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value)),
     "rule": _one_of(*RULES),
     "control": _one_of(*CONTROLS),
@@ -297,6 +298,10 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "replicates": _at_least(1),
     "occluded": _at_least(0),
     "fewest": _at_least(1),
+    "images": _at_least(20),
+    "draws": _at_least(1),
+    "pool": _at_least(40),
+    "random_sets": _at_least(6),
 }
 
 

@@ -149,9 +149,14 @@ def hashes(chapter: Chapter) -> dict[str, str]:
     package = Path(__file__).parent
     data = paths.data_folder()
     manifests = (data / "zoo" / chapter.zoo).glob("**/*.json")
+    recording = Path(str(chapter.values.get("recording", ""))).stem
     shipped = [
         path
-        for part in (data / "results" / chapter.zoo, data / "reported")
+        for part in (
+            data / "results" / chapter.zoo,
+            *([data / "results" / recording] if recording else []),
+            data / "reported",
+        )
         for path in part.glob("**/*")
         if path.is_file()
     ]

@@ -1,0 +1,96 @@
+"""Features of any layer of a network: a backbone that stops there."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from signseg_utils.networks import Network
+from signseg_utils.registry import unknown
+
+LAST = "features"  # what the network's own readout weighs
+
+
+class Features(nn.Module):
+    """Images [image, 3, height, width] in 0..1 to the features of one layer, [image, feature].
+
+    It is a backbone: readout rows over these features (a fitted neuron model) are searched by
+    `signseg_utils.evolution.evolve` with it as they are with the whole backbone.
+
+    Parameters
+    ----------
+    network
+        From a zoo.
+    layer
+        ``features``: what the network's own readout weighs; ``trunk.<n>``: the map after the stem
+        (0) or after a stage (1, 2 ...), flattened; ``trunk.<n>/<side>``: this map, averaged to
+        ``side`` x ``side`` places. `layers` lists them.
+
+    Raises
+    ------
+    KeyError
+        If the network has no such layer.
+    """
+
+    def __init__(self, network: Network, layer: str) -> None:
+        super().__init__()
+        name, _, side = layer.partition("/")
+        found = re.fullmatch(r"trunk\.(\d+)", name)
+        known = layers(network)
+        if name not in known or (side and not (found and side.isdecimal() and int(side) > 0)):
+            raise KeyError(unknown(f"layer of {network.name}", layer, known))
+        self.layer = layer
+        self.backbone = copy.deepcopy(network.backbone)
+        if found:
+            stop = int(found[1]) + 1
+            self.backbone.trunk = self.backbone.trunk[:stop]  # type: ignore[index]
+            pool = nn.AdaptiveAvgPool2d(int(side)) if side else nn.Identity()
+            self.backbone.head = nn.Sequential(pool, nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.backbone(images)
+        return features
+
+
+def layers(network: Network) -> tuple[str, ...]:
+    """Layers of a network that `Features` can stop at, first to last."""
+    trunk = getattr(network.backbone, "trunk", ())
+    return (*(f"trunk.{number}" for number in range(len(trunk))), LAST)
+
+
+@torch.inference_mode()
+def extract(features: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
+    """Features of uint8 or float images, ``[image, feature]`` float32, in batches."""
+    pieces = []
+    for part in images.split(batch):
+        scaled = part.float() / 255 if part.dtype == torch.uint8 else part
+        pieces.append(features(scaled.contiguous(memory_format=torch.channels_last)).float())
+    return torch.cat(pieces)
+
+
+@torch.inference_mode()
+def extract_layers(
+    network: Network, wanted: Sequence[str], images: Tensor, batch: int = 32
+) -> dict[str, Tensor]:
+    """Features of several layers in one pass: layer -> ``[image, feature]``, as `extract` gives."""
+    for layer in wanted:
+        Features(network, layer)  # refuses a layer that is not there
+    pieces: dict[str, list[Tensor]] = {layer: [] for layer in wanted}
+    for part in images.split(batch):
+        scaled = part.float() / 255 if part.dtype == torch.uint8 else part
+        maps = network.backbone.stages(  # type: ignore[operator]
+            scaled.contiguous(memory_format=torch.channels_last)
+        )
+        for layer in wanted:
+            name, _, side = layer.partition("/")
+            if name == LAST:
+                found = network.backbone.head(maps[-1])  # type: ignore[operator]
+            else:
+                found = maps[int(name.removeprefix("trunk."))]
+                found = nn.functional.adaptive_avg_pool2d(found, int(side)) if side else found
+            pieces[layer].append(found.flatten(1).float())
+    return {layer: torch.cat(parts) for layer, parts in pieces.items()}

@@ -1,0 +1,99 @@
+"""Studies of neurons through networks: they find what is there, and continue where they stopped."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from signseg_utils import predictions, zoos
+from signseg_utils.neurons import features, recordings, tables
+
+
+@pytest.fixture(scope="module")
+def neurons(tiny_zoo: Path) -> xr.Dataset:
+    """Stand-in for simulated neurons: sums of features of one layer, with a little noise."""
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    pixels = zoo.images("val", 100).pixels
+    layer = features.Features(zoo.network("resnet"), "trunk.1/4")
+    seen = features.extract(layer, pixels)
+    weight = torch.randn(seen.shape[1], 12, generator=torch.Generator().manual_seed(0))
+    clean = (seen - seen.mean(0)) / (seen.std(0) + 1e-6) @ weight
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    clean = clean / clean.std(0) + 0.3 * noise
+    return recordings.recording(
+        clean.numpy(), [str(i) for i in range(100)], pixels=pixels.numpy(),
+        about={"session": "one", "area": "none"},
+    )  # fmt: skip
+
+
+def study(**changes: object) -> predictions.Study:
+    few = dict(images=60, draws=2, components=(1, 2, 3), folds=3)
+    return predictions.Study("r", "one", "shapes", "resnet", **{**few, **changes})  # type: ignore
+
+
+def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr.Dataset) -> None:
+    network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
+    found = predictions.measure(neurons, network, study())
+    assert found["layer"].values.tolist() == ["trunk.0/4", "trunk.1/4", "features"]
+    assert found["r_fresh"].dims == ("draw", "layer", "neuron")
+    assert (found["layer"].values[found["chosen"]] == "trunk.1/4").all()
+    top = predictions.of_neurons([found], "sq_fresh")
+    assert top.shape == (12,) and top.mean() > 0.3
+    assert predictions.of_neurons([found], "sq_fresh", "features").mean() < top.mean()
+    ranked = predictions.of_neurons([found, found], "cv")
+    numbers = predictions.best([found, found], 3)
+    assert len(numbers) == 6 and (numbers[:3] < 12).all() and (numbers[3:] >= 12).all()
+    assert ranked[numbers[0]] == ranked.max()
+    by_hand = np.log(found["ratio"].sel(layer="features")).mean("draw")
+    logs = predictions.of_neurons([found], "log_ratio", "features")
+    some = np.isfinite(by_hand.values)  # a model of one sign counts as 1,000
+    np.testing.assert_allclose(logs[some], by_hand.values[some], atol=2e-3)
+    more = predictions.of_neurons([found], "sq_fresh_all")
+    assert more.mean() > top.mean()  # more images to fit, better predictions
+    assert set(found["components"].values.ravel()) <= {1, 2, 3}
+
+
+def test_measure_needs_enough_images(tiny_zoo: Path, neurons: xr.Dataset) -> None:
+    network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
+    with pytest.raises(recordings.RecordingError, match="expected 160 images.*got 100"):
+        predictions.measure(neurons, network, study(images=160))
+    none_left = predictions.measure(neurons, network, study(images=100, draws=1))
+    assert np.isnan(none_left["r_fresh"]).all() and np.isfinite(none_left["r_test"]).all()
+    assert predictions.tested(none_left) == "test"
+
+
+def test_an_interrupted_run_continues(
+    tiny_zoo: Path, neurons: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "zoo").mkdir(parents=True)
+    (tmp_path / "data" / "zoo" / "shapes").symlink_to(tiny_zoo)
+    file = tables.write_npz(neurons, tmp_path / "rec.npz")
+    plan = predictions.plan(
+        str(file), "shapes", ("alexnet", "resnet"), images=60, draws=1, components=(1,), folds=2
+    )
+    assert [(s.session, s.network) for s in plan] == [("one", "alexnet"), ("one", "resnet")]
+    said: list[str] = []
+    predictions.run(plan[:1], tmp_path / "out", report=said.append)  # type: ignore[arg-type]
+    predictions.run(plan, tmp_path / "out", report=said.append)  # type: ignore[arg-type]
+    assert ["there" in line for line in said] == [False, True, False]
+    found, source = predictions.obtain(plan, str(tmp_path / "out"))
+    assert source == "recomputed" and len(found) == 2
+    table = predictions.summary(plan, found)
+    assert len(table) == 6 and table["r2"].notna().all()
+    stored = [p for p in (tmp_path / "out").iterdir() if p.suffix == ".zip"]
+    assert len(stored) == 2 and all(p.stat().st_size < 60_000 for p in stored)
+    file.unlink()  # what is stored needs no recording
+    assert predictions.obtain(plan, str(tmp_path / "out"))[1] == "recomputed"
+    other = predictions.plan(str(file), "shapes", ("alexnet",), ("one",), images=50)
+    with pytest.raises(recordings.RecordingMissing):
+        predictions.obtain(other, str(tmp_path / "out"))
+
+
+def test_settings_are_part_of_the_name() -> None:
+    assert study().key != study(side=2).key
+    assert study().key == study().key
+    v4 = predictions.plan("v4", "shapes", ("alexnet",))
+    assert [s.session for s in v4] == list(predictions.V4_SESSIONS)
