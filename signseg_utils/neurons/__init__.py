@@ -1,0 +1,1 @@
+"""Neurons: recorded ones, and models of them that answer to any image."""
