@@ -179,7 +179,8 @@ def locate(
     top = height.max()
     shown = torch.from_numpy(height).float()
     if top < least:
-        why = f"no place takes more than {max(top, 0):.0%} of the response away (least: {least:.0%})"
+        most = f"no place takes more than {max(top, 0):.0%} of the response away"
+        why = f"{most} (least: {least:.0%})"
         return Location(False, why, empty.bool(), shown, torch.from_numpy(changes).float())
     mask = torch.from_numpy(height >= (level if absolute else level * top))
     why = "" if mask.any() else f"no place takes {level:.0%} of the response away (most: {top:.0%})"

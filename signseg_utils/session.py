@@ -247,8 +247,10 @@ class Session:
         self.trace[:, batch.generation] = top
         self.mean_trace[:, batch.generation] = scores.nanmean(1)
         self.optimizer.tell(ranked)
-        lines = [_line([n, m, len(r)]) for n, m, r in zip(batch.names, measured, repeats, strict=True)]
-        write_text(batch.folder / "told.csv", "\n".join(["name,rate,repeats", *lines]) + "\n")
+        lines = ["name,rate,repeats"]
+        for name, rate, values in zip(batch.names, measured, repeats, strict=True):
+            lines.append(_line([name, rate, len(values)]))
+        write_text(batch.folder / "told.csv", "\n".join(lines) + "\n")
         self._save()
 
     def found(self) -> Found:

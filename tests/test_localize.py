@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from signseg_utils import localize
-from signseg_utils.localize import clear_background, elsewhere, locate, localise, overlap, perturb
+from signseg_utils.localize import clear_background, elsewhere, localise, locate, overlap, perturb
 from signseg_utils.neurons.simulated import Cell, Simulated
 
 
@@ -116,7 +116,8 @@ def test_clearing_keeps_what_is_inside(image):
     grey = clear_background(image, mask, "grey")
     assert (grey[:, 55:] - 0.5).abs().max() < 1e-3
     mean = clear_background(image * 0.5, mask, "mean")
-    torch.testing.assert_close(mean[:, ~mask].mean(1), image[:, ~mask].mean(1) * 0.5, atol=0.02, rtol=0)
+    around = image[:, ~mask].mean(1) * 0.5
+    torch.testing.assert_close(mean[:, ~mask].mean(1), around, atol=0.02, rtol=0)
     assert torch.equal(clear_background(image, torch.ones_like(mask), "mean"), image)
     edge = clear_background(torch.ones_like(image), mask)[0, 20, 12:]
     assert (edge.diff() <= 0).all() and edge.diff().abs().max() < 0.25  # soft, no new contour

@@ -189,7 +189,7 @@ def test_wrong_rates_are_refused_and_nothing_changes(tmp_path):
     with pytest.raises(SessionError, match="another generation"):
         session.tell({**good, "gen000_00_000.png": 1.0})
     with pytest.raises(SessionError, match="1 are missing, such as gen001_01_005.png"):
-        session.tell({name: 1.0 for name in batch.names[:-1]})
+        session.tell(dict.fromkeys(batch.names[:-1], 1.0))
     with pytest.raises(SessionError, match="all are NaN"):
         session.tell(np.full(12, np.nan))
     half = np.arange(12.0)

@@ -101,7 +101,7 @@ class Simulated(Neurons):
         return torch.stack(fields)
 
     def preferred(self, key: int | str) -> Tensor:
-        """Image [3, image_size, image_size] that drives a neuron: its shape in its field, on grey."""
+        """Image [3, size, size] that drives a neuron: its shape in its field, before grey."""
         eye = self.eyes[self.index(key)]
         assert isinstance(eye, _Eye)
         image = torch.full((3, self.image_size, self.image_size), 0.5)
