@@ -289,6 +289,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "alpha": _fraction,
     "seed": _at_least(0),
     "generations": _at_least(1),
+    "recording": _one_of("simulated", "v4"),
+    "neurons": _at_least(1),
+    "discs": _at_least(2),
 }
 
 
