@@ -277,3 +277,10 @@ def test_in_a_notebook_only_what_papermill_assigned_is_suspected() -> None:
     cells[2] = "# Parameters\nseed = 3\nsede = 4\n"
     with pytest.raises(parameters.ParameterError, match="did you mean seed"):
         parameters.read({**notebook, "sede": 4})
+
+
+@pytest.mark.parametrize("name, value", [("recording", "v5"), ("neurons", 0), ("discs", 1)])
+def test_recordings_and_counts_of_chapter_14_are_checked(name, value):
+    with pytest.raises(parameters.ParameterError, match=name):
+        parameters.parse({name: value})
+    assert parameters.parse({"recording": "v4", "neurons": 1, "discs": 2}).discs == 2
