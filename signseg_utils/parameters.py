@@ -302,6 +302,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "draws": _at_least(1),
     "pool": _at_least(40),
     "random_sets": _at_least(6),
+    "neurons": _at_least(1),
+    "discs": _at_least(2),
 }
 
 

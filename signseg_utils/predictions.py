@@ -268,8 +268,8 @@ def of_neurons(sessions: Sequence[xr.Dataset], kind: str, layer: str | None = No
     """Values of each neuron of all sessions, averaged over draws: ``[neuron]``.
 
     A correlation ``r_...`` may be asked for as its square, ``r2_`` being taken by R2: ``sq_...``
-    is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``), those
-    beyond 1,000 counted as 1,000.
+    is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``),
+    those beyond 1,000 counted as 1,000.
     """
     sessions = [own.astype(float) for own in sessions]
     shape, _, name = kind.partition("_")

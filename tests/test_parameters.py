@@ -284,3 +284,10 @@ def test_numbers_of_units_have_a_least_value(name: str, least: int) -> None:
     assert getattr(parse({name: least}), name) == least
     with pytest.raises(ParameterError, match=f"expected {name} of {least} or more"):
         parse({name: least - 1})
+
+
+@pytest.mark.parametrize("name, value", [("neurons", 0), ("discs", 1)])
+def test_counts_of_chapter_14_are_checked(name, value):
+    with pytest.raises(parameters.ParameterError, match=name):
+        parameters.parse({name: value})
+    assert parameters.parse({"neurons": 1, "discs": 2}).discs == 2
