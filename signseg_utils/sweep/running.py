@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from torch import nn
 from tqdm import tqdm
 
 from signseg_utils import __version__, evolution, zoos
 from signseg_utils.paths import results_folder
-from signseg_utils.readout import concatenate
+from signseg_utils.readout import Readout, concatenate
 from signseg_utils.store import MissingShard, ShardError, Store
 from signseg_utils.sweep.shards import ALGORITHM_VERSION, Shard, load, rows
 
@@ -75,24 +76,9 @@ def run_shard(
     bank, seeds = rows(shard, network.readout.rows([shard.unit]))
     versions = {"package_version": __version__, "torch_version": str(torch.__version__)}
     sources = _sources()
-    last = time.monotonic()
-    resume = _checkpoint(results, shard.key, identity)
-    earlier = 0 if resume is None else int(resume["loop.images_seen"])
-
-    def checkpoint(state: dict[str, torch.Tensor]) -> None:
-        nonlocal last
-        images = int(state["loop.images_seen"])
-        if progress is not None:
-            done = int(torch.isfinite(state["loop.trace"][0]).sum())
-            progress(done / shard.search.generations, images - earlier)
-        if time.monotonic() - last >= checkpoint_seconds:
-            results.write_partial(shard.key, state, identity)
-            last = time.monotonic()
-
-    found = evolution.evolve(
-        bank, network.backbone, generator, seeds, shard.search,
-        device=device, dtype=getattr(torch, shard.dtype),
-        checkpoint=checkpoint, checkpoint_every=1, resume=resume,
+    found = with_checkpoints(
+        results, shard.key, identity, checkpoint_seconds, bank, network.backbone, generator, seeds,
+        shard.search, progress=progress, device=device, dtype=getattr(torch, shard.dtype),
     )  # fmt: skip
     intact = concatenate([network.readout.rows([shard.unit])] * len(bank))
     responses = evolution.rescore(intact, network.backbone, generator, found.codes, device=device)
@@ -100,6 +86,51 @@ def run_shard(
     results.write(shard.key, dataset, {**identity, **versions})
     _note(results, shard, found, sources)
     return shard.key
+
+
+def with_checkpoints(
+    results: Store,
+    key: str,
+    identity: Mapping[str, Any],
+    seconds: float,
+    bank: Readout,
+    backbone: nn.Module,
+    generator: nn.Module,
+    seeds: Sequence[int],
+    search: evolution.Search,
+    *,
+    progress: Callable[[float, int], object] | None = None,
+    **options: Any,
+) -> evolution.Evolution:
+    """Evolve from the store's checkpoint of ``key`` on, if it has one, and leave others.
+
+    Parameters
+    ----------
+    seconds
+        At least so long between two checkpoints.
+    progress
+        As of `run_shard`.
+    options
+        Further arguments of `signseg_utils.evolution.evolve`.
+    """
+    last = time.monotonic()
+    resume = _checkpoint(results, key, identity)
+    earlier = 0 if resume is None else int(resume["loop.images_seen"])
+
+    def checkpoint(state: dict[str, torch.Tensor]) -> None:
+        nonlocal last
+        images = int(state["loop.images_seen"])
+        if progress is not None:
+            done = int(torch.isfinite(state["loop.trace"][0]).sum())
+            progress(done / search.generations, images - earlier)
+        if time.monotonic() - last >= seconds:
+            results.write_partial(key, state, identity)
+            last = time.monotonic()
+
+    return evolution.evolve(
+        bank, backbone, generator, seeds, search,
+        checkpoint=checkpoint, checkpoint_every=1, resume=resume, **options,
+    )  # fmt: skip
 
 
 def run(
