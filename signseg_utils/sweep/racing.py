@@ -259,8 +259,8 @@ def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma")
     """Share of the budget after which a run holds an image as good as the target.
 
     The target is ``target`` times what ``reference`` ends with without noise, mean over seeds, for
-    the same network, generator and unit. A run that never gets there counts as 1, and so do all runs
-    where that end is not above 0.
+    the same network, generator and unit. A run that never gets there counts as 1, and so do all
+    runs where that end is not above 0.
     """
     end = found["activation"].sel(optimizer=reference, noise=0).mean("seed")
     there = found["trace"] >= target * end
