@@ -244,7 +244,7 @@ def collect(races: Sequence[Race], folder: Path, *, zoo_folder: Path | None = No
         kept = piece[["activation", "codes"]].drop_vars("evaluations", errors="ignore")
         kept = kept.assign(trace=held.assign_coords(share=shares))
         missing = widest - kept.sizes["code"]
-        codes = kept["codes"].pad(code=(0, missing), constant_values=np.float16("nan"))
+        codes = kept["codes"].pad(code=(0, missing), constant_values=float("nan"))
         pieces.append(kept.drop_vars("codes").assign(codes=codes).expand_dims(names))
     orders = {
         name: list(dict.fromkeys(getattr(race, name) for race in races))
