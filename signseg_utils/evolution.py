@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from signseg_utils import registry
+from signseg_utils.optimizers import response_noise
 from signseg_utils.readout import Readout
 from signseg_utils.scoring import Certificate, Scorer, certify, rescore
 
@@ -43,13 +44,15 @@ class Evolution:
     Attributes
     ----------
     codes : Tensor [row, code]
-        Best code of each run, already rounded to float16, so that it can be stored exactly.
+        Best code of each run (with noise: that of the highest noisy response), already rounded to
+        float16, so that it can be stored exactly.
     activations : Tensor [row]
         Score of that rounded code, re-rendered alone in float32 (see ``rescore``).
     trace : Tensor [row, generation]
-        Best score so far, before rounding.
+        Best score so far, before rounding; with noise: the score, without noise, of the code whose
+        noisy response was highest so far.
     mean_trace : Tensor [row, generation]
-        Mean score of the population.
+        Mean score of the population, without noise.
     images_seen : int
     seconds, network_seconds : float
         Wall time of the loop, and the part of it inside generator and backbone; a resumed search
@@ -79,6 +82,7 @@ class Loop:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         chunk: int | None = None,
+        noise: Sequence[float] | None = None,
     ) -> None:
         if len(seeds) != len(readout):
             raise ValueError(
@@ -90,6 +94,14 @@ class Loop:
                 "expected dtype float32 or bfloat16, because others lack range or speed; "
                 f"got {dtype}"
             )
+        if noise is not None and not (
+            len(noise) == len(readout) and all(0 <= s < float("inf") for s in noise)
+        ):
+            raise ValueError(
+                f"expected noise as one standard deviation of 0 or more for each of the "
+                f"{len(readout)} rows, in units of the activation; got {list(noise)}"
+            )
+        self.noise = None if noise is None else tuple(float(s) for s in noise)
         self.readout, self.backbone, self.generator = readout, backbone, generator
         self.seeds = tuple(int(seed) for seed in seeds)
         self.search = search
@@ -109,6 +121,7 @@ class Loop:
         rows, generations = len(readout), search.generations
         self.best_codes = starts.to(self.scorer.device, torch.float32).clone()
         self.best_scores = torch.full((rows,), -torch.inf, device=self.scorer.device)
+        self.best_heard = self.best_scores.clone()  # with noise; what decides
         self.trace = torch.full((rows, generations), torch.nan)
         self.mean_trace = torch.full((rows, generations), torch.nan)
         self._before = (0, 0.0, 0.0)  # images, seconds, network seconds of an earlier part
@@ -144,15 +157,25 @@ class Loop:
         codes = self.optimizer.ask()
         scores = self.scorer.scores(self.bank, codes)
         self._check(scores)
-        top, place = scores.max(dim=1)
-        better = top > self.best_scores
-        found = codes[torch.arange(len(codes), device=codes.device), place]
-        self.best_codes = torch.where(better[:, None], found, self.best_codes)
-        self.best_scores = torch.where(better, top, self.best_scores)
+        heard = scores if self.noise is None else scores + self._drawn_noise(scores)
+        top, place = heard.max(dim=1)
+        better = top > self.best_heard
+        rows = torch.arange(len(codes), device=codes.device)
+        self.best_codes = torch.where(better[:, None], codes[rows, place], self.best_codes)
+        self.best_scores = torch.where(better, scores[rows, place], self.best_scores)
+        self.best_heard = torch.where(better, top, self.best_heard)
         self.trace[:, self.generation] = self.best_scores.cpu()
         self.mean_trace[:, self.generation] = scores.mean(dim=1).cpu()
-        self.optimizer.tell(scores)
+        self.optimizer.tell(heard)
         self._seconds += time.perf_counter() - begun
+
+    def _drawn_noise(self, scores: Tensor) -> Tensor:
+        """Noise [row, candidate] of this generation, keyed on (seed, generation)."""
+        assert self.noise is not None
+        count = scores.shape[1]
+        drawn = {s: response_noise(s, self.generation, count) for s in set(self.seeds)}
+        rows = [sd * drawn[seed] for sd, seed in zip(self.noise, self.seeds, strict=True)]
+        return torch.stack(rows).to(scores)
 
     def _check(self, scores: Tensor) -> None:
         bad = (~torch.isfinite(scores).all(dim=1)).nonzero().flatten().tolist()
@@ -188,6 +211,7 @@ class Loop:
         state = {
             "loop.best_codes": self.best_codes.clone(),
             "loop.best_scores": self.best_scores.clone(),
+            "loop.best_heard": self.best_heard.clone(),
             "loop.trace": self.trace.clone(),
             "loop.mean_trace": self.mean_trace.clone(),
             "loop.images_seen": torch.tensor(self.images_seen),
@@ -222,6 +246,8 @@ class Loop:
         device = self.scorer.device
         self.best_codes = state["loop.best_codes"].to(device).clone()
         self.best_scores = state["loop.best_scores"].to(device).clone()
+        heard = state.get("loop.best_heard", self.best_scores)  # older checkpoints: no noise
+        self.best_heard = heard.to(device).clone()
         self.trace = state["loop.trace"].clone()
         self.mean_trace = state["loop.mean_trace"].clone()
         self._before = (
@@ -236,8 +262,10 @@ class Loop:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be continued."""
+        noisy = {} if self.noise is None else {"noise": list(self.noise)}
         return {
             **asdict(self.search),
+            **noisy,
             "population": self.optimizer.population,
             "sigma": self.optimizer.initial_sigma,
             "seeds": list(self.seeds),
@@ -280,6 +308,7 @@ def iterate(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     chunk: int | None = None,
+    noise: Sequence[float] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> Iterator[Loop]:
     """The loop after each generation: look at it, take ``state()``, stop, or end in ``result()``.
@@ -288,8 +317,9 @@ def iterate(
     seen always holds the result.
     """
     loop = Loop(
-        readout, backbone, generator, seeds, search, device=device, dtype=dtype, chunk=chunk
-    )
+        readout, backbone, generator, seeds, search,
+        device=device, dtype=dtype, chunk=chunk, noise=noise,
+    )  # fmt: skip
     if resume is not None:
         loop.load(resume)
         if loop.generation >= search.generations:
@@ -309,6 +339,7 @@ def evolve(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     chunk: int | None = None,
+    noise: Sequence[float] | None = None,
     progress: bool = False,
     checkpoint: Callable[[State], None] | None = None,
     checkpoint_every: int = 10,
@@ -333,6 +364,10 @@ def evolve(
     chunk : int, optional
         Images in one pass; see ``scoring.Scorer``. The default on a CPU makes each run's result
         independent, in every bit, of the rows it is batched with.
+    noise : sequence of float [row], optional
+        Standard deviation, in units of the activation, of Gaussian noise that is added to each
+        response before candidates are compared; keyed on (seed, generation), so that runs of one
+        seed share it. What is returned is free of noise; the default adds none.
     progress : bool
         Show a bar with images/s and the time left.
     checkpoint : callable, optional
@@ -351,7 +386,7 @@ def evolve(
         raise ValueError(f"expected checkpoint_every of at least 1; got {checkpoint_every}")
     loops = iterate(
         readout, backbone, generator, seeds, search,
-        device=device, dtype=dtype, chunk=chunk, resume=resume,
+        device=device, dtype=dtype, chunk=chunk, noise=noise, resume=resume,
     )  # fmt: skip
     bar: tqdm | None = None
     try:

@@ -228,6 +228,21 @@ def fractions(text: str, name: str = "alphas") -> tuple[float, ...]:
     return tuple(_fraction(name, number) for number in numbers)
 
 
+def spreads(text: str, name: str = "noises") -> tuple[float, ...]:
+    """``"0,0.2"`` -> ``(0.0, 0.2)``: standard deviations of 0 or more, each once."""
+    try:
+        numbers = tuple(float(part) for part in split(text))
+    except ValueError:
+        numbers = ()
+    fine = all(0 <= number < float("inf") for number in numbers)  # NaN fails too
+    if not numbers or not fine or len(set(numbers)) < len(numbers):
+        raise ParameterError(
+            f"expected {name} like '0,0.2,0.5', standard deviations of 0 or more, at least one, "
+            f"each once; got {text!r}"
+        )
+    return numbers
+
+
 def _from_outside(namespace: Mapping[str, Any]) -> list[str]:
     """Names that may have come from the outside.
 
@@ -277,6 +292,11 @@ def _as_is(name: str, value: Any) -> Any:
 _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "zoo": lambda name, value: _known("zoo", value, registry.names("zoos")),
     "optimizer": lambda name, value: _known("optimizer", value, registry.names("optimizers")),
+    "optimizers": lambda name, value: tuple(
+        _known("optimizer", each, registry.names("optimizers")) for each in split(value)
+    ),
+    "noises": lambda name, value: spreads(value, name),
+    "target": _fraction,
     "networks": lambda name, value: split(value),
     "generators": lambda name, value: split(value),
     "units": lambda name, value: split(value),

@@ -268,3 +268,35 @@ def test_certificate(readout, backbone, generator):
 
 def test_bfloat16_support_is_known():
     assert fast_bfloat16("cpu") in (True, False)
+
+
+def test_noise_of_nothing_changes_nothing(readout, backbone, generator, evolved):
+    silent = evolve(readout, backbone, generator, SEEDS, SEARCH, noise=[0.0] * 4)
+    assert torch.equal(silent.codes, evolved.codes)
+    assert torch.equal(silent.trace, evolved.trace)
+
+
+def test_noise_decides_but_is_not_reported(readout, backbone, generator, evolved):
+    """Run 0 hears no noise among noisy ones; a noisy run reports what its code really gives."""
+    noisy = evolve(readout, backbone, generator, SEEDS, SEARCH, noise=[0, 1, 1, 1])
+    assert torch.equal(noisy.codes[0], evolved.codes[0])
+    assert not torch.equal(noisy.codes[1], evolved.codes[1])
+    torch.testing.assert_close(noisy.trace[:, -1], noisy.activations, rtol=0.01, atol=0.01)
+
+
+def test_noise_depends_on_seed_and_generation_only(readout, backbone, generator):
+    noisy = evolve(readout, backbone, generator, SEEDS, SEARCH, noise=[0.3] * 4)
+    alone = evolve(readout.rows([2]), backbone, generator, SEEDS[2:3], SEARCH, noise=[0.3])
+    assert torch.equal(noisy.codes[2], alone.codes[0])
+    loops = iterate(readout, backbone, generator, SEEDS, SEARCH, noise=[0.3] * 4)
+    state = [next(loops) for _ in range(6)][-1].state()
+    resumed = evolve(readout, backbone, generator, SEEDS, SEARCH, noise=[0.3] * 4, resume=state)
+    assert torch.equal(resumed.codes, noisy.codes)
+    with pytest.raises(ValueError, match="differs in: noise"):
+        evolve(readout, backbone, generator, SEEDS, SEARCH, resume=state)
+
+
+@pytest.mark.parametrize("noise", [[0.1], [0.1, 0.1, 0.1, -1.0], [float("nan")] * 4])
+def test_noise_is_checked(readout, backbone, generator, noise):
+    with pytest.raises(ValueError, match="one standard deviation of 0 or more"):
+        evolve(readout, backbone, generator, SEEDS, SEARCH, noise=noise)

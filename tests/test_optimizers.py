@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from signseg_utils import registry
+from signseg_utils.optimizers import response_noise
 from signseg_utils.optimizers._base import ordered_sum
 from signseg_utils.optimizers._noise import standard_normal
 from signseg_utils.optimizers.cholesky_cma import CholeskyCMA
+from signseg_utils.optimizers.csa_es import CSAES
+from signseg_utils.optimizers.random_search import RandomSearch
 from signseg_utils.optimizers.sep_cma import SepCMA
 from signseg_utils.optimizers.sphere_cma import SphereCMA
 
@@ -112,7 +115,7 @@ def test_state_is_a_copy(name):
     assert all(torch.equal(torch.as_tensor(held[k]), state[k]) for k in state)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "sphere_cma"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("sphere_cma", "random_search")])
 def test_improves_on_an_ellipsoid(name):
     optimizer = make(name, generations=250, code=10)
     asked = drive(optimizer, 250)
@@ -190,6 +193,14 @@ def test_noise_is_normal_and_keyed():
     others = [standard_normal(5, 8, (400, 50)), standard_normal(6, 7, (400, 50))]
     for other in others:
         assert abs(torch.corrcoef(torch.stack([draws.flatten(), other.flatten()]))[0, 1]) < 0.03
+
+
+def test_noise_of_responses_is_a_stream_of_its_own():
+    drawn = response_noise(5, 7, 4000)
+    assert abs(drawn.mean()) < 0.05 and abs(drawn.std() - 1) < 0.05
+    assert torch.equal(drawn, response_noise(5, 7, 4000))
+    for other in (standard_normal(5, 7, (4000,)), response_noise(5, 8, 4000)):
+        assert abs(torch.corrcoef(torch.stack([drawn, other]))[0, 1]) < 0.05
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 37, 256])
@@ -295,7 +306,7 @@ def test_factor_has_full_rank_terms():
     assert (off_diagonal.abs().amax((1, 2)) > 1e-5).all()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "pycma"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("pycma", "random_search")])
 def test_weights_meet_draws_sorted_by_score(name):
     """Weights in rank order times draws in asked order is a known fault: it ignores the scores."""
     along = torch.zeros(CODE)
@@ -383,3 +394,38 @@ def test_sphere_stays_when_the_mean_is_the_basis():
     optimizer.noise.draws = torch.zeros_like(optimizer.noise.draws) + 1e-30
     optimizer.tell(torch.zeros(1, optimizer.population))
     torch.testing.assert_close(optimizer.basis, before)
+
+
+# Baselines ---------------------------------------------------------------------------------------
+
+
+def test_random_search_learns_nothing():
+    up, down = make("random_search"), make("random_search")
+    drive(up, 5)
+    drive(down, 5, lambda codes: -ellipsoid(codes))
+    codes = up.ask()
+    assert torch.equal(codes, down.ask())
+    assert not torch.equal(codes[0], codes[1])
+    wide = RandomSearch(torch.ones(1, 4000), 0.5, (0,), generations=2).ask()[0]
+    assert abs(wide.mean() - 1) < 0.01 and abs(wide.std() - 0.5) < 0.01
+
+
+def test_isotropic_step_against_equations():
+    """One step of the (mu/mu_w, lambda)-ES with a search path, written out in numpy."""
+    code, population = 9, 8
+    optimizer = CSAES(
+        torch.zeros(1, code).double(), 0.7, (4,), generations=5, population=population
+    )
+    x = optimizer.ask()
+    optimizer.tell(ellipsoid(x))
+    z = standard_normal(4, 0, (population, code)).double().numpy()
+    best = np.argsort(-ellipsoid(x)[0].numpy())[:4]
+    w = math.log(4.5) - np.log(np.arange(1, 5))
+    w /= w.sum()
+    m = 1 / (w**2).sum()
+    c, d = math.sqrt(m / (code + m)), 1 + math.sqrt(m / code)
+    path = math.sqrt(c * (2 - c) * m) * (w @ z[best])
+    chi = math.sqrt(code) * (1 - 1 / (4 * code) + 1 / (21 * code**2))
+    np.testing.assert_allclose(optimizer.mean[0].numpy(), 0.7 * (w @ z[best]), atol=1e-12)
+    expected = 0.7 * math.exp(c / d * (np.linalg.norm(path) / chi - 1))
+    assert optimizer.sigma[0].item() == pytest.approx(expected, rel=1e-12)

@@ -57,6 +57,17 @@ def test_integers_refused(text: str) -> None:
         parameters.integers(text)
 
 
+def test_spreads() -> None:
+    assert parameters.spreads("0, .2,5") == (0.0, 0.2, 5.0)
+    assert parameters.parse({"optimizers": "sep_cma,pycma"}).optimizers == ("sep_cma", "pycma")
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "0,0", "much"])
+def test_spreads_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="expected noises like"):
+        parameters.spreads(text)
+
+
 def test_fractions() -> None:
     assert parameters.fractions("0, .5,1") == (0.0, 0.5, 1.0)
     tenths = parameters.fractions("0:1:0.1")

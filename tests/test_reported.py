@@ -10,7 +10,7 @@ from signseg_utils.reported import COLUMNS, SOURCES, reported, words
 CLAIMS = """
 P-T2 P-1a P-1b P-2/3 P-4 P-5 P-6 P-7 P-Tab1 P-14 P-15 P-19/20 P-21a P-21b P-acc P-12 P-13 P-16
 P-8a P-8b P-9 P-10a P-10b P-10c P-17 P-18 P-loc F-D1 F-D2 F-D3 F-L1 F-L2 F-S F-bg
-C-1 C-2 C-3 C-4 C-5 C-6 C-7 N-1 N-2
+C-1 C-2 C-3 C-4 C-5 C-6 C-7 N-1 N-2 E-opt
 """.split()
 
 

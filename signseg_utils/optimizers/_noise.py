@@ -37,6 +37,16 @@ def standard_normal(seed: int, generation: int, shape: tuple[int, ...]) -> Tenso
     return torch.from_numpy(philox(seed, generation).standard_normal(shape, dtype=np.float32))
 
 
+def response_noise(seed: int, generation: int, candidates: int) -> Tensor:
+    """Draws [candidate] from N(0, 1) for the responses of a run: a stream beside that of its codes.
+
+    The key is that of the codes' noise; the counter begins 2**192 blocks later.
+    """
+    key = np.array([seed, generation], dtype=np.uint64)
+    stream = np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], dtype=np.uint64))
+    return torch.from_numpy(np.random.Generator(stream).standard_normal(candidates, np.float32))
+
+
 class SharedNoise:
     """Noise of one generation for many runs, drawn once for each distinct seed.
 

@@ -10,11 +10,20 @@ import torch
 
 from signseg_utils import parameters, paths, registry
 from signseg_utils.evolution import Search
+from signseg_utils.store import UnwritableStore
 from signseg_utils.sweep import SIGNS, Shard, audit, plan, run
+from signseg_utils.sweep.cluster import ClusterError, connected
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: ``python -m signseg_utils.sweep --zoo shapes --seeds 0-3 ...``."""
+    """Command line: ``python -m signseg_utils.sweep --zoo shapes --seeds 0-3 ...``.
+
+    Raises
+    ------
+    SystemExit
+        With what happened and what to do: wrong arguments, a full disk, a cluster that is lost.
+        What was stored stays, and the same command continues.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m signseg_utils.sweep",
         description="Compute an ablation sweep; the same command continues an interrupted one.",
@@ -42,9 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None, help="of torch, in each process")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS",
+        help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
+    )  # fmt: skip
     parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
     parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
     given = parser.parse_args(arguments)
+    if given.cluster and given.workers > 1:
+        parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
     names = registry.names("zoos") if given.zoo == "all" else (given.zoo,)
     try:
         asked = [
@@ -63,17 +78,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = given.out or paths.results_folder(sweep.zoo)
         if given.out and len(asked) > 1:
             folder = given.out / sweep.zoo
-        _run_command(shards, folder, given)
+        try:
+            _run_command(shards, folder, given)
+        except (UnwritableStore, ClusterError) as error:
+            notes = getattr(error, "__notes__", [])
+            raise SystemExit("\n".join([f"error: {error}", *notes])) from error
 
 
 def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:
     options = {
-        "zoo_folder": given.zoo_folder,
+        "zoo_folder": given.zoo_folder and given.zoo_folder.resolve(),
         "device": given.device,
         "threads": given.threads,
         "checkpoint_seconds": given.checkpoint_seconds,
     }
-    if given.workers > 1:
+    folder = folder.resolve()  # a worker may stand in another folder
+    if given.cluster:
+        options["threads"] = given.threads or 1
+        with connected(given.cluster) as executor:
+            found = run(shards, folder, executor, **options)
+    elif given.workers > 1:
         options["threads"] = given.threads or max(1, (os.cpu_count() or 1) // given.workers)
         context = torch.multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(given.workers, mp_context=context) as pool:

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from torch import nn
 from tqdm import tqdm
 
 from signseg_utils import __version__, evolution, zoos
-from signseg_utils.networks import Network
 from signseg_utils.paths import results_folder
-from signseg_utils.readout import concatenate
+from signseg_utils.readout import Readout, concatenate
 from signseg_utils.store import MissingShard, ShardError, Store
 from signseg_utils.sweep import layers
 from signseg_utils.sweep.shards import ALGORITHM_VERSION, READOUT, Shard, load, rows
@@ -78,9 +78,12 @@ def run_shard(
     versions = {"package_version": __version__, "torch_version": str(torch.__version__)}
     sources = _sources()
     if shard.layer == READOUT:
-        found = _ablated_rows(
-            shard, results, identity, network, generator, device, checkpoint_seconds, progress
-        )
+        bank, seeds = rows(shard, network.readout.rows([shard.unit]))
+        found = with_checkpoints(
+            results, shard.key, identity, checkpoint_seconds, bank, network.backbone, generator,
+            seeds, shard.search,
+            progress=progress, device=device, dtype=getattr(torch, shard.dtype),
+        )  # fmt: skip
     else:
         found = layers.search(shard, network, generator, device=device, progress=progress)
     intact = concatenate([network.readout.rows([shard.unit])] * len(found.codes))
@@ -91,20 +94,33 @@ def run_shard(
     return shard.key
 
 
-def _ablated_rows(
-    shard: Shard,
+def with_checkpoints(
     results: Store,
+    key: str,
     identity: Mapping[str, Any],
-    network: Network,
-    generator: torch.nn.Module,
-    device: str,
-    checkpoint_seconds: float,
-    progress: Callable[[float, int], object] | None,
+    seconds: float,
+    bank: Readout,
+    backbone: nn.Module,
+    generator: nn.Module,
+    seeds: Sequence[int],
+    search: evolution.Search,
+    *,
+    progress: Callable[[float, int], object] | None = None,
+    **options: Any,
 ) -> evolution.Evolution:
-    """All runs of a shard that ablates the readout: one loop with checkpoints."""
-    bank, seeds = rows(shard, network.readout.rows([shard.unit]))
+    """Evolve from the store's checkpoint of ``key`` on, if it has one, and leave others.
+
+    Parameters
+    ----------
+    seconds
+        At least so long between two checkpoints.
+    progress
+        As of `run_shard`.
+    options
+        Further arguments of `signseg_utils.evolution.evolve`.
+    """
     last = time.monotonic()
-    resume = _checkpoint(results, shard.key, identity)
+    resume = _checkpoint(results, key, identity)
     earlier = 0 if resume is None else int(resume["loop.images_seen"])
 
     def checkpoint(state: dict[str, torch.Tensor]) -> None:
@@ -112,15 +128,14 @@ def _ablated_rows(
         images = int(state["loop.images_seen"])
         if progress is not None:
             done = int(torch.isfinite(state["loop.trace"][0]).sum())
-            progress(done / shard.search.generations, images - earlier)
-        if time.monotonic() - last >= checkpoint_seconds:
-            results.write_partial(shard.key, state, identity)
+            progress(done / search.generations, images - earlier)
+        if time.monotonic() - last >= seconds:
+            results.write_partial(key, state, identity)
             last = time.monotonic()
 
     return evolution.evolve(
-        bank, network.backbone, generator, seeds, shard.search,
-        device=device, dtype=getattr(torch, shard.dtype),
-        checkpoint=checkpoint, checkpoint_every=1, resume=resume,
+        bank, backbone, generator, seeds, search,
+        checkpoint=checkpoint, checkpoint_every=1, resume=resume, **options,
     )  # fmt: skip
 
 

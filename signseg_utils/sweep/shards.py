@@ -95,18 +95,25 @@ class Shard:
     def key(self) -> str:
         """Name of its file: readable, and different for different settings."""
         names = "-".join(_slug(name) for name in (self.network, self.generator, self.unit))
-        return f"{names}-{_digest(self.settings)[:10]}"
+        return f"{names}-{digest(self.settings)[:10]}"
 
     def identity(self, zoo: zoos.Zoo) -> dict[str, Any]:
         """What a stored shard must agree in: settings, weights, version of the algorithm."""
-        made_by_code = not zoo.path(self.generator).exists()
-        found = {
-            "settings": self.settings,
-            "network_sha256": zoo.card(self.network)["sha256"],
-            "generator_sha256": None if made_by_code else zoo.card(self.generator)["sha256"],
-            "algorithm_version": ALGORITHM_VERSION,
-        }
-        return {**found, "fingerprint": _digest(found)}
+        return identify(self.settings, self.network, self.generator, zoo)
+
+
+def identify(
+    settings: Mapping[str, Any], network: str, generator: str, zoo: zoos.Zoo
+) -> dict[str, Any]:
+    """What a stored result of these settings must agree in, and a fingerprint of it all."""
+    made_by_code = not zoo.path(generator).exists()
+    found = {
+        "settings": dict(settings),
+        "network_sha256": zoo.card(network)["sha256"],
+        "generator_sha256": None if made_by_code else zoo.card(generator)["sha256"],
+        "algorithm_version": ALGORITHM_VERSION,
+    }
+    return {**found, "fingerprint": digest(found)}
 
 
 def plan(
@@ -164,7 +171,8 @@ def load(
     return opened.network(network), opened.generator(generator)
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
