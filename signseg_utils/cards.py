@@ -17,6 +17,10 @@ _NETWORK: Mapping[str, Callable[[Manifest], Any]] = {
     "MMAC an image": lambda card: f"{card['multiply_accumulates'] / 1e6:.1f}",
     "epochs": lambda card: card.get("epochs_seen", card["recipe"]["epochs"]),
 }
+_TOLD = [
+    "top-1, %", "top-5, %", "robust top-1, %", "robust top-1 at trained distance, %",
+    "sign ratio, mean ± SD", "epochs",
+]  # fmt: skip
 _NAMES = {
     "mAP50": "mAP50",
     "mAP50_95": "mAP50-95",
@@ -44,6 +48,16 @@ def table(cards: Mapping[str, Manifest]) -> pd.DataFrame:
     """
     found = pd.DataFrame({name: _properties(name, card) for name, card in cards.items()})
     return found.astype(object).where(found.notna(), "–")
+
+
+def families(zoo: Any) -> pd.DataFrame:
+    """Networks of a zoo's families whose weights are there: a row each, what tells them apart.
+
+    ``zoo``: a `signseg_utils.zoos.Zoo`.
+    """
+    names = (name for family in zoo.families.values() for name in family)
+    made = {name: zoo.card(name) for name in names if zoo.path(name).exists()}
+    return table(made).T.reindex(columns=_TOLD, fill_value="–")
 
 
 def _properties(name: str, card: Manifest) -> dict[str, str]:

@@ -88,6 +88,9 @@ def test_a_robust_network_says_what_it_comes_from_and_withstands(robust) -> None
     shown = f"{100 * card['own_robust_accuracy']['top1']:.1f} at 40/255"
     assert list(column.loc["robust top-1 at trained distance, %"]) == [shown, "–"]
     assert list(column.loc["begun from"]) == ["alexnet", "–"]
+    members = cards.families(robust)
+    assert members.loc["alexnet-linf-40", "robust top-1 at trained distance, %"] == shown
+    assert "alexnet" not in members.index
 
 
 def test_fine_tuning_begins_with_the_parent(robust, tmp_path) -> None:
