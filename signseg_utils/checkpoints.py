@@ -23,7 +23,7 @@ def read(path: Path, allowed: tuple[str, ...] = ()) -> Any:
     path
         The file; ``.safetensors`` is read as such.
     allowed
-        Packages whose classes may be built too, such as ``"torch.nn.modules"``.
+        Classes that may be built too, or packages whose classes may: ``"torch.nn.modules"``.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) ->
 
 
 def _classes(path: Path, allowed: tuple[str, ...]) -> list[Any]:
-    """Classes that the file names and that lie in ``allowed`` packages."""
+    """Classes that the file names and that are ``allowed``; no functions."""
     if not allowed:
         return []
     import importlib
@@ -110,7 +110,7 @@ def _classes(path: Path, allowed: tuple[str, ...]) -> list[Any]:
     found = []
     for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
         module, _, attribute = name.rpartition(".")
-        if any(module == package or module.startswith(f"{package}.") for package in allowed):
+        if any(name == known or name.startswith(f"{known}.") for known in allowed):
             value = getattr(importlib.import_module(module), attribute)
             if isinstance(value, type):
                 found.append(value)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import stats
@@ -134,7 +135,7 @@ class BigGAN(nn.Module):
         """Truncated noise (two s.d. at most, times the truncation), then zeros for the class."""
         half = self.code_size // 2
         draws = [stats.truncnorm.rvs(-2, 2, size=half, random_state=seed) for seed in seeds]
-        noise = self.truncation * torch.tensor(draws, dtype=torch.float32)
+        noise = self.truncation * torch.from_numpy(np.stack(draws)).float()
         return torch.cat([noise, torch.zeros_like(noise)], 1)
 
     def take(self, checkpoint: Any, source: str) -> Self:

@@ -90,11 +90,10 @@ class Shard:
 
     def identity(self, zoo: zoos.Zoo) -> dict[str, Any]:
         """What a stored shard must agree in: settings, weights, version of the algorithm."""
-        made_by_code = not zoo.path(self.generator).exists()
         found = {
             "settings": self.settings,
-            "network_sha256": zoo.card(self.network)["sha256"],
-            "generator_sha256": None if made_by_code else zoo.card(self.generator)["sha256"],
+            "network_sha256": zoo.fingerprint(self.network),
+            "generator_sha256": zoo.fingerprint(self.generator),
             "algorithm_version": ALGORITHM_VERSION,
         }
         return {**found, "fingerprint": _digest(found)}
