@@ -10,7 +10,7 @@ import torch
 
 from signseg_utils import parameters, paths, registry
 from signseg_utils.evolution import Search
-from signseg_utils.sweep import SIGNS, Shard, audit, plan, run
+from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     default = Shard("", "", "", "")
     text = {
-        "zoo": ("all", "zoo, or all"),
+        "zoo": ("all", "zoo, or all that ship"),
         "networks": ("", "comma separated; default: all of the zoo"),
         "generators": ("", "comma separated; default: all of the zoo"),
         "units": ("", "comma separated, or all; default: the zoo's own choice"),
@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=None, help="of torch, in each process")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
+    parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
+    parser.add_argument("--devices", type=int, default=1, help="that share the estimated hours")
     parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
     given = parser.parse_args(arguments)
-    names = registry.names("zoos") if given.zoo == "all" else (given.zoo,)
+    names = _shipped() if given.zoo == "all" else (given.zoo,)
     try:
         asked = [
             parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
@@ -59,10 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dtype=sweep.dtype,
             search=Search(sweep.optimizer, given.generations, given.population),
         )  # fmt: skip
+        if given.estimate:
+            found = estimating.measured(shards, given.zoo_folder, given.device)
+            print(f"{sweep.zoo}: {found.words(given.devices)}")
+            continue
+        if not registry.load("zoos", sweep.zoo).ships:
+            print(estimating.counted(shards, given.zoo_folder).words())
         folder = given.out or paths.results_folder(sweep.zoo)
         if given.out and len(asked) > 1:
             folder = given.out / sweep.zoo
         _run_command(shards, folder, given)
+
+
+def _shipped() -> tuple[str, ...]:
+    return tuple(name for name in registry.names("zoos") if registry.load("zoos", name).ships)
 
 
 def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:

@@ -181,9 +181,13 @@ class Zoo(ABC):
 
         return Perceptual.unweighted(self.network(judge).backbone, name=judge)
 
-    def for_timing(self, network: str, generator: str) -> tuple[nn.Module, nn.Module]:
-        """A backbone and a generator that take as long as these two."""
-        return self.network(network).backbone, self.generator(generator)
+    def timing_backbone(self, network: str) -> nn.Module:
+        """A backbone that takes as long as this one."""
+        return self.network(network).backbone
+
+    def timing_generator(self, name: str) -> nn.Module:
+        """A generator that takes as long as this one."""
+        return self.generator(name)
 
 
 def load_zoo(name: str, folder: Path | None = None) -> Zoo:

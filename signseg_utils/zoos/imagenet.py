@@ -150,13 +150,17 @@ class ImageNet(Zoo):
 
         return Perceptual.real(self._file(ALEXNET))
 
-    def for_timing(self, network: str, generator: str) -> tuple[nn.Module, nn.Module]:
-        """Random weights: speed does not depend on them, and nothing need be fetched."""
-        config = self._network_card(self.config(network))
-        backbone = registry.load("networks", config["module"])(config["config"])
-        plugin = registry.load("generators", self.generator_modules[generator])
-        made = plugin(**self.generator_options[generator]).eval().requires_grad_(False)
-        return backbone.folded(), made
+    def timing_backbone(self, network: str) -> nn.Module:
+        """With random weights: speed does not depend on them, and nothing need be fetched."""
+        card = self._network_card(self.config(network))
+        made: nn.Module = registry.load("networks", card["module"])(card["config"]).folded()
+        return made
+
+    def timing_generator(self, name: str) -> nn.Module:
+        """With random weights, as `timing_backbone`."""
+        plugin = registry.load("generators", self.generator_modules[name])
+        made: nn.Module = plugin(**self.generator_options[name]).eval().requires_grad_(False)
+        return made
 
     def _fetched(self, artefact: str) -> Path:
         substitute = self._substitute(artefact)
