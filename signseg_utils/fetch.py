@@ -2,8 +2,8 @@
 
 A file is looked for, in this order, in the folder of earlier downloads, in a mirror folder
 (``$SIGNSEG_MIRROR``, by file name, used in place), and on the network, unless
-``SIGNSEG_OFFLINE=1``. It is always verified. Where nobody published a whole hash, the first download
-records one beside the file, and any other content is refused from then on.
+``SIGNSEG_OFFLINE=1``. It is always verified. Where nobody published a whole hash, the first
+download records one beside the file, and any other content is refused from then on.
 """
 
 import argparse
@@ -173,7 +173,7 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
 
 
 def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
-    """Compare with the published hash; what that leaves open with the recorded one, or record it."""
+    """Compare with the published hash; what that leaves open, with the recorded one (or record)."""
     size = f"({_megabytes(file.stat().st_size)})"
     algorithm, digest = (remote.hash or "sha256:").split(":")
     actual = pooch.file_hash(str(file), alg=algorithm)

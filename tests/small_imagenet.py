@@ -20,7 +20,8 @@ from signseg_utils.zoos.imagenet import ImageNet
 TINY = dict(arch="resnet18", image_size=32, options=dict(layers=[1, 1, 1, 1]))
 BIGGAN = dict(
     output_dim=16, z_dim=8, class_embed_dim=8, channel_width=8, num_classes=10,
-    layers=[(False, 2, 2), (True, 2, 2), (True, 2, 1)], attention_layer_position=1,
+    layers=[(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)],
+    attention_layer_position=2,
 )  # fmt: skip
 
 

@@ -7,13 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import nn
-
-pytest.importorskip("pytorch_pretrained_biggan", reason="the reference of BigGAN is not installed")
-
 from small_imagenet import (
-    BIGGAN, TINY, SmallImageNet, biggan, linear_layout, make, network, robust_layout,
+    BIGGAN,
+    TINY,
+    SmallImageNet,
+    biggan,
+    linear_layout,
+    make,
+    network,
+    robust_layout,
 )  # fmt: skip
+from torch import nn
 
 from signseg_utils import checkpoints, parameters, registry, sweep
 from signseg_utils.evolution import Search
@@ -232,7 +236,7 @@ def test_code_in_a_file_is_refused_until_somebody_rewrites_it(
 
 def xdream(tensors: dict) -> dict:
     """The other public layout of the same weights; it has no biases on convolutions."""
-    pairs = {ours: theirs for ours, theirs in deepsim._LINEAR}
+    pairs = dict(deepsim._LINEAR)
     pairs |= {ours: theirs for ours, theirs, *_ in deepsim._CONVOLUTIONS}
     named = {(key.split(".")[0], key.split(".")[1]): value for key, value in tensors.items()}
     return {f"{pairs[layer]}.{part}": value for (layer, part), value in named.items()
@@ -263,24 +267,24 @@ def test_deepsim_layouts_are_one_generator() -> None:
 
 
 def test_deepsim_colours_are_turned_and_centred() -> None:
-    generator = DeepSim(thinner=64)
+    generator = DeepSim(thinner=32)
     for value in generator.parameters():
         value.data.zero_()
     generator.deconv0.bias.data = torch.tensor([-4.0, 0.0, 1000.0])  # blue, green, red
-    image = generator(torch.randn(1, 64))[0, :, 0, 0] * 255
+    image = generator(torch.randn(1, 128))[0, :, 0, 0] * 255
     torch.testing.assert_close(image, torch.tensor([255.0, 117.0, 100.0]))
 
 
 @pytest.mark.parametrize("key", ["conv4_1.weight", "defc6.bias"])
 def test_deepsim_names_a_key_that_does_not_fit(key: str) -> None:
-    tensors = DeepSim(thinner=64).state_dict()
+    tensors = DeepSim(thinner=32).state_dict()
     with pytest.raises(DamagedWeights, match=rf"missing keys: \['{key}'\]"):
-        DeepSim(thinner=64).take({k: v for k, v in tensors.items() if k != key}, "here")
+        DeepSim(thinner=32).take({k: v for k, v in tensors.items() if k != key}, "here")
     with pytest.raises(DamagedWeights, match=rf"{key} \(1,\) where"):
-        DeepSim(thinner=64).take({**tensors, key: torch.ones(1)}, "here")
+        DeepSim(thinner=32).take({**tensors, key: torch.ones(1)}, "here")
     other = {k: v for k, v in xdream(tensors).items() if k != "tconv4_1.weight"}
     with pytest.raises(DamagedWeights, match="conv4_1.weight"):
-        DeepSim(thinner=64).take(other, "here")
+        DeepSim(thinner=32).take(other, "here")
 
 
 @pytest.mark.parametrize("truncation", [0.7, 0.71, 1.0])
@@ -293,7 +297,7 @@ def test_biggan_equals_the_package(truncation: float) -> None:
         expected = (reference.generator(codes, truncation) + 1) / 2
         found = generator(codes)
     assert found.shape == expected.shape == (3, 3, 16, 16)
-    assert expected.std() > 0.1
+    assert expected.std() > 0.05
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
     assert generator.conv_to_rgb.out_channels == 3
 
@@ -301,7 +305,7 @@ def test_biggan_equals_the_package(truncation: float) -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("generator.layers.1.gamma", "missing"),
+        ("generator.layers.2.gamma", "missing"),
         ("generator.gen_z.weight_v", "missing"),
         ("generator.layers.0.bn_0.running_vars", "missing"),
         ("embeddings.weight", "missing"),

@@ -52,9 +52,9 @@ class Norm(nn.Module):
 class Block(nn.Module):
     """Residual block with a bottleneck; it may double the size and drop channels."""
 
-    def __init__(self, double: bool, ins: int, outs: int, condition: int):
+    def __init__(self, enlarges: bool, ins: int, outs: int, condition: int):
         super().__init__()
-        self.double, self.outs = double, outs
+        self.enlarges, self.outs = enlarges, outs
         middle = ins // 4
         self.bn_0, self.conv_0 = Norm(ins, condition), nn.Conv2d(ins, middle, 1)
         self.bn_1, self.conv_1 = Norm(middle, condition), nn.Conv2d(middle, middle, 3, padding=1)
@@ -65,7 +65,7 @@ class Block(nn.Module):
         kept = x[:, : x.shape[1] // 2] if x.shape[1] != self.outs else x
         x = self.conv_0(self.bn_0(x, condition).relu_())
         x = self.bn_1(x, condition).relu_()
-        if self.double:
+        if self.enlarges:
             x, kept = F.interpolate(x, scale_factor=2.0), F.interpolate(kept, scale_factor=2.0)
         x = self.conv_1(x)
         x = self.conv_2(self.bn_2(x, condition).relu_())
@@ -115,10 +115,10 @@ class BigGAN(nn.Module):
         self.image_size = 4 * 2 ** sum(bool(layer[0]) for layer in config["layers"])
         self.gen_z = nn.Linear(condition, 16 * 16 * width)
         layers: list[nn.Module] = []
-        for place, (double, ins, outs) in enumerate(config["layers"]):
+        for place, (enlarges, ins, outs) in enumerate(config["layers"]):
             if place == config["attention_layer_position"]:
                 layers.append(Attention(width * ins))
-            layers.append(Block(double, width * ins, width * outs, condition))
+            layers.append(Block(enlarges, width * ins, width * outs, condition))
         self.layers = nn.ModuleList(layers)
         self.scale = nn.Parameter(torch.ones(width))
         self.shift = nn.Parameter(torch.zeros(width))

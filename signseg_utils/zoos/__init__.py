@@ -176,7 +176,7 @@ class Zoo(ABC):
         return Detector.load(self.folder)
 
     def perceptual(self, judge: str) -> Any:
-        """The perceptual distance of this zoo: here its unweighted form on the network ``judge``."""
+        """The perceptual distance of this zoo: its unweighted form on the network ``judge``."""
         from signseg_utils.metrics.lpips import Perceptual
 
         return Perceptual.unweighted(self.network(judge).backbone, name=judge)

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
@@ -41,6 +40,9 @@ def class_names(categories: list[str]) -> tuple[str, ...]:
     )
 
 
+_CLASSES = class_names(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+
 class ImageNet(Zoo):
     """1,000 classes; AlexNet, VGG16, ResNet50, their families; DeePSiM and BigGAN.
 
@@ -55,8 +57,8 @@ class ImageNet(Zoo):
     name = "imagenet"
     ships = False
     image_size = 224
-    classes = class_names(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
-    default_units = tuple(classes[number] for number in UNITS)
+    classes = _CLASSES
+    default_units = tuple(map(_CLASSES.__getitem__, UNITS))
     network_configs = STANDARD
     family_configs = FAMILIES
     judges = JUDGES
