@@ -13,6 +13,8 @@ from pytorch_pretrained_biggan import BigGANConfig
 from torch import Tensor, nn
 
 from signseg_utils.generators.deepsim import DeepSim
+from signseg_utils.metrics.lpips import Perceptual
+from signseg_utils.metrics.objectness import quiet_ultralytics
 from signseg_utils.networks._cut import MEAN, STD, torchvision_model
 from signseg_utils.sources import REGISTRY, Remote
 from signseg_utils.zoos.imagenet import ImageNet
@@ -45,6 +47,9 @@ class SmallImageNet(ImageNet):
         "biggan": {"config": BigGANConfig(**BIGGAN).to_dict()},
     }
     detector_size = 64
+
+    def perceptual(self, judge: str) -> Perceptual:
+        return Perceptual._reference(None)  # its file of AlexNet is none of AlexNet's
 
 
 def network(config: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -100,6 +105,21 @@ def linear_layout(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 LAYOUTS = {"robust": robust_layout, "simsiam": linear_layout, "torchvision": dict}
 
 
+def yolo(file: Path) -> nn.Module:
+    """Write the smallest YOLO 11, untrained, as ``ultralytics`` writes its files."""
+    quiet_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = DetectionModel(yaml_model_load("yolo11n.yaml"), ch=3, nc=80, verbose=False)
+    content = {"epoch": -1, "best_fitness": None, "model": model.half(), "ema": None,
+               "updates": None, "optimizer": None, "train_args": {"imgsz": 640},
+               "date": None, "version": "8.3.0"}  # fmt: skip
+    torch.save(content, file)
+    return model.float().eval()
+
+
 def make(zoo: type[ImageNet], folder: Path, names: tuple[str, ...] = ()) -> dict[str, Remote]:
     """Write the files of a zoo's networks (default: all) and generators; their registry."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +136,7 @@ def make(zoo: type[ImageNet], folder: Path, names: tuple[str, ...] = ()) -> dict
     config = zoo.generator_options["biggan"].get("config")
     model = biggan({k: config[k] for k in BIGGAN} if config else BIGGAN)
     torch.save(model.state_dict(), folder / zoo.generator_files["biggan"])
+    yolo(folder / "yolo11m.pt")
     (folder / "biggan-deep-256-config.json").write_text(json.dumps(BIGGAN))
     return {path.name: remote(path) for path in folder.iterdir() if path.name in REGISTRY}
 

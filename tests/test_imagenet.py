@@ -15,7 +15,9 @@ from small_imagenet import (
     linear_layout,
     make,
     network,
+    remote,
     robust_layout,
+    yolo,
 )  # fmt: skip
 from torch import nn
 
@@ -25,8 +27,9 @@ from signseg_utils.fetch import FetchError, Offline, WrongHash
 from signseg_utils.generators import deepsim
 from signseg_utils.generators.biggan import DEEP_256, BigGAN
 from signseg_utils.generators.deepsim import DeepSim
+from signseg_utils.metrics.objectness import Detector
 from signseg_utils.networks import simsiam
-from signseg_utils.networks._cut import MEAN, STD
+from signseg_utils.networks._cut import MEAN, STD, torchvision_model
 from signseg_utils.sweep import estimating
 from signseg_utils.weights import DamagedWeights
 from signseg_utils.zoos import DatasetMissing, load_zoo
@@ -338,6 +341,46 @@ def test_starting_codes_are_the_papers() -> None:
     faint = DeepSim(thinner=16).initial_codes([0, 1, 0])
     assert torch.equal(faint[0], faint[2])
     assert faint.norm(dim=1).max() < 0.15 * 256**0.5
+
+
+# Judges of images
+
+
+def test_objectness_is_the_highest_confidence_of_any_class(tmp_path: Path) -> None:
+    model = yolo(tmp_path / "yolo11m.pt")
+    for layer in model.model[-1].cv3:  # else all confidences are near 0 and alike
+        layer[-1].bias.data.normal_()
+    content = torch.load(tmp_path / "yolo11m.pt", weights_only=False)
+    torch.save({**content, "model": model.half()}, tmp_path / "yolo11m.pt")
+    images = torch.rand(3, 3, 64, 64)
+    raw = model.float()(images)[0]  # [image, 4 + class, box]
+    detector = Detector.published(tmp_path / "yolo11m.pt", 64)
+    expected = raw[:, 4:].amax((1, 2))
+    torch.testing.assert_close(detector.objectness(images), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(detector.boxes(images)[:, 4], expected, rtol=1e-3, atol=1e-3)
+    assert detector.levels == {}
+
+
+def test_a_detector_with_foreign_code_is_refused(tmp_path: Path) -> None:
+    yolo(tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=False)
+    torch.save({**content, "ema": Path("x")}, tmp_path / "a.pt")
+    with pytest.raises(checkpoints.UnsafeCheckpoint, match="pathlib"):
+        Detector.published(tmp_path / "a.pt")
+    torch.save({"model": nn.Linear(1, 1)}, tmp_path / "a.pt")
+    with pytest.raises(DamagedWeights, match="got Linear"):
+        Detector.published(tmp_path / "a.pt")
+
+
+def test_lpips_is_the_real_one(tmp_path: Path) -> None:
+    features = torchvision_model({"arch": "alexnet"})[0].features.state_dict()
+    path = tmp_path / "alexnet-owt-7be5be79.pth"
+    torch.save({f"features.{key}": value for key, value in features.items()}, path)
+    measure = ImageNet(tmp_path, {path.name: remote(path)}).perceptual("alexnet")
+    assert measure.form == "lpips alexnet"
+    images = torch.rand(2, 3, 64, 64)
+    assert (measure.distance(images, images).values == 0).all()
+    assert (measure.distance(images, images.flip(0)).values > 0).all()
 
 
 # A sweep, and what it takes

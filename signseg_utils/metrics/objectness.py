@@ -79,14 +79,14 @@ class Detector:
         from ultralytics.nn.tasks import DetectionModel
 
         read = checkpoints.read(Path(file), allowed=_LAYERS)
-        stored = read.get("model") if isinstance(read, dict) else None
-        if not isinstance(stored, DetectionModel) or getattr(stored.model[-1], "end2end", False):
+        stored: Any = read.get("model") if isinstance(read, dict) else None
+        if not isinstance(stored, DetectionModel) or _suppresses_itself(stored):
             raise weights.DamagedWeights(
                 f"expected {file} to hold a detector of ultralytics that scores each box for each "
                 f"class, as YOLO 8 and 11 do; got {type(stored).__name__}"
             )
-        made = DetectionModel(dict(stored.yaml), ch=3, nc=stored.yaml["nc"], verbose=False)
-        made.names = dict(stored.names)
+        layout: dict[str, Any] = dict(vars(stored)["yaml"])
+        made = DetectionModel(layout, ch=3, nc=layout["nc"], verbose=False)
         tensors = {k: v.float() if v.is_floating_point() else v
                    for k, v in stored.state_dict().items()}  # fmt: skip
         checkpoints.fit(made, tensors, file)
@@ -204,6 +204,11 @@ def quiet_ultralytics() -> None:
     torch.set_num_threads(threads)
     torch.set_printoptions(profile="default")
     np.set_printoptions(**options)
+
+
+def _suppresses_itself(model: Any) -> bool:
+    """Whether a detector gives its final boxes only, as YOLO 10 and 26 do."""
+    return bool(getattr(model.model[-1], "end2end", False))
 
 
 def _any_class(found: Tensor) -> Tensor:
