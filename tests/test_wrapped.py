@@ -61,11 +61,13 @@ def test_a_convolution_as_readout_is_refused(name: str) -> None:
         by_name(name, image_size=64)
 
 
-def test_a_linear_layer_that_is_not_the_output_is_refused() -> None:
-    assert wrap(OwnNet(), image_size=32).readout.weight.shape == (4, 5)
-    with pytest.raises(NoLinearReadout, match="its last linear layer, mid, does not give"):
-        wrap(OwnNet(shuffled=True), image_size=32)
-    with pytest.raises(NoLinearReadout, match="last linear layer, 0.out"):
+def test_the_layer_that_gives_the_output_is_found_wherever_it_is_defined() -> None:
+    for shuffled in (False, True):
+        assert wrap(OwnNet(shuffled), image_size=32).readout.weight.shape == (4, 5)
+
+
+def test_a_network_that_does_more_behind_its_last_linear_layer_is_refused() -> None:
+    with pytest.raises(NoLinearReadout, match="none of its linear layers gives its output"):
         wrap(nn.Sequential(OwnNet(), nn.Softmax(1)), image_size=32)
 
 

@@ -7,8 +7,9 @@ Nothing is downloaded.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,25 +53,43 @@ def wrap(
         If the network does not end in a linear layer.
     """
     whole = copy.deepcopy(model).eval().requires_grad_(False)
-    linear = [key for key, module in whole.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise NoLinearReadout(_no_readout(whole, "it has no linear layer at all"))
-    last = whole.get_submodule(linear[-1])
+    probe = _probe(image_size)
+    normalised = (probe - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    expected, name_of_last = _last_linear(whole, normalised)
+    last = whole.get_submodule(name_of_last)
     assert isinstance(last, nn.Linear)
     bias = last.bias if last.bias is not None else torch.zeros(last.out_features)
     names = tuple(labels) if labels is not None else tuple(map(str, range(last.out_features)))
-    probe = _probe(image_size)
-    normalised = (probe - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    expected = whole(normalised)
     readout = Readout(last.weight.clone(), bias.clone(), names)
-    cut = Cut(whole, linear[-1], image_size, mean, std).eval()
-    features = cut(probe)
-    flat = isinstance(features, Tensor) and features.ndim == 2
-    if not (flat and _alike(expected, readout.responses(features))):
+    cut = Cut(whole, name_of_last, image_size, mean, std).eval()
+    if not torch.allclose(expected, readout.responses(cut(probe)), rtol=1e-3, atol=1e-4):
         raise NoLinearReadout(
-            _no_readout(whole, f"its last linear layer, {linear[-1]}, does not give its output")
+            _no_readout(whole, f"behind {name_of_last} it does something else with the features")
         )
     return Network(name, cut.to(memory_format=torch.channels_last), readout)
+
+
+def _last_linear(whole: nn.Module, images: Tensor) -> tuple[Tensor, str]:
+    """Output of a network, and the name of the linear layer that gives it."""
+    given: dict[str, Tensor] = {}
+
+    def note(key: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, inputs, output: given.__setitem__(key, output)
+
+    linear = {k: module for k, module in whole.named_modules() if isinstance(module, nn.Linear)}
+    if not linear:
+        raise NoLinearReadout(_no_readout(whole, "it has no linear layer at all"))
+    handles = [module.register_forward_hook(note(key)) for key, module in linear.items()]
+    try:
+        expected = whole(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for key in reversed(given):
+        output = given[key]
+        if isinstance(expected, Tensor) and expected.ndim == 2 and torch.equal(output, expected):
+            return expected, key
+    raise NoLinearReadout(_no_readout(whole, "none of its linear layers gives its output"))
 
 
 def by_name(
@@ -130,12 +149,6 @@ def _built(name: str) -> nn.Module:
 def _probe(image_size: int) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     return torch.rand(2, 3, image_size, image_size, generator=draw)
-
-
-def _alike(expected: object, got: Tensor) -> bool:
-    if not isinstance(expected, Tensor) or expected.shape != got.shape:
-        return False
-    return torch.allclose(expected, got, rtol=1e-3, atol=1e-4 * float(expected.abs().max() + 1))
 
 
 def _no_readout(model: nn.Module, why: str) -> str:
