@@ -1,6 +1,7 @@
 """Zoo imagenet reads every published layout strictly, and computes what the originals compute."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -428,6 +429,16 @@ def test_hours_follow_from_rates_and_devices() -> None:
     assert estimate.hours(4) == 0.5
     assert "together 0.5 hours on 4 devices" in estimate.words(4)
     assert "a x g: 1.0 images/s, 1.0 hours" in estimate.words()
+
+
+def test_the_probe_times_an_image() -> None:
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.02 * len(x))
+            return x
+
+    for seconds in (0.01, 0.3):  # one pass alone is longer; several fit
+        assert 0.02 <= estimating.seconds_an_image(Slow(), torch.ones(4, 1), seconds) < 0.1
 
 
 def test_the_command_prints_the_plan_of_the_paper_and_runs_nothing(
