@@ -1,15 +1,14 @@
-"""Every download of the project: what, from where, with which hash, under which terms.
+"""Every download of the project, checked; `signseg_utils.sources` lists what there is.
 
 A file is looked for, in this order, in the folder of earlier downloads, in a mirror folder
 (``$SIGNSEG_MIRROR``, by file name, used in place), and on the network, unless
-``SIGNSEG_OFFLINE=1``. It is always verified. Where nobody published a hash, the first download
-records one beside the file, and any other content is refused from then on.
+``SIGNSEG_OFFLINE=1``. It is always verified. Where nobody published a whole hash, the first
+download records one beside the file, and any other content is refused from then on.
 """
 
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
@@ -19,42 +18,16 @@ from tqdm import tqdm
 
 from signseg_utils import paths
 from signseg_utils.registry import unknown
+from signseg_utils.sources import REGISTRY, Remote
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
 _ATTEMPTS = 3
 _BLOCK = 1 << 18  # bytes
 
-
-@dataclass(frozen=True)
-class Remote:
-    """One file that others publish.
-
-    Attributes
-    ----------
-    url
-        Where it lies.
-    hash
-        ``"sha256:..."`` or ``"md5:..."`` as published; ``None`` where none is.
-    size
-        In bytes; ``None`` where not known.
-    licence
-        Terms of use, shown before the download.
-    """
-
-    url: str
-    hash: str | None
-    size: int | None
-    licence: str
-
-
-REGISTRY: Mapping[str, Remote] = {
-    "tiny-imagenet-200.zip": Remote(
-        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        hash="md5:90528d7ca1a48142e341f4ef8d21d0de",
-        size=248_100_043,
-        licence="research use; images from ImageNet (https://image-net.org/download.php)",
-    ),
-}
+__all__ = [
+    "MIRROR", "OFFLINE", "REGISTRY", "FetchError", "Offline", "Remote", "WrongHash", "fetch",
+    "located",
+]  # fmt: skip
 
 
 class FetchError(RuntimeError):
@@ -106,10 +79,15 @@ def fetch(
         if target.exists():
             _verify(target, remote, folder, "move it away, then the file is fetched anew")
             return target
-        mirrored = Path(os.environ[MIRROR]) / name if os.environ.get(MIRROR) else None
+        mirrored = _mirrored(name)
         if mirrored is not None and mirrored.exists():
             _verify(mirrored, remote, folder, f"mend the mirror, or unset {MIRROR}")
             return mirrored
+        if not remote.url:
+            raise FetchError(
+                f"expected {name} at {target}, because nobody publishes it; it is not there; make "
+                f"it as the zoo that asks for it says, and put it there"
+            )
         if os.environ.get(OFFLINE, "0") not in ("", "0"):
             raise Offline(
                 f"expected {name} at {target}{f' or {mirrored}' if mirrored else ''}, because "
@@ -118,6 +96,17 @@ def fetch(
             )
         _download(name, remote, target, progress)
         return target
+
+
+def located(name: str, folder: Path | None = None) -> Path:
+    """Where `fetch` finds a file, or would put it; nothing is fetched, nothing verified."""
+    target = (Path(folder) if folder is not None else paths.cache_folder() / "downloads") / name
+    mirrored = _mirrored(name)
+    return mirrored if mirrored and mirrored.exists() and not target.exists() else target
+
+
+def _mirrored(name: str) -> Path | None:
+    return Path(os.environ[MIRROR]) / name if os.environ.get(MIRROR) else None
 
 
 def _download(name: str, remote: Remote, target: Path, progress: bool) -> None:
@@ -162,6 +151,11 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
         if answer.status_code == 416:  # nothing beyond what is here: let the hash decide
             return
         answer.raise_for_status()
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            raise FetchError(
+                f"expected a file at {remote.url}; got a web page, perhaps one that asks to log "
+                f"in; fetch the file by hand and set {MIRROR} to its folder"
+            )
         if answer.status_code != 206:
             done = 0
         length = answer.headers.get("Content-Length")
@@ -179,21 +173,31 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
 
 
 def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
-    """Compare with the published hash, or with the recorded one, or record one."""
-    record = folder / f"{file.name.removesuffix('.part')}.sha256"
-    published = remote.hash
-    if published is None and not record.exists():
-        paths.write_text(record, pooch.file_hash(str(file), alg="sha256") + "\n")
-        return
-    expected = published or f"sha256:{record.read_text().strip()}"
-    algorithm, digest = expected.split(":")
+    """Compare with the published hash; what that leaves open, with the recorded one (or record)."""
+    size = f"({_megabytes(file.stat().st_size)})"
+    algorithm, digest = (remote.hash or "sha256:").split(":")
     actual = pooch.file_hash(str(file), alg=algorithm)
+    if not actual.startswith(digest):
+        raise WrongHash(_other(f"{file} {size}", algorithm, digest, "published", actual, advice))
+    if len(digest) == len(actual):
+        return
+    record = folder / f"{file.name.removesuffix('.part')}.sha256"
+    if not record.exists():
+        paths.write_text(record, actual + "\n")
+        return
+    digest = record.read_text().strip()
     if actual != digest:
-        origin = "published" if published else f"recorded at the first download ({record})"
-        raise WrongHash(
-            f"expected {file} ({_megabytes(file.stat().st_size)}) to have the {algorithm} {digest} "
-            f"{origin}; got {actual}; it is truncated, damaged or another version; {advice}"
-        )
+        origin = f"recorded at the first download ({record})"
+        raise WrongHash(_other(f"{file} {size}", algorithm, digest, origin, actual, advice))
+
+
+def _other(
+    file: str, algorithm: str, digest: str, origin: str, actual: str, advice: str
+) -> str:
+    return (
+        f"expected {file} to have the {algorithm} {digest} {origin}; got {actual}; it is "
+        f"truncated, damaged or another version; {advice}"
+    )
 
 
 def _megabytes(size: int | None) -> str:

@@ -1,5 +1,6 @@
 """Downloads are verified, continued where they broke off, and never needed twice."""
 
+import dataclasses
 import hashlib
 import io
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from signseg_utils import fetch as fetch_module
-from signseg_utils.fetch import REGISTRY, FetchError, Offline, Remote, WrongHash, fetch
+from signseg_utils.fetch import REGISTRY, FetchError, Offline, Remote, WrongHash, fetch, located
 
 NAME = "tiny-imagenet-200.zip"
 
@@ -34,6 +35,7 @@ class Server(ThreadingHTTPServer):
     break_after: int | None = None
     ranges = True
     status: int | None = None
+    kind = "application/zip"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.server.content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", self.server.kind)
         self.end_headers()
         self.wfile.write(body[: self.server.break_after])
 
@@ -116,6 +119,50 @@ def test_first_hash_is_recorded_and_then_enforced(server: Server, tmp_path: Path
     server.content = archive("changed behind our back\n")
     with pytest.raises(WrongHash, match="recorded at the first download"):
         fetch(NAME, tmp_path, registry=known, progress=False)
+
+
+def test_first_digits_are_enforced_and_the_rest_recorded(server: Server, tmp_path: Path) -> None:
+    digits = hashlib.sha256(Server.content).hexdigest()[:8]
+    known = {NAME: dataclasses.replace(registry(server)[NAME], hash=f"sha256:{digits}")}
+    path = fetch(NAME, tmp_path, registry=known, progress=False)
+    record = tmp_path / f"{NAME}.sha256"
+    assert record.read_text().strip() == hashlib.sha256(Server.content).hexdigest()
+    record.write_text(digits + "0" * 56)
+    with pytest.raises(WrongHash, match="recorded at the first download"):
+        fetch(NAME, tmp_path, registry=known, progress=False)
+    path.unlink()
+    server.content = archive("another version\n")
+    with pytest.raises(WrongHash, match=f"sha256 {digits} published"):
+        fetch(NAME, tmp_path, registry=known, progress=False)
+
+
+def test_a_web_page_is_no_file(server: Server, tmp_path: Path) -> None:
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(FetchError, match="got a web page.*SIGNSEG_MIRROR"):
+        fetch(NAME, tmp_path, registry=registry(server, None), progress=False)
+    assert not list(tmp_path.glob("*.sha256"))
+
+
+def test_what_nobody_publishes_must_be_there(server: Server, tmp_path: Path) -> None:
+    known = {NAME: dataclasses.replace(registry(server, None)[NAME], url="")}
+    with pytest.raises(FetchError, match="nobody publishes it"):
+        fetch(NAME, tmp_path, registry=known)
+    (tmp_path / NAME).write_bytes(b"mine")
+    assert fetch(NAME, tmp_path, registry=known) == tmp_path / NAME
+
+
+def test_located_looks_where_fetch_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert located(NAME, tmp_path) == tmp_path / NAME
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    monkeypatch.setenv("SIGNSEG_MIRROR", str(mirror))
+    assert located(NAME, tmp_path) == tmp_path / NAME
+    (mirror / NAME).write_bytes(b"there")
+    assert located(NAME, tmp_path) == mirror / NAME
+    (tmp_path / NAME).write_bytes(b"here")
+    assert located(NAME, tmp_path) == tmp_path / NAME
 
 
 def test_damaged_earlier_download_is_refused(server: Server, tmp_path: Path) -> None:
@@ -200,13 +247,15 @@ def test_unknown_file_is_named_with_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_entry_says_where_and_under_which_terms(name: str) -> None:
     remote = REGISTRY[name]
-    assert remote.url.startswith(("http://", "https://"))
-    assert remote.url.endswith(name)
     assert remote.licence
+    if remote.url:  # else nobody publishes it
+        assert remote.url.startswith(("http://", "https://"))
+        assert remote.url.endswith((name, "model_best.pth.tar"))
     if remote.hash is not None:
         algorithm, digest = remote.hash.split(":")
         assert re.fullmatch(r"[0-9a-f]+", digest)
-        assert len(digest) == hashlib.new(algorithm).digest_size * 2
+        assert len(digest) in (8, hashlib.new(algorithm).digest_size * 2)
+        assert len(digest) > 8 or digest in name
 
 
 def test_command_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

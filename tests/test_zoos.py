@@ -94,8 +94,9 @@ def test_incomplete_archive_is_refused(tmp_path, monkeypatch):
 def test_unknown_names_are_refused_with_the_known_ones(zoo):
     with pytest.raises(KeyError, match="did you mean resnet"):
         load_zoo(zoo).network("resmet")
-    with pytest.raises(KeyError, match="did you mean decoder"):
-        load_zoo(zoo).generator("decodr")
+    generator = load_zoo(zoo).generators[-1]
+    with pytest.raises(KeyError, match=f"did you mean {generator}"):
+        load_zoo(zoo).generator(generator[:-2] + generator[-1])
     with pytest.raises(ValueError, match="'train' or 'val'"):
         load_zoo(zoo).images("test")
 

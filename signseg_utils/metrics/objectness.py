@@ -1,7 +1,8 @@
 """Objectness: how sure a detector of any object is that an image holds one.
 
 The paper takes the highest confidence that a pretrained YOLO gives to any box. Here the detector
-is trained on each zoo's own boxes, with one class, "object", and with images that hold none.
+is trained on each zoo's own boxes, with one class, "object", and with images that hold none; or it
+is a published one, and the highest confidence over all of its classes stands for objectness.
 """
 
 import copy
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import weights
+from signseg_utils import checkpoints, weights
 from signseg_utils.paths import cache_folder
 
 ARTEFACT = "detector"
+_LAYERS = ("ultralytics.nn", "ultralytics.utils.IterableSimpleNamespace", "torch.nn.modules")
 CONFIG = Path(__file__).with_name("tiny_yolo.yaml")
 
 
@@ -58,9 +60,46 @@ class Detector:
         model.load_state_dict(tensors)
         return cls(model, manifest["config"]["image_size"], manifest)
 
+    @classmethod
+    def published(cls, file: Path, image_size: int = 640) -> Self:
+        """A pretrained detector from a file of ``ultralytics`` with anchor boxes (YOLO 8, 11).
+
+        Such a file holds a pickled module. It is read with ``weights_only``, and nothing but
+        layers of ``ultralytics`` and ``torch`` is built from it; then its tensors are put into a
+        model made anew from its configuration.
+
+        Raises
+        ------
+        signseg_utils.weights.DamagedWeights
+            If it is damaged, names anything else, or is no detector of that kind.
+        ImportError
+            If ``ultralytics`` is not installed.
+        """
+        quiet_ultralytics()
+        from ultralytics.nn.tasks import DetectionModel
+
+        read = checkpoints.read(Path(file), allowed=_LAYERS)
+        stored: Any = read.get("model") if isinstance(read, dict) else None
+        if not isinstance(stored, DetectionModel) or _suppresses_itself(stored):
+            raise weights.DamagedWeights(
+                f"expected {file} to hold a detector of ultralytics that scores each box for each "
+                f"class, as YOLO 8 and 11 do; got {type(stored).__name__}"
+            )
+        layout: dict[str, Any] = dict(vars(stored)["yaml"])
+        made = DetectionModel(layout, ch=3, nc=layout["nc"], verbose=False)
+        tensors = {k: v.float() if v.is_floating_point() else v
+                   for k, v in stored.state_dict().items()}  # fmt: skip
+        checkpoints.fit(made, tensors, file)
+        return cls(made, image_size)
+
     @property
     def levels(self) -> dict[str, float]:
-        """Mean objectness of held-out images with an object (ceiling) and without (floor)."""
+        """Mean objectness of held-out images with an object (ceiling) and without (floor).
+
+        Empty for a published detector, which was not measured so.
+        """
+        if "scores" not in self.card:
+            return {}
         scores = self.card["scores"]
         return {
             "real objects": scores["objectness_with_object"],
@@ -115,7 +154,7 @@ class Detector:
             raise ValueError("expected at least one image; got none")
         with torch.inference_mode():
             prepared = (prepare(part, self.image_size) for part in images.split(chunk))
-            parts = [reduce(self.model(part)[0]) for part in prepared]
+            parts = [reduce(_any_class(self.model(part)[0])) for part in prepared]
         return torch.cat(parts).clone()
 
 
@@ -165,6 +204,16 @@ def quiet_ultralytics() -> None:
     torch.set_num_threads(threads)
     torch.set_printoptions(profile="default")
     np.set_printoptions(**options)
+
+
+def _suppresses_itself(model: Any) -> bool:
+    """Whether a detector gives its final boxes only, as YOLO 10 and 26 do."""
+    return bool(getattr(model.model[-1], "end2end", False))
+
+
+def _any_class(found: Tensor) -> Tensor:
+    """Boxes and confidences [n, 4 + class, box] to boxes and the highest confidence [n, 5, box]."""
+    return torch.cat([found[:, :4], found[:, 4:].amax(1, keepdim=True)], 1)
 
 
 def _corners(boxes: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from signseg_utils import parameters, paths, registry
 from signseg_utils.evolution import Search
 from signseg_utils.store import UnwritableStore
-from signseg_utils.sweep import SIGNS, Shard, audit, plan, run
+from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, run
 from signseg_utils.sweep.cluster import ClusterError, connected
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     default = Shard("", "", "", "")
     text = {
-        "zoo": ("all", "zoo, or all"),
+        "zoo": ("all", "zoo, or all that ship"),
         "networks": ("", "comma separated; default: all of the zoo"),
         "generators": ("", "comma separated; default: all of the zoo"),
         "units": ("", "comma separated, or all; default: the zoo's own choice"),
@@ -56,11 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
     )  # fmt: skip
     parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
+    parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
+    parser.add_argument("--devices", type=int, default=1, help="that share the estimated hours")
     parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
     given = parser.parse_args(arguments)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
-    names = registry.names("zoos") if given.zoo == "all" else (given.zoo,)
+    names = _shipped() if given.zoo == "all" else (given.zoo,)
     try:
         asked = [
             parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
@@ -75,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dtype=sweep.dtype, layer=sweep.layer,
             search=Search(sweep.optimizer, given.generations, given.population),
         )  # fmt: skip
+        if given.estimate:
+            found = estimating.measured(shards, given.zoo_folder, given.device)
+            print(f"{sweep.zoo}: {found.words(given.devices)}")
+            continue
+        if not registry.load("zoos", sweep.zoo).ships:
+            print(estimating.counted(shards, given.zoo_folder).words())
         folder = given.out or paths.results_folder(sweep.zoo)
         if given.out and len(asked) > 1:
             folder = given.out / sweep.zoo
@@ -83,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (UnwritableStore, ClusterError) as error:
             notes = getattr(error, "__notes__", [])
             raise SystemExit("\n".join([f"error: {error}", *notes])) from error
+
+
+def _shipped() -> tuple[str, ...]:
+    return tuple(name for name in registry.names("zoos") if registry.load("zoos", name).ships)
 
 
 def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from signseg_utils import zoos
-from signseg_utils.metrics.lpips import Perceptual
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features, within_similarity
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
@@ -93,7 +92,7 @@ def measure(
         From `signseg_utils.sweep.collect` or ``run``; condition 0 is the intact unit.
     judges
         Networks of ``zoo`` whose features say how alike images are; the first one's maps also
-        give the perceptual distance.
+        give the perceptual distance, unless the zoo has the real LPIPS.
     detector
         Anything with ``objectness(images)``; default: the zoo's own.
     centred_on
@@ -110,7 +109,7 @@ def measure(
         ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
         none paired with itself.
         ``objectness``, ``change``, ``luminance``, ``contrast`` (network, generator, unit,
-        condition, seed): confidence of the zoo's detector; unweighted perceptual distance to the
+        condition, seed): confidence of the zoo's detector; perceptual distance to the
         control image of the same seed; mean and s.d. of luminance. ``foreground``: the object's
         share of the image where the generator's code tells it, else NaN. ``background``,
         ``whiteness``: mean luminance, and mean of the smallest of the three colour values (1 is
@@ -118,7 +117,7 @@ def measure(
         outermost eighth of the image on each side.
     """
     backbones = {name: zoo.network(name).backbone for name in judges}
-    eye = Perceptual.unweighted(backbones[judges[0]], name=judges[0])
+    eye = zoo.perceptual(judges[0])
     detector = detector or zoo.detector()
     generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
     rows: list[dict[str, np.ndarray]] = []

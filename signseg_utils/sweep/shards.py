@@ -106,11 +106,10 @@ def identify(
     settings: Mapping[str, Any], network: str, generator: str, zoo: zoos.Zoo
 ) -> dict[str, Any]:
     """What a stored result of these settings must agree in, and a fingerprint of it all."""
-    made_by_code = not zoo.path(generator).exists()
     found = {
         "settings": dict(settings),
-        "network_sha256": zoo.card(network)["sha256"],
-        "generator_sha256": None if made_by_code else zoo.card(generator)["sha256"],
+        "network_sha256": zoo.fingerprint(network),
+        "generator_sha256": zoo.fingerprint(generator),
         "algorithm_version": ALGORITHM_VERSION,
     }
     return {**found, "fingerprint": digest(found)}

@@ -16,7 +16,8 @@ def classifier(zoo: Zoo, name: str, state: str | int = "trained") -> Classifier:
         Which network; its weights and manifest must be there.
     state
         ``trained``; ``start``: the random weights from which its training began, or that of its
-        parent if it was fine-tuned (the manifest's seed); or the seed of another untrained network
+        parent if it was fine-tuned (the manifest's seed; of zoo imagenet, whose starts are not
+        public, a draw that stands in); or the seed of another untrained network
         of the same architecture.
 
     Raises
@@ -39,10 +40,11 @@ def classifier(zoo: Zoo, name: str, state: str | int = "trained") -> Classifier:
 
 
 def layers_by_depth(model: nn.Module) -> list[tuple[str, Tensor, int]]:
-    """Name, weight and groups of a small classifier's layers, first convolution to readout.
+    """Name, weight and groups of a classifier's layers, first convolution to readout.
 
     Shortcuts of residual blocks are left out: they bypass the order.
     """
     parts = ("backbone.trunk.", "backbone.head.", "readout")
-    found = [layer for layer in signs.layers(model) if ".shortcut." not in layer[0]]
+    bypasses = (".shortcut.", ".downsample.")
+    found = [layer for layer in signs.layers(model) if not any(b in layer[0] for b in bypasses)]
     return [layer for part in parts for layer in found if layer[0].startswith(part)]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry, weights
+from signseg_utils import checkpoints, registry, weights
 from signseg_utils.networks import Network, initial
 from signseg_utils.paths import zoo_folder
 from signseg_utils.readout import Readout
@@ -46,6 +46,7 @@ class Zoo(ABC):
     """One zoo; what it ships lies in ``folder`` as ``<artefact>.safetensors`` and ``.json``."""
 
     name: str
+    ships: bool = True  # whether its weights come with the repository
     image_size: int
     classes: tuple[str, ...]
     default_units: tuple[str, ...]
@@ -60,6 +61,11 @@ class Zoo(ABC):
     def networks(self) -> tuple[str, ...]:
         """Names of this zoo's standard networks."""
         return tuple(self.network_configs)
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Names of the networks whose features say how alike images are."""
+        return self.networks
 
     @property
     def families(self) -> dict[str, tuple[str, ...]]:
@@ -103,6 +109,12 @@ class Zoo(ABC):
         """Manifest of one artefact: configuration, seed, scores, seconds, sha256."""
         return weights.read_manifest(self.path(artefact))
 
+    def fingerprint(self, artefact: str) -> str | None:
+        """SHA-256 of the weights of an artefact; None for a generator that code alone makes."""
+        if artefact in self.generators and not self.path(artefact).exists():
+            return None
+        return str(self.card(artefact)["sha256"])
+
     def state(self, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights of a network as they were trained, batch norm not folded, and its manifest.
 
@@ -143,7 +155,7 @@ class Zoo(ABC):
             tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
         )
         backbone = registry.load("networks", manifest["module"])(manifest["config"])
-        _load_strictly(backbone, tensors, self.path(name))
+        checkpoints.fit(backbone, tensors, self.path(name))
         return Network(name, backbone.folded(), readout, manifest)
 
     def generator(self, name: str) -> nn.Module:
@@ -163,14 +175,19 @@ class Zoo(ABC):
 
         return Detector.load(self.folder)
 
+    def perceptual(self, judge: str) -> Any:
+        """The perceptual distance of this zoo: its unweighted form on the network ``judge``."""
+        from signseg_utils.metrics.lpips import Perceptual
 
-def _load_strictly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    missing, unexpected = module.load_state_dict(tensors, strict=False)
-    if missing or unexpected:
-        raise weights.DamagedWeights(
-            f"expected the weights in {path} to fit the network of their manifest; "
-            f"missing keys: {missing or 'none'}; unexpected keys: {unexpected or 'none'}"
-        )
+        return Perceptual.unweighted(self.network(judge).backbone, name=judge)
+
+    def timing_backbone(self, network: str) -> nn.Module:
+        """A backbone that takes as long as this one."""
+        return self.network(network).backbone
+
+    def timing_generator(self, name: str) -> nn.Module:
+        """A generator that takes as long as this one."""
+        return self.generator(name)
 
 
 def load_zoo(name: str, folder: Path | None = None) -> Zoo:

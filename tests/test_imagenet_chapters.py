@@ -1,0 +1,48 @@
+"""Chapters 2 and 3 run in zoo imagenet, on small stand-ins; nothing of it is published."""
+
+import os
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from small_imagenet import SmallImageNet, make
+
+from signseg_utils import ledger, parameters, publish
+
+CHAPTERS = {
+    "02_signs_in_balance": {"seeds": "1", "resamples": 100},
+    "03_the_ablation_sweep": {
+        "units": "tench,church", "generators": "deepsim", "alphas": "0,1", "seeds": "0,1",
+        "generations": 1, "audited": 2, "recompute": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapter_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import jupytext
+
+    remotes = make(SmallImageNet, tmp_path / "files")
+    monkeypatch.setattr(
+        "signseg_utils.zoos.imagenet.PLUGIN",
+        lambda folder=None: SmallImageNet(tmp_path / "files", remotes),
+    )
+    for variable in ("SIGNSEG_OFFLINE", "TQDM_DISABLE"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.chdir(tmp_path)
+    source = publish.notebooks_folder() / f"{name}.md"
+    values = {"zoo": "imagenet", **CHAPTERS[name]}
+    parameters.cast(parameters.declared(source), values)
+    shell = InteractiveShell.instance()
+    for cell in jupytext.read(source)["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        shell.run_cell(cell["source"], store_history=True).raise_error()
+        if "parameters" in cell["metadata"].get("tags", ()):
+            assigned = "".join(f"{key} = {value!r}\n" for key, value in values.items())
+            shell.run_cell(f"# Parameters\n{assigned}", store_history=True).raise_error()
+    InteractiveShell.clear_instance()
+    lines = ledger.read(Path(f"{name}.ledger.json"))
+    assert lines and {line.zoo for line in lines} == {"imagenet"}
+    assert os.environ["SIGNSEG_OFFLINE"] == "1"
