@@ -166,9 +166,13 @@ def curve_panels(
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    columns = len(labels) if len(labels) < 5 else 3  # what is more does not fit the page's width
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    figure.legend(handles, labels, loc="outside upper center", ncols=_in_a_row(labels))
     return figure
+
+
+def _in_a_row(labels: Sequence[str]) -> int:
+    """How many entries of a legend stand side by side: what is more goes below, as on the page."""
+    return len(labels) if len(labels) < 5 else 3
 
 
 def unit_dots(
@@ -235,6 +239,8 @@ def dot_panels(
         reference_line(ax, level, label=None)
         ax.set_title(title)
         ax.tick_params(axis="x", labelsize=8 if len(groups) > 3 else 10)
+        if len(panels) * sum(map(len, groups)) > 100:  # side by side they would touch
+            ax.tick_params(axis="x", rotation=60)
     axes[0, 0].set_ylabel(ylabel)
     return figure
 
@@ -382,7 +388,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
     ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
     ax.set_yticks(range(len(effects)), list(effects))
     ax.set_ylim(len(effects) - 0.5, -0.5)
-    ax.figure.legend(loc="outside upper center", ncols=len(groups))
+    ax.figure.legend(loc="outside upper center", ncols=_in_a_row(groups))
 
 
 def image_grid(

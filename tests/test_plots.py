@@ -239,6 +239,16 @@ def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     plt.close(figure)
 
 
+def test_long_names_below_dots_are_turned() -> None:
+    turned = {}
+    for words in ("a", "positive, background"):
+        groups = {f"{words} {i}": [1.0, 2.0] for i in range(4)}
+        figure = plots.dot_panels({"one": groups, "two": groups}, ylabel="y", level=0,
+                                  colours=plots.CYCLE[:4])  # fmt: skip
+        turned[words] = figure.axes[0].get_xticklabels()[0].get_rotation()
+    assert turned == {"a": 0, "positive, background": 60}
+
+
 def test_levels_to_compare_with_are_in_every_panel_and_named_once() -> None:
     line = np.array([0.0, 1.0]), SimpleNamespace(value=[1.0, 0.5], low=[0.9, 0.4], high=[1.0, 0.6])
     panels = {"one": {"positive": line}, "two": {"positive": line}}
