@@ -388,7 +388,8 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
     ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
     ax.set_yticks(range(len(effects)), list(effects))
     ax.set_ylim(len(effects) - 0.5, -0.5)
-    ax.figure.legend(loc="outside upper center", ncols=_in_a_row(groups))
+    if any(groups):  # one group without a name needs no legend
+        ax.figure.legend(loc="outside upper center", ncols=_in_a_row(groups))
 
 
 def image_grid(
