@@ -27,7 +27,7 @@ TWIN = {"shapes": 6, "tinyimagenet": 6}
 # class, and small crops miss the object.
 UNLABELLED = {
     "shapes": simsiam.Recipe(epochs=8, size=36, smallest_area=0.5, hue=0.0, grey=0.0, swap=True),
-    "tinyimagenet": simsiam.Recipe(epochs=10),
+    "tinyimagenet": simsiam.Recipe(epochs=6),
 }
 
 
