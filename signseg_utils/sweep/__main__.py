@@ -11,7 +11,7 @@ import torch
 from signseg_utils import parameters, paths, registry
 from signseg_utils.evolution import Search
 from signseg_utils.store import UnwritableStore
-from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, run
+from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
 from signseg_utils.sweep.cluster import ClusterError, connected
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seeds": ("0-3", "list or range"),
         "rule": (default.rule, "smallest or largest"),
         "optimizer": (default.search.optimizer, "name of an optimiser"),
-        "dtype": (default.dtype, "precision of the search"),
+        "dtype": (default.dtype, "precision of the search; auto: bfloat16 where it is certified"),
         "layer": (default.layer, "readout, or the layer whose channels are silenced"),
     }
     for name, (value, meaning) in text.items():
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
     names = _shipped() if given.zoo == "all" else (given.zoo,)
+    certify = given.dtype == "auto"
+    given.dtype = default.dtype if certify else given.dtype
     try:
         asked = [
             parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
@@ -77,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dtype=sweep.dtype, layer=sweep.layer,
             search=Search(sweep.optimizer, given.generations, given.population),
         )  # fmt: skip
+        if certify:
+            shards, reasons = precision.certified(shards, given.zoo_folder, given.device)
+            print("\n".join(reasons))
         if given.estimate:
             found = estimating.measured(shards, given.zoo_folder, given.device)
             print(f"{sweep.zoo}: {found.words(given.devices)}")
