@@ -39,7 +39,7 @@ import psutil
 import yaml
 from nbformat import NotebookNode
 
-from signseg_utils import ledger, parameters, paths
+from signseg_utils import ledger, parameters, paths, registry
 from signseg_utils.pages import clean, faults
 from signseg_utils.registry import unknown
 
@@ -103,12 +103,16 @@ def chapters(
     numbers: Iterable[int] = (),
     folder: Path | None = None,
 ) -> list[Chapter]:
-    """Chapters of a profile, those of one zoo together; no zoos or numbers given: all of them."""
+    """Chapters of a profile, those of one zoo together.
+
+    No numbers given: all chapters; no zoos: all whose weights ship, so that nothing is fetched.
+    """
     folder = folder or notebooks_folder()
     table = read_profile(profile, folder)
     known_zoos = tuple(dict.fromkeys(zoo for row in table.values() for zoo in row))
     known_numbers = {int(name.split("_")[0]): name for name in table}
-    zoos, numbers = tuple(zoos) or known_zoos, tuple(numbers) or tuple(known_numbers)
+    zoos = tuple(zoos) or tuple(zoo for zoo in known_zoos if registry.load("zoos", zoo).ships)
+    numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
             raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
@@ -562,7 +566,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m signseg_utils.publish", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all")
+    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
     parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
     parser.add_argument("--output", type=Path, help="folder instead of book/executed")
     parser.add_argument("--recompute", action="store_true", help="do not use shipped results")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from twocolours import ALEXNET, TwoColours, interrupt_after
 
-from signseg_utils import cards, parameters, registry, weights
+from signseg_utils import cards, parameters, weights, zoos
 from signseg_utils.networks import initial
 from signseg_utils.training import __main__ as command
 from signseg_utils.training import classifier, networks, restore, simsiam, untrained
@@ -331,7 +331,7 @@ def test_chapters_take_family_members_but_not_by_default() -> None:
         parameters.parse({"zoo": "shapes", "networks": "resnet-linff-2"})
 
 
-@pytest.mark.parametrize("zoo", [n for n in registry.names("zoos") if load_zoo(n).ships])
+@pytest.mark.parametrize("zoo", zoos.shipped())
 def test_unknown_members_are_refused_everywhere(zoo, tmp_path) -> None:
     zoo = load_zoo(zoo, tmp_path)
     for ask in (zoo.network, zoo.config, zoo.state, lambda name: restore.classifier(zoo, name)):

@@ -342,3 +342,10 @@ def test_shipped_profiles_can_be_read(profile: str) -> None:
     for zoos in table.values():
         for values in zoos.values():
             assert yaml.safe_load(yaml.safe_dump(values)) == values
+
+
+def test_all_zoos_are_those_that_ship() -> None:
+    zoos = {chapter.zoo for chapter in publish.chapters("paper", numbers=[3])}
+    assert zoos == {"shapes", "tinyimagenet"}
+    (own,) = publish.chapters("paper", ["imagenet"], [3])
+    assert own.zoo == "imagenet"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from signseg_utils import parameters, paths, registry
+from signseg_utils import parameters, paths, zoos
 from signseg_utils.evolution import Search
 from signseg_utils.store import UnwritableStore
 from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
-    names = _shipped() if given.zoo == "all" else (given.zoo,)
+    names = zoos.shipped() if given.zoo == "all" else (given.zoo,)
     certify = given.dtype == "auto"
     given.dtype = default.dtype if certify else given.dtype
     try:
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = estimating.measured(shards, given.zoo_folder, given.device)
             print(f"{sweep.zoo}: {found.words(given.devices)}")
             continue
-        if not registry.load("zoos", sweep.zoo).ships:
+        if sweep.zoo not in zoos.shipped():
             print(estimating.counted(shards, given.zoo_folder).words())
         folder = given.out or paths.results_folder(sweep.zoo)
         if given.out and len(asked) > 1:
@@ -96,10 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (UnwritableStore, ClusterError) as error:
             notes = getattr(error, "__notes__", [])
             raise SystemExit("\n".join([f"error: {error}", *notes])) from error
-
-
-def _shipped() -> tuple[str, ...]:
-    return tuple(name for name in registry.names("zoos") if registry.load("zoos", name).ships)
 
 
 def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:

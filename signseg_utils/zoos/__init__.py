@@ -196,6 +196,11 @@ def load_zoo(name: str, folder: Path | None = None) -> Zoo:
     return zoo
 
 
+def shipped() -> tuple[str, ...]:
+    """Names of the zoos whose weights are in the repository; others are fetched."""
+    return tuple(name for name in registry.names("zoos") if registry.load("zoos", name).ships)
+
+
 @lru_cache(maxsize=4)
 def shuffled(count: int, seed: int = 0) -> Tensor:
     """A fixed permutation of ``count`` items, the same on every machine."""
