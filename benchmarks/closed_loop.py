@@ -232,12 +232,41 @@ def random_network() -> Network:
 
 
 def zoo_parts(zoo_name: str, network: str, generator: str) -> tuple[Network, nn.Module]:
-    """A network and a generator of a zoo; by default its last network and its longest codes."""
+    """A network and a generator of a zoo; by default its last network and its longest codes.
+
+    Those of a zoo whose weights do not ship get random weights, which take the same time.
+    """
     zoo = load_zoo(zoo_name)
-    chosen = zoo.network(network or zoo.networks[-1])
     names = [generator] if generator else list(zoo.generators)
-    loaded: list[Any] = [zoo.generator(name) for name in names]
+    network = network or zoo.networks[-1]
+    if zoo.ships:
+        chosen = zoo.network(network)
+        loaded: list[Any] = [zoo.generator(name) for name in names]
+    else:
+        torch.manual_seed(0)
+        backbone = zoo.timing_backbone(network)
+        loaded = [zoo.timing_generator(name) for name in names]
+        width = backbone(torch.rand(1, 3, 64, 64)).shape[1]
+        readout = Readout(torch.randn(20, width) / 20, torch.zeros(20), tuple(map(str, range(20))))
+        chosen = Network(f"{network} (random weights)", backbone, readout)
     return chosen, max(loaded, key=lambda generator: generator.code_size)
+
+
+def bare_forward(
+    network: Network, generator: nn.Module, device: str, seconds: float
+) -> dict[str, float]:
+    """Images/s of generator and backbone alone, in the best of a few batch sizes."""
+    found = {}
+    for batch in (512, 128) if torch.device(device).type == "cuda" else (48, 28, 16, 8):
+        codes = generator.initial_codes(range(batch))  # type: ignore[operator]
+        scorer = Scorer(network.backbone, generator, device=device)
+        scorer.features(codes)
+        begun, seen = scorer.watch.seconds, scorer.images_seen
+        while scorer.watch.seconds - begun < seconds:
+            scorer.features(codes)
+        found[batch] = (scorer.images_seen - seen) / (scorer.watch.seconds - begun)
+    best = max(found, key=lambda batch: found[batch])
+    return {"images_per_second": found[best], "batch": best}
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -278,15 +307,18 @@ def compare(
     pycma = one_at_a_time(pycma_run, network, generator, search, repeats, options.device)
     dense = one_at_a_time(dense_run, network, generator, search, repeats, options.device)
     each = engine["seconds_per_visualisation"]
+    alone = bare_forward(network, generator, options.device, seconds / 40)
     return {
         "ratio_vs_pycma": pycma["seconds_per_visualisation"] / each,
         "ratio_vs_dense": dense["seconds_per_visualisation"] / each,
         "network_share": engine["network_share"],
+        "share_of_bare_forward": engine["images_per_second"] / alone["images_per_second"],
         "images_per_second": engine["images_per_second"],
         "seconds_per_visualisation": each,
         "engine": engine,
         "pycma": pycma,
         "dense": dense,
+        "bare_forward": alone,
         "settings": {
             "network": network.name,
             "generator": type(generator).__name__,
@@ -299,7 +331,11 @@ def compare(
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All measurements as one dictionary; its first level is the comparison at ``--code``."""
+    """All measurements as one dictionary.
+
+    Its first level is the comparison with a linear generator of ``--code`` numbers; or, if
+    ``--generator`` is given, with that one of the zoo alone.
+    """
     begun, machine = time.perf_counter(), hardware(options.device)
     if options.random:
         network, own = random_network(), None
@@ -309,9 +345,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     network.backbone.to(options.device).eval()
     readout = network.readout.to(options.device)
     network = Network(network.name, network.backbone, readout, network.card)
-    generator = registry.load("generators", "spectral").pink(
-        network.backbone.image_size, options.code
-    )
+    if own is not None and options.generator:
+        generator, own = own, None
+    else:
+        size = network.backbone.image_size
+        generator = registry.load("generators", "spectral").pink(size, options.code)
     generator.to(options.device).eval()
     speeds = precision(network, generator, 32, options.device, options.seconds / 40)
     rate = speeds["images_per_second"]["float32"]
@@ -353,7 +391,9 @@ def _table(found: dict[str, Any]) -> list[str]:
         )
     return lines + [
         f"engine is {found['ratio_vs_pycma']:.2f} x pycma, {found['ratio_vs_dense']:.2f} x dense; "
-        f"{found['network_share']:.1%} of its time is inside generator and backbone"
+        f"{found['network_share']:.1%} of its time is inside generator and backbone; "
+        f"{found['share_of_bare_forward']:.2f} of their bare forward passes, which do "
+        f"{found['bare_forward']['images_per_second']:.1f} images/s at best",
     ]
 
 
@@ -382,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--network", default="", help="of the zoo; default: its last one")
-    parser.add_argument("--generator", default="", help="of the zoo, compared too")
+    parser.add_argument("--generator", default="", help="of the zoo, and no other")
     parser.add_argument("--random", action="store_true", help="network of random weights")
     parser.add_argument("--code", type=int, default=1024, help="code size of the linear generator")
     parser.add_argument("--generations", type=int, default=60)
