@@ -258,6 +258,64 @@ class CostTable(SphinxDirective):
         return [nodes.raw("", _table(heads, rows, "costs"), format="html")]
 
 
+class SpeedTable(SphinxDirective):
+    """``{speed-table}``: what the benchmarks in ``benchmarks/results`` found."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        speed, memory = [], []
+        for path in sorted((Path(self.env.srcdir) / "benchmarks" / "results").glob("*.json")):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            for case in [part for part in (found, found.get("zoo_generator")) if part]:
+                speed += _speeds(case, _machine(found)) if "engine" in case else []
+            for row in found.get("memory", []):
+                cells = [str(row["runs"]), f"{row['one_run_mib']:.0f}", f"{row['peak_mib']:.0f}"]
+                memory.append([_machine(found), *cells])
+        if not speed and not memory:
+            return [nodes.paragraph(text="No benchmark has been run yet.")]
+        heads = ["network, generator", "method", "images/s", "s a visualisation", "engine is",
+                 "in networks", "of bare forward", "on"]  # fmt: skip
+        text = _table(heads, speed, "speed")
+        if memory:
+            heads = ["on", "runs at once", "memory of one, MiB", "at most, MiB"]
+            text += _table(heads, memory, "memory")
+        return [nodes.raw("", text, format="html")]
+
+
+def _machine(found: dict[str, Any]) -> str:
+    hardware = found["hardware"]
+    where = hardware.get("gpu") or f"{hardware['threads']} cores, {hardware['instruction_set']}"
+    return html.escape(f"{where}, torch {found['versions']['torch'].split('+')[0]}")
+
+
+def _speeds(case: dict[str, Any], machine: str) -> list[list[str]]:
+    setting = case["settings"]
+    what = html.escape(
+        f"{setting['network']}, {setting['generator']} ({setting['code_size']} numbers), "
+        f"{setting['generations']} generations"
+    )
+    rows = []
+    for name, words in (
+        ("engine", "engine, {runs} runs at once"),
+        ("pycma", "pycma, one at a time"),
+        ("dense", "dense Cholesky CMA, one at a time"),
+    ):
+        row, own = case[name], name == "engine"
+        rows.append(
+            [
+                what,
+                words.format(**row),
+                f"{row['images_per_second']:.1f}",
+                f"{row['seconds_per_visualisation']:.2f}",
+                "" if own else f"{case[f'ratio_vs_{name}']:.2f} x as fast",
+                f"{case['network_share']:.0%}" if own else "",
+                f"{case['share_of_bare_forward']:.2f}" if own else "",
+                machine,
+            ]
+        )
+    return rows
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything; called by Sphinx."""
     app.connect("config-inited", set_defaults, priority=900)
@@ -265,4 +323,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_strip)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("cost-table", CostTable)
+    app.add_directive("speed-table", SpeedTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
