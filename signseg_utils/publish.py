@@ -235,7 +235,8 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
     plans
         From `signseg_utils.sweep.plan`, one for each sweep.
     run
-        The chapter's parameters: ``results``, ``recompute``, ``audited`` and ``seed`` are used.
+        The chapter's parameters: ``results``, ``recompute``, ``cluster``, ``audited`` and
+        ``seed`` are used.
     chapter
         Name of the chapter's files, as in `record_audit`.
 
@@ -254,7 +255,7 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
 
     each, sources, checked, agreed = [], set(), 0, 0
     for plan in plans:
-        found, folder, source = sweep.obtain(plan, run.results, run.recompute)
+        found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
         again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
         right = int(again["agrees"].sum())
         print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "

@@ -220,6 +220,22 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
+def test_a_chapter_searches_through_dask_and_gets_the_same_bits(
+    tiny_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What parameter ``cluster`` of a chapter does; its folder of results may be relative."""
+    pytest.importorskip("distributed", reason="extra 'cluster' is not installed")
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/shapes").symlink_to(tiny_zoo)
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    here, _, _ = sweep.obtain(small_plan(), "here")
+    there, folder, source = sweep.obtain(small_plan(), "there", cluster="local:2")
+    assert (folder, source) == (Path("there"), "recomputed")
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert there.identical(here)
+
+
 def test_workers_and_cluster_exclude_each_other(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(["--workers", "2", "--cluster", "local:2"])

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from signseg_utils import registry, zoos
-from signseg_utils.scoring import ready
+from signseg_utils.scoring import CPU_PASS, ready
 from signseg_utils.sweep.shards import Shard
 
-_BATCH = {"cpu": 4, "cuda": 128}  # images a pass of the probe
+_CUDA_PASS = 128  # images a pass of the probe; on a CPU, as in the loop, those of one run
 _SHARD_BYTES = 6_000  # coordinates and provenance of one file
 
 Pair = tuple[str, str]  # network, generator
@@ -78,7 +78,7 @@ def counted(plan: Sequence[Shard], zoo_folder: Path | None = None) -> Estimate:
     zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
     names = dict.fromkeys(shard.generator for shard in plan)
     sizes = {name: int(_code_size(zoo.timing_generator(name))) for name in names}
-    each = {name: _images(plan[0], size) for name, size in sizes.items()}
+    each = {name: sum(_candidates(plan[0], size)) for name, size in sizes.items()}
     images: dict[Pair, int] = {}
     searches = stored = 0
     for shard in plan:
@@ -101,11 +101,10 @@ def measured(
     found = counted(plan, zoo_folder)
     zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
     dtype = getattr(torch, plan[0].dtype)
-    batch = _BATCH[torch.device(device).type]
     known: dict[str, float] = {}
 
-    def cost(module: nn.Module, *shape: int) -> float:
-        key = repr(module)  # the same layers take the same time
+    def cost(module: nn.Module, batch: int, *shape: int) -> float:
+        key = f"{batch} {module!r}"  # the same layers take the same time
         if key not in known:
             inputs = torch.rand(batch, *shape, device=device, dtype=dtype)
             known[key] = seconds_an_image(ready(module, torch.device(device), dtype), inputs,
@@ -113,26 +112,33 @@ def measured(
         return known[key]
 
     side = {name: zoo.timing_generator(name) for name in {pair[1] for pair in found.images}}
-    generators = {name: cost(made, int(_code_size(made))) for name, made in side.items()}
+    sizes = {name: int(_code_size(made)) for name, made in side.items()}
+    batches = {name: _pass(plan[0], size, device) for name, size in sizes.items()}
+    generators = {name: cost(side[name], batches[name], sizes[name]) for name in side}
     networks: dict[Pair, float] = {}
     for network, generator in found.images:
         size = int(side[generator].image_size)  # type: ignore[arg-type]
-        networks[network, generator] = cost(zoo.timing_backbone(network), 3, size, size)
+        backbone = zoo.timing_backbone(network)
+        networks[network, generator] = cost(backbone, batches[generator], 3, size, size)
     rates = {pair: 1 / (networks[pair] + generators[pair[1]]) for pair in found.images}
     return Estimate(found.shards, found.searches, found.images, found.bytes, rates)
 
 
 @torch.inference_mode()
 def seconds_an_image(module: nn.Module, inputs: torch.Tensor, seconds: float) -> float:
-    """Wall time of one image in passes of ``len(inputs)``.
+    """Wall time of one image in passes of ``len(inputs)``, or of fewer where that takes long.
 
     The first pass does not count, unless it alone takes ``seconds``.
     """
     begun = time.perf_counter()
+    module(inputs[:1])
+    _wait(inputs)
+    first = time.perf_counter() - begun
+    if first > seconds and not inputs.is_cuda:
+        return first
+    inputs = inputs[: max(1, round(4 * seconds / first))]
     module(inputs)
     _wait(inputs)
-    if time.perf_counter() - begun > seconds and not inputs.is_cuda:
-        return (time.perf_counter() - begun) / len(inputs)
     begun, passes = time.perf_counter(), 0
     while passes == 0 or time.perf_counter() - begun < seconds:
         module(inputs)
@@ -146,14 +152,21 @@ def _wait(inputs: torch.Tensor) -> None:
         torch.cuda.synchronize(inputs.device)
 
 
-def _images(shard: Shard, code_size: int) -> int:
-    """Images of one search."""
+def _candidates(shard: Shard, code_size: int) -> list[int]:
+    """Images of each generation of one search."""
     search = shard.search
     made = registry.load("optimizers", search.optimizer)(
         torch.zeros(1, code_size), 1.0, [0],
         generations=search.generations, population=search.population,
     )  # fmt: skip
-    return sum(made.candidates(generation) for generation in range(search.generations))
+    return [made.candidates(generation) for generation in range(search.generations)]
+
+
+def _pass(shard: Shard, code_size: int, device: str) -> int:
+    """Images of one pass, as `signseg_utils.scoring.Scorer` makes them."""
+    if torch.device(device).type == "cuda":
+        return _CUDA_PASS
+    return min(CPU_PASS, max(_candidates(shard, code_size)))
 
 
 def _code_size(generator: nn.Module) -> int:

@@ -23,6 +23,7 @@ from signseg_utils.paths import results_folder
 from signseg_utils.readout import Readout, concatenate
 from signseg_utils.store import MissingShard, ShardError, Store
 from signseg_utils.sweep import layers
+from signseg_utils.sweep.cluster import connected
 from signseg_utils.sweep.shards import ALGORITHM_VERSION, READOUT, Shard, load, rows
 
 TIMINGS = "timings.jsonl"
@@ -183,7 +184,7 @@ def run(
 
 
 def obtain(
-    plan: Sequence[Shard], results: str | Path = "", recompute: bool = False
+    plan: Sequence[Shard], results: str | Path = "", recompute: bool = False, cluster: str = ""
 ) -> tuple[xr.Dataset, Path, str]:
     """What a chapter shows: the shipped searches where they fit the plan, else new ones.
 
@@ -195,6 +196,9 @@ def obtain(
         Folder of searches; empty: the shipped ones, or ``runs/<zoo>`` if those do not fit.
     recompute
         Search even where shipped results fit.
+    cluster
+        Address of a Dask cluster that searches (see `signseg_utils.sweep.cluster.connected`);
+        empty: this process.
 
     Returns
     -------
@@ -205,7 +209,10 @@ def obtain(
     shipped = results_folder(zoo)
     stored = not recompute and not results and holds(plan, shipped)
     folder = shipped if stored else Path(results or f"runs/{zoo}")
-    return run(plan, folder), folder, "shipped" if stored else "recomputed"
+    if stored or not cluster:
+        return run(plan, folder), folder, "shipped" if stored else "recomputed"
+    with connected(cluster) as executor:  # workers may stand in another folder
+        return run(plan, folder.resolve(), executor, threads=1), folder, "recomputed"
 
 
 def holds(plan: Sequence[Shard], results: Store | Path, *, zoo_folder: Path | None = None) -> bool:
