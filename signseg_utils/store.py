@@ -228,6 +228,8 @@ def _sealed_zip(dataset: xr.Dataset) -> bytes:
         for name in sorted(members):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
+            if name.endswith("zarr.json"):  # text; arrays are compressed already
+                entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, members[name].to_bytes())
         archive.comment = b"0" * _SEAL_LENGTH
     body = buffer.getvalue()[:-_SEAL_LENGTH]
