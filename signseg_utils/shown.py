@@ -493,7 +493,7 @@ def of_kind(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",
     )  # fmt: skip
-    return joined.astype({name: float for name in joined.data_vars if name != "codes"})
+    return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
 
 
 def audit(

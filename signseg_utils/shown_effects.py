@@ -212,7 +212,7 @@ def opening(found: Mapping[str, Effect], rows: Sequence[ledger.Line]) -> str:
             "ablated models",
             "reversed": "Neurons respond more, not less, to images of positively than of "
             "negatively ablated models",
-        }.get(told.verdict, "Neurons show no sign asymmetry")
+        }.get(told.verdict, "No sign asymmetry of neurons was found")
         text = f"{start}, {'luminance and contrast held' if 'held' in name else words}: "
         text += f"difference {ledger.measured(told)} s.d., n = {told.n}"
         if told.n and told.n > 1:

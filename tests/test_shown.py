@@ -220,7 +220,7 @@ def test_no_asymmetry_is_said_plainly() -> None:
     found = effects_of(main)
     rows = shown_effects.lines(found, main, recording="r", zoo="shapes", seed=0)
     said = shown_effects.opening(found, rows)
-    assert said.startswith("Neurons show no sign asymmetry")
+    assert said.startswith("No sign asymmetry of neurons was found")
     assert next(row for row in rows if row.id == "P-10a").verdict == "not replicated"
 
 
