@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,7 @@ from torch import Tensor
 from signseg_utils import paths, zoos
 from signseg_utils.ablation import Ablation, ablate, conditions
 from signseg_utils.evolution import Search, evolve
-from signseg_utils.metrics.similarity import (
-    cosine_similarity,
-    ensemble_features,
-    within_similarity,
-)
+from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stand_ins, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -218,9 +215,9 @@ def fit(found: xr.Dataset, study: Study) -> Fit:
     shown = pictures(whole, zoo.image_size)
     order = np.random.default_rng([study.seed, 0]).permutation(len(y))
     train, fresh = order[: study.images], order[study.images :]
-    validate = {"folds": study.folds, "seed": study.seed}
+    folds, seed = study.folds, study.seed
     last = features.extract_layers(zoo.network(study.judge), [features.LAST], shown[train])
-    cv = encoding.cross_validate(last[features.LAST].double(), y[train], **validate)[0]
+    cv = encoding.cross_validate(last[features.LAST].double(), y[train], folds=folds, seed=seed)[0]
     rows = np.flatnonzero(cv >= study.least).tolist()
     if not rows:
         raise recordings.RecordingError(
@@ -236,18 +233,18 @@ def fit(found: xr.Dataset, study: Study) -> Fit:
     inside = {name: values[train] for name, values in x.items()}
     layer = names[0]
     if len(names) > 1:
-        layer = encoding.choose(inside, y[train], "pls", (1,), **validate).layer
+        layer = encoding.choose(inside, y[train], "pls", (1,), folds=folds, seed=seed).layer
     labels = whole["neuron"].values[rows].tolist()
-    models = encoding.fit(inside[layer], y[np.ix_(train, rows)], "pls", 1, labels)
+    models = encoding.fit(inside[layer], y[train][:, rows], "pls", 1, labels)
     told = np.full(len(rows), np.nan)
     if len(fresh) > 1:
         guess = encoding.predict(models, x[layer][fresh])
-        told = encoding.correlation(guess, y[np.ix_(fresh, rows)])
-    size = zoo.generator(study.generator).image_size
+        told = encoding.correlation(guess, y[fresh][:, rows])
+    size = int(zoo.generator(study.generator).image_size)  # type: ignore[arg-type]
     return Fit(
         models.to(dtype=torch.float32), layer, features.Features(network, layer), rows, cv[rows],
         told, y[train][:, rows].mean(0), y[train][:, rows].std(0), pictures(
-            whole.isel(image=train), int(size)),
+            whole.isel(image=train), size),
     )  # fmt: skip
 
 
@@ -304,8 +301,7 @@ def measure(
           the last two also where ``everybody`` is not asked for;
         - ``luminance``, ``contrast`` [way, neuron, condition, seed];
         - ``similarity``, ``centred`` [neuron, condition, judge]: to intact images of the same
-          model, in networks that did not model the neuron; those of intact images are among
-          themselves, none with itself;
+          model from other seeds, in networks that did not model the neuron;
         - ``cv``, ``fresh`` [neuron]: how well models predict (`Fit`).
     """
     zoo, own = zoos.load_zoo(study.zoo), fit(found, study)
@@ -332,8 +328,8 @@ def measure(
         population = population.standardised(*population.statistics(natural))
         for place, way in enumerate(WAYS):
             shown = show(population, ways[way], own.rows, study.everybody)
-            for name, values in shown.items():
-                answers[name][place] = values
+            for name, told in shown.items():
+                answers[name][place] = told
     judges = [name for name in zoo.networks if name not in (study.network, study.judge)]
     raw, centred = alike(images, {name: zoo.network(name).backbone for name in judges})
     dims = ("neuron", "condition", "seed")
@@ -402,8 +398,9 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
     """Similarity of images [neuron, condition, seed, 3, h, w] to intact ones, raw and centred.
 
     Mean over pairs of the cosine of features (paper, section 3), ``[neuron, condition, judge]``;
-    centred: less the mean feature of all intact images. Intact images are compared with each other,
-    not with themselves (NaN for a single seed).
+    centred: less the mean feature of all intact images. Searches of one seed share their noise, so
+    pairs of one seed are left out: an intact image is not compared with itself, nor an ablated one
+    with its twin. A single seed has no other pairs; then intact images have no value (NaN).
     """
     seen = ensemble_features(images.flatten(0, 2), judges, 32)
     tables = []
@@ -412,10 +409,14 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
         for values in seen.values():
             each = values.unflatten(0, images.shape[:3])
             centre = each[:, 0].flatten(0, 1).mean(0) if centring else None
-            column = cosine_similarity(each[:, :1], each, centre)
-            several = images.shape[2] > 1
-            column[:, 0] = within_similarity(each[:, 0], centre) if several else torch.nan
-            columns.append(column.numpy())
+            every = cosine_similarity(each[:, :1], each, centre)
+            seeds = images.shape[2]
+            own = [slice(seed, seed + 1) for seed in range(seeds)]
+            same = [cosine_similarity(each[:, :1, at], each[:, :, at], centre) for at in own]
+            others = (seeds**2 * every - sum(same)) / max(seeds * (seeds - 1), 1)
+            if seeds == 1:
+                others, others[:, 0] = every, torch.nan
+            columns.append(others.numpy())
         tables.append(np.stack(columns, -1))
     return tables[0], tables[1]
 
@@ -448,12 +449,16 @@ def run(
             state = None
         measured = measure(
             found, study, resume=state,
-            checkpoint=lambda now, s=study, a=about: store.write_partial(s.key, now, a),  # type: ignore[misc]
+            checkpoint=partial(_keep, store, study.key, about),
         )  # fmt: skip
         source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
         store.write(study.key, measured, {**about, **source})
         spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - busy:.0f} s of a core"
         report(f"{study.key}: {measured.sizes['neuron']} neurons, {spent}")
+
+
+def _keep(store: Store, key: str, about: dict[str, Any], state: dict[str, Tensor]) -> None:
+    store.write_partial(key, state, about)
 
 
 def obtain(
@@ -532,7 +537,9 @@ def audit(
                 again.cv[[neuron]], again.fresh[[neuron]], again.centre[[neuron]],
                 again.spread[[neuron]], again.natural,
             )  # fmt: skip
-            pairs = [(predicted(one, image[None])[0, 0].item(), "predicted", ())]
+            pairs: list[tuple[float, str, tuple[int, ...]]] = [
+                (predicted(one, image[None])[0, 0].item(), "predicted", ())
+            ]
             if there is not None:
                 told = there.pick([again.models.labels[neuron]]).responses(image).item()
                 pairs.append((told, "response", (0,)))

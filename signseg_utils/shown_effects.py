@@ -111,8 +111,12 @@ def effects(
 
 
 def _shown(
-    main: xr.Dataset, layer: xr.Dataset, untrained: Mapping[str, xr.Dataset], control: str,
-    way: str, also: str,
+    main: xr.Dataset,
+    layer: xr.Dataset,
+    untrained: Mapping[str, xr.Dataset],
+    control: str,
+    way: str,
+    also: str,
 ) -> dict[str, Effect]:
     held = ", luminance and contrast held" if also else ""
     own, others = _mean(main, way), main["others"].sel(way=way)
@@ -165,7 +169,10 @@ def lines(
     else:
         rows += [
             ledger.not_testable(
-                claim, zoo, f"{recording}: {words}", reported.words(claim),
+                claim,
+                zoo,
+                f"{recording}: {words}",
+                reported.words(claim),
                 "no neuron answers to new images here: show them those of images_to",
             )
             for claim, words in (

@@ -155,6 +155,19 @@ def test_the_population_is_all_others() -> None:
     np.testing.assert_allclose(found["strangers"], [1.0, 50.0])
 
 
+def test_similarity_leaves_out_pairs_of_one_seed() -> None:
+    """One ablated image that equals the intact one of its own seed is no more alike for that."""
+    images = torch.zeros(1, 2, 2, 3, 2, 2)
+    images[0, :, 0, 0] = 1  # seed 0: red, intact and ablated
+    images[0, :, 1, 1] = 1  # seed 1: green
+    eye = {"eye": torch.nn.Flatten()}
+    np.testing.assert_allclose(shown.alike(images, eye)[0].ravel(), [0, 0], atol=1e-6)
+    images[0, 1] = images[0, 0].flip(0)  # ablated ones are the intact ones of the other seed
+    np.testing.assert_allclose(shown.alike(images, eye)[0].ravel(), [0, 1], atol=1e-6)
+    single = shown.alike(images[:, :, :1], eye)[0].ravel()
+    assert np.isnan(single[0]) and single[1] == pytest.approx(0, abs=1e-6)
+
+
 def test_no_well_fitted_neuron_is_an_error(
     world: tuple[Planted, xr.Dataset], tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
