@@ -8,10 +8,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import ledger, shown, shown_effects, zoos
+from signseg_utils import ledger, paths, shown, shown_effects, stats, zoos
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.neurons import encoding, features, recordings, stand_ins
 from signseg_utils.neurons._base import Neurons
+from signseg_utils.store import Store
 
 
 class Planted(Neurons):
@@ -260,3 +261,18 @@ def test_stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="compact model"):
         stand_ins.of("v4", "190923")
+
+
+def test_stored_simulated_neurons_show_what_was_planted() -> None:
+    """Full positive ablation loses what drives a neuron; equal random ablation keeps more of it."""
+    plan = shown.plan(
+        "simulated", "shapes", ("alexnet", "alexnet-untrained"), images=400, generator="scenes"
+    )
+    store = Store(paths.results_folder("simulated"))
+    if not store.has(plan[0].key, plan[0].expected()):
+        pytest.skip("no stored results of these weights and settings")
+    main = shown.of_kind(plan[:1], [store.read(plan[0].key)], "alexnet")
+    full = main.isel(condition=np.flatnonzero(main["alpha"].isin([0.0, 1.0])))
+    z = full["response"].sel(way="as is").mean("seed")
+    assert stats.bootstrap(shown_effects.gap(z, "random_magnitude")).low > 0
+    assert stats.bootstrap(shown_effects.fall(z)).low > 0
