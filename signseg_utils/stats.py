@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -348,6 +348,44 @@ def equivalence(a: ArrayLike, b: ArrayLike, margin: float, *, level: float = 0.0
         n,
         level,
     )
+
+
+def detectable(values: ArrayLike, *, power: float = 0.8, level: float = 0.05) -> float:
+    """Smallest mean effect that so many units, so spread out, would have shown.
+
+    The effect at which a two-sided t test of ``values [unit]`` against 0, at ``level``, finds it
+    with probability ``power``; in the units of ``values``, above 0. It tells what a result that
+    shows nothing could have missed.
+
+    Notes
+    -----
+    Noncentral t with the sample's own standard deviation s: the delta for which
+    P(t'(n - 1, delta sqrt(n) / s) > t(1 - level / 2, n - 1)) = power (Cohen 1988, *Statistical
+    Power Analysis for the Behavioral Sciences*, chapter 2).
+
+    Raises
+    ------
+    ValueError
+        For fewer than 2 units, because a spread is needed; or a power not above the level.
+    """
+    sample = _sample(values, 1)
+    n = len(sample)
+    if n < 2:
+        raise ValueError("expected at least 2 units, because power needs a spread; got 1")
+    if not 0 < level < power < 1:
+        raise ValueError(f"expected 0 < level < power < 1; got level {level}, power {power}")
+    error = float(sample.std(ddof=1)) / np.sqrt(n)
+    if error == 0:
+        return 0.0
+    bound = stats.t.ppf(1 - level / 2, n - 1)
+
+    def missing(shift: float) -> float:  # the other tail adds nothing at such a power
+        return float(stats.nct.sf(bound, n - 1, shift)) - power
+
+    most = bound
+    while missing(most) < 0:
+        most *= 1.2
+    return error * float(optimize.brentq(missing, 0.0, most))
 
 
 def spearman(

@@ -10,6 +10,7 @@ from signseg_utils.stats import (
     bootstrap,
     bootstrap_cells,
     bootstrap_curve,
+    detectable,
     equivalence,
     holm,
     paired_permutation,
@@ -297,3 +298,20 @@ def test_holm_keeps_false_alarms_at_its_level() -> None:
 def test_holm_refuses_what_is_no_p() -> None:
     with pytest.raises(ValueError, match="0..1"):
         holm([0.2, 1.2])
+
+
+def test_detectable_effects_are_found_as_often_as_said() -> None:
+    """Of samples with that effect, four in five give p < .05."""
+    sample = np.random.default_rng(0).normal(size=20)
+    sample = (sample - sample.mean()) / sample.std(ddof=1)
+    least = detectable(sample)
+    drawn = np.random.default_rng(1).normal(least, 1, (10_000, 20))
+    found = (reference.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05).mean()
+    assert found == pytest.approx(0.8, abs=0.015)
+    assert detectable(3 * sample) == pytest.approx(3 * least)
+    assert detectable(sample, power=0.9) > least > detectable(np.tile(sample, 4))
+    assert detectable([1.0, 1.0]) == 0
+    with pytest.raises(ValueError, match="at least 2 units"):
+        detectable([1.0])
+    with pytest.raises(ValueError, match="power"):
+        detectable(sample, power=1.0)

@@ -1,0 +1,278 @@
+"""Images of ablated models, shown to neurons: what was planted is found, and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import Tensor
+
+from signseg_utils import ledger, paths, shown, shown_effects, stats, zoos
+from signseg_utils.evolution import Search, evolve
+from signseg_utils.neurons import encoding, features, recordings, stand_ins
+from signseg_utils.neurons._base import Neurons
+from signseg_utils.store import Store
+
+
+class Planted(Neurons):
+    """Neurons that are linear in features of a network: the method's assumptions hold."""
+
+    def __init__(self, backbone: torch.nn.Module, weight: Tensor, size: int) -> None:
+        super().__init__([f"n{i}" for i in range(len(weight))], size)
+        self.backbone, self.weight = backbone, weight
+
+    def raw(self, images: Tensor) -> Tensor:
+        return self.backbone(images) @ self.weight.T
+
+    def _rows(self, rows):  # type: ignore[no-untyped-def]
+        return Planted(self.backbone, self.weight[list(rows)], self.image_size)
+
+
+@pytest.fixture(scope="module")
+def world(tiny_zoo: Path) -> tuple[Planted, xr.Dataset]:
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    pixels = zoo.images("val", 120).pixels
+    body = features.Features(zoo.network("alexnet"), "features")
+    seen = features.extract(body, pixels)
+    scale = seen.std(0).clamp_min(1e-3)
+    weight = torch.randn(8, seen.shape[1], generator=torch.Generator().manual_seed(0)) / scale
+    neurons = Planted(body, weight, zoo.image_size)
+    told = recordings.recording(
+        neurons.responses(pixels).numpy(), [str(i) for i in range(120)],
+        neurons=neurons.labels, pixels=pixels.numpy(), about={"session": "one"},
+    )  # fmt: skip
+    return neurons, told
+
+
+def study(**changes: object) -> shown.Study:
+    few = dict(images=100, generator="scenes", generations=6, seeds=(0, 1), alphas=(0.0, 1.0))
+    return shown.Study("r", "one", "shapes", "alexnet", **{**few, **changes})  # type: ignore
+
+
+@pytest.fixture()
+def measured(
+    world: tuple[Planted, xr.Dataset], tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> xr.Dataset:
+    neurons, told = world
+    monkeypatch.setattr(stand_ins, "of", lambda recording, session: neurons)
+    monkeypatch.setattr(zoos, "load_zoo", _zoo(tiny_zoo))
+    return shown.measure(told, study(everybody=True))
+
+
+def _zoo(folder: Path):  # type: ignore[no-untyped-def]
+    whole = zoos.load_zoo("shapes", folder)
+    whole.network_configs = {name: whole.config(name) for name in ("alexnet", "resnet")}
+    return lambda name: whole
+
+
+class Cells(torch.nn.Module):
+    """Twelve features: each colour in each quarter, above a threshold."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, images: Tensor) -> Tensor:
+        light = torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+        return (light - self.threshold).clamp(min=0)
+
+
+class Quarters(torch.nn.Module):
+    """Codes of twelve numbers to images of four quarters; a code of zeros is grey."""
+
+    code_size, image_size, initial_sigma = 12, 8, 1.0
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return torch.sigmoid(codes).reshape(-1, 3, 2, 2).repeat_interleave(4, 2).repeat_interleave(
+            4, 3)  # fmt: skip
+
+    def initial_codes(self, seeds):  # type: ignore[no-untyped-def]
+        return torch.zeros(len(seeds), 12)
+
+
+@pytest.mark.parametrize("threshold, asymmetric", [(0.5, True), (0.0, False)])
+def test_what_is_planted_is_found(threshold: float, asymmetric: bool) -> None:
+    """Sparse features must be driven but need no suppressing; dense ones need both alike.
+
+    So neurons that sum features of both signs miss the positive ones more, and more than random
+    ones of equal magnitude, if features are silent at rest, and only then.
+    """
+    body, count = Cells(threshold), 8
+    size = torch.tensor([1.0, -1.0] * 6)
+    order = [torch.randperm(12, generator=torch.Generator().manual_seed(i)) for i in range(count)]
+    weight = torch.stack([size[own] for own in order])
+    neurons = Planted(body, weight, 8)
+    natural = Quarters()(torch.randn(200, 12, generator=torch.Generator().manual_seed(0)))
+    neurons = neurons.standardised(*neurons.statistics(natural))
+    models = encoding.fit(body(natural), neurons.responses(natural), labels=neurons.labels)
+    plan = study(seeds=(0,), generations=30)
+    rows, seeds = shown.bank(models.to(dtype=torch.float32), plan)
+    found = evolve(rows, body, Quarters(), seeds, Search("cholesky_cma", 30))
+    images = Quarters()(found.codes).detach().unflatten(0, (count, 4, 1))
+    z = shown.show(neurons, images, range(count))["response"][..., 0]
+    fallen = z[:, :1] - z  # neuron, condition: none, positive, negative, random
+    positive, negative, control = fallen[:, 1:].mean(0)
+    assert z[:, 0].min() > 2
+    if asymmetric:
+        assert positive > 1.3 * control and positive > 2 * negative
+    else:
+        assert abs(positive - negative) < 0.35 * positive
+
+
+def test_shapes_and_names(measured: xr.Dataset) -> None:
+    assert measured["codes"].dtype == np.float16
+    assert measured["response"].dims == ("way", "neuron", "condition", "seed")
+    assert measured["others"].dims == ("way", "neuron", "condition")
+    assert list(measured["sign"].values) == ["none", "positive", "negative", "random_magnitude"]
+    assert "alexnet" not in measured["judge"].values
+    light = measured["luminance"].sel(way="held").astype(float)
+    assert abs(light - measured.attrs["natural_luminance"]).mean() < 0.05
+    assert np.isfinite(measured["strangers"]).all() and (measured["cv"] >= 0.05).all()
+
+
+def test_the_population_is_all_others() -> None:
+    """`others` leaves out the neuron itself; `strangers` leaves out its own images."""
+
+    class Constant(Neurons):
+        def raw(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))[:, None] * torch.tensor([1.0, 10.0, 100.0])
+
+        def _rows(self, rows):  # type: ignore[no-untyped-def]
+            return self if len(rows) > 1 else One(rows[0])
+
+    class One(Constant):
+        def __init__(self, row: int) -> None:
+            super().__init__(["x"], 4)
+            self.row = row
+
+        def raw(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))[:, None] * (1.0, 10.0, 100.0)[self.row]
+
+    images = torch.ones(2, 1, 1, 3, 4, 4) * torch.tensor([0.5, 1.0]).reshape(2, 1, 1, 1, 1, 1)
+    found = shown.show(Constant(["a", "b", "c"], 4), images, [0, 2])
+    np.testing.assert_allclose(found["response"].ravel(), [0.5, 100])
+    np.testing.assert_allclose(found["others"].ravel(), [(5 + 50) / 2, (1 + 10) / 2])
+    np.testing.assert_allclose(found["strangers"], [1.0, 50.0])
+
+
+def test_similarity_leaves_out_pairs_of_one_seed() -> None:
+    """One ablated image that equals the intact one of its own seed is no more alike for that."""
+    images = torch.zeros(1, 2, 2, 3, 2, 2)
+    images[0, :, 0, 0] = 1  # seed 0: red, intact and ablated
+    images[0, :, 1, 1] = 1  # seed 1: green
+    eye = {"eye": torch.nn.Flatten()}
+    np.testing.assert_allclose(shown.alike(images, eye)[0].ravel(), [0, 0], atol=1e-6)
+    images[0, 1] = images[0, 0].flip(0)  # ablated ones are the intact ones of the other seed
+    np.testing.assert_allclose(shown.alike(images, eye)[0].ravel(), [0, 1], atol=1e-6)
+    single = shown.alike(images[:, :, :1], eye)[0].ravel()
+    assert np.isnan(single[0]) and single[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_no_well_fitted_neuron_is_an_error(
+    world: tuple[Planted, xr.Dataset], tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoos, "load_zoo", _zoo(tiny_zoo))
+    with pytest.raises(recordings.RecordingError, match="reaches R2 = 2 in cross-validation"):
+        shown.fit(world[1], study(least=2.0))
+    with pytest.raises(recordings.RecordingError, match="expected 500 images"):
+        shown.fit(world[1], study(images=500))
+
+
+def test_a_plan_compares_like_with_like() -> None:
+    plan = shown.plan("v4", "shapes", ("alexnet", "alexnet-untrained"), alphas=(0.0, 0.5, 1.0))
+    assert [s.session for s in plan[::3]] == list(shown.V4_SESSIONS)
+    assert {s.judge for s in plan} == {"alexnet"}
+    assert [s.layer for s in plan[:3]] == ["features", "chosen", "features"]
+    assert plan[1].alphas == (0.0, 1.0) and not plan[1].everybody
+    assert len({s.key for s in plan}) == len(plan)
+    assert shown.Study("my data.csv", "", "shapes", "alexnet").key.startswith("shown-my_data-alex")
+
+
+def effects_of(main: xr.Dataset) -> dict[str, shown_effects.Effect]:
+    return shown_effects.effects(main, main, {"bare": main}, "random_magnitude")
+
+
+def table(neurons: int = 12, drop: float = 1.0) -> xr.Dataset:
+    """Measures in which positive ablation lowers responses by ``drop``, others by nothing."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.05, (2, neurons, 4, 2))
+    z = 2 + noise - drop * np.array([0, 1, 0, 0])[:, None]
+    dims = ("neuron", "condition", "seed")
+    return xr.Dataset(
+        {
+            "response": (("way", *dims), z), "predicted": (dims, z[0]), "own": (dims, z[0]),
+            "others": (("way", *dims[:2]), z.mean(-1) / 4),
+            "strangers": (("way", "neuron"), z[:, :, 0, 0] - 1),
+            "similarity": ((*dims[:2], "judge"), 0.5 * z[0]), "cv": ("neuron", z[0, :, 0, 0]),
+        },
+        {
+            "sign": ("condition", ["none", "positive", "negative", "random_magnitude"]),
+            "alpha": ("condition", [0.0, 1.0, 1.0, 1.0]), "way": ["as is", "held"],
+        },
+    )  # fmt: skip
+
+
+def test_effects_and_their_verdicts() -> None:
+    main = table()
+    found = effects_of(main)
+    rows = {line.id: line for line in shown_effects.lines(
+        found, main, recording="r", zoo="shapes", seed=0)}  # fmt: skip
+    assert found["P-10a"].values.mean() == pytest.approx(1, abs=0.05)
+    assert found["P-10a untrained"].values.mean() == pytest.approx(0, abs=1e-9)
+    for name in ("P-8a", "P-8a number", "P-10a", "P-10a random held", "P-10b", "P-10c",
+                 "P-10a negative"):  # fmt: skip
+        assert rows[name].verdict == "replicated", name
+    assert rows["P-9"].verdict == "not testable"
+    assert "power" in rows["P-10a"].test
+    said = shown_effects.opening(found, list(rows.values()))
+    assert said.startswith("Neurons respond less") and "power of 80 %" in said
+
+
+def test_no_asymmetry_is_said_plainly() -> None:
+    main = table(drop=0.0)
+    found = effects_of(main)
+    rows = shown_effects.lines(found, main, recording="r", zoo="shapes", seed=0)
+    said = shown_effects.opening(found, rows)
+    assert said.startswith("No sign asymmetry of neurons was found")
+    assert next(row for row in rows if row.id == "P-10a").verdict == "not replicated"
+
+
+def test_without_neurons_only_models_are_judged() -> None:
+    main = table()
+    for name in ("response", "others", "strangers"):
+        main[name] = main[name] * np.nan
+    found = effects_of(main)
+    rows = {row.id: row for row in shown_effects.lines(
+        found, main, recording="mine.csv", zoo="shapes", seed=0)}  # fmt: skip
+    assert rows["P-10a"].verdict == "not testable" and rows["P-10b"].verdict == "replicated"
+    assert "models alone" in shown_effects.opening(found, list(rows.values()))
+    assert isinstance(rows["P-10b"], ledger.Line)
+
+
+def test_stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert stand_ins.of("mine.csv", "") is None
+    simulated = stand_ins.of("simulated", "simulated")
+    assert simulated is not None and simulated.labels[0] == "simulated-0"
+    told = recordings.load("simulated")
+    assert tuple(told["neuron"].values) == simulated.labels  # the same neurons were recorded
+    again = simulated.responses(torch.from_numpy(told["pixels"].values[:3])).numpy()
+    np.testing.assert_allclose(again, told["rate"].values[:3], rtol=1e-3)
+    monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="compact model"):
+        stand_ins.of("v4", "190923")
+
+
+def test_stored_simulated_neurons_show_what_was_planted() -> None:
+    """Full positive ablation loses what drives a neuron; equal random ablation keeps more of it."""
+    plan = shown.plan(
+        "simulated", "shapes", ("alexnet", "alexnet-untrained"), images=400, generator="scenes"
+    )
+    store = Store(paths.results_folder("simulated"))
+    if not store.has(plan[0].key, plan[0].expected()):
+        pytest.skip("no stored results of these weights and settings")
+    main = shown.of_kind(plan[:1], [store.read(plan[0].key)], "alexnet")
+    full = main.isel(condition=np.flatnonzero(main["alpha"].isin([0.0, 1.0])))
+    z = full["response"].sel(way="as is").mean("seed")
+    assert stats.bootstrap(shown_effects.gap(z, "random_magnitude")).low > 0
+    assert stats.bootstrap(shown_effects.fall(z)).low > 0
