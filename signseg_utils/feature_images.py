@@ -83,7 +83,7 @@ def search(wish: Wish) -> xr.Dataset:
 
 
 def obtain(wish: Wish, shipped: Path, results: str = "", recompute: bool = False) -> xr.Dataset:
-    """Stored images of features: shipped ones if they fit, else those in ``results``, made if need be.
+    """Stored images of features: shipped ones if they fit, else those in ``results`` or new ones.
 
     ``results`` is ``runs/features`` by default.
     """

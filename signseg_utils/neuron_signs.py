@@ -8,7 +8,7 @@ partial least squares with one component (paper, Fig. 18), both from penultimate
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils import studies, zoos
+from signseg_utils import stats, studies, zoos
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.parameters import split
@@ -189,7 +189,8 @@ def consistent(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
 
 
 def consistent_resampled(
-    groups: Sequence[Sequence[xr.Dataset]], most: float = 0.9, *, seed: int = 0, resamples: int = 500
+    groups: Sequence[Sequence[xr.Dataset]], most: float = 0.9, *,
+    seed: int = 0, resamples: int = 500,
 ) -> Array:
     """`consistent` over neurons drawn with replacement, mean over draws: ``[group, resample]``.
 
@@ -217,6 +218,18 @@ def consistent_shuffled(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Ar
     return _consistent(positive, np.broadcast_to(models[:, None, None], positive.shape), most)
 
 
+def extremes(share: Array, count: int) -> dict[str, tuple[int, ...]]:
+    """Features that are positive, and those that are negative, for most neurons: ``[feature]``.
+
+    ``count`` each, the most consistent first; features without a weight (NaN) are left out.
+    """
+    alive = np.flatnonzero(np.isfinite(share))
+    order = alive[np.argsort(share[alive], kind="stable")].tolist()
+    if 2 * count > len(order):
+        raise ValueError(f"expected at most {len(order) // 2} features of each sign; got {count}")
+    return {"positive": tuple(order[::-1][:count]), "negative": tuple(order[:count])}
+
+
 def shuffled_share(sessions: Sequence[xr.Dataset]) -> Array:
     """`positive_share` for responses shuffled jointly in each session: [draw, shuffle, feature]."""
     positive = np.asarray(sum(own["shuffled"].values.astype(np.int64) for own in sessions))
@@ -225,11 +238,49 @@ def shuffled_share(sessions: Sequence[xr.Dataset]) -> Array:
 
 
 def inhibited(sessions: Sequence[xr.Dataset]) -> Array:
-    """Which of the neurons of `at_choice` were made with a suppressive shape; simulated ones only."""
+    """Which neurons of `at_choice` were made with a suppressive shape: simulated ones only."""
     truth = in_silico.truth()
     suppressed = (truth["sign"] < 0).any("class")
     names = [own["neuron"].values[own["kept"].any("draw").values] for own in sessions]
     return np.asarray(suppressed.sel(neuron=np.concatenate(names)).values)
+
+
+def effects(
+    fits: Mapping[str, Sequence[xr.Dataset]], network: str, seed: int = 0
+) -> dict[str, stats.Estimate]:
+    """What the claims about one network say is above 0, by the id of the line.
+
+    Parameters
+    ----------
+    fits
+        Network to the results of its sessions, the same sessions for each. With the network's
+        untrained twin among them, that is the control of the lines ``learned``.
+    """
+    own, twin = fits[network], fits.get(f"{network}-untrained")
+    on = tested(own)
+    positive = at_choice(own, on, "positive")
+    gain = {kind: at_choice(own, on, kind) - positive for kind in CONSTRAINTS}
+    about: Any = {"n": len(positive), "seed": seed}
+    found = {
+        "P-17": stats.bootstrap(gain["free"], seed=seed),
+        "P-17 random": stats.bootstrap(gain["random"], seed=seed),
+        "P-17 Dale": stats.bootstrap(gain["Dale"], seed=seed),
+    }
+    share, chance = consistent(own).mean(), consistent_shuffled(own).ravel()
+    drawn = consistent_resampled([own] if twin is None else [own, twin], seed=seed)
+    found["P-18"] = stats.from_draws(share, drawn[0], **about)
+    found["P-18 shuffled"] = stats.above_chance(share, chance, **about)
+    if twin is not None:
+        other = at_choice(twin, on, "free") - at_choice(twin, on, "positive")
+        found["P-17 learned"] = stats.bootstrap(gain["free"] - other, seed=seed)
+        gap = share - consistent(twin).mean()
+        found["P-18 learned"] = stats.from_draws(gap, drawn[0] - drawn[1], **about)
+    if len(own) == 2:
+        found["P-18 sessions"] = stats.above_chance(*agreement(*own), **about)
+    if all(name.startswith("simulated-") for one in own for name in one["neuron"].values):
+        held, free = inhibited(own), gain["free"]
+        found["P-17 truth"] = stats.bootstrap_gap(free[held], free[~held], seed=seed)
+    return found
 
 
 def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[float, Array]:

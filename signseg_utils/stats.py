@@ -185,6 +185,15 @@ def bootstrap_gap(
     return Estimate(value, float(low), float(high), min(len(one), len(two)), seed)
 
 
+def from_draws(value: float, draws: ArrayLike, *, n: int, seed: int) -> Estimate:
+    """A statistic with the 95 % percentile interval of its bootstrap ``draws [draw]``.
+
+    ``n`` counts the units that were resampled.
+    """
+    low, high = np.quantile(_sample(draws, 1), [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high), n, seed)
+
+
 def above_chance(observed: float, chance: ArrayLike, *, n: int, seed: int) -> Estimate:
     """A value less its mean under chance ``[draw]``; interval: what 95 % of the draws leave of it.
 

@@ -19,9 +19,9 @@ import torch
 import xarray as xr
 
 from signseg_utils import paths, zoos
+from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
-from signseg_utils.networks import Network
 from signseg_utils.store import Store
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
