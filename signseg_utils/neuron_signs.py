@@ -213,9 +213,7 @@ def consistent_resampled(
 
 def consistent_shuffled(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
     """`consistent` for responses shuffled jointly in each session: ``[draw, shuffle]``."""
-    positive = np.asarray(sum(own["shuffled"].values.astype(np.int64) for own in sessions))
-    models = sum(own["kept"].values.sum(1) for own in sessions)
-    return _consistent(positive, np.broadcast_to(models[:, None, None], positive.shape), most)
+    return _consistent(*_shuffled_counts(sessions), most)
 
 
 def extremes(share: Array, count: int) -> dict[str, tuple[int, ...]]:
@@ -232,9 +230,8 @@ def extremes(share: Array, count: int) -> dict[str, tuple[int, ...]]:
 
 def shuffled_share(sessions: Sequence[xr.Dataset]) -> Array:
     """`positive_share` for responses shuffled jointly in each session: [draw, shuffle, feature]."""
-    positive = np.asarray(sum(own["shuffled"].values.astype(np.int64) for own in sessions))
-    models = np.asarray(sum(own["kept"].values.sum(1) for own in sessions))
-    return np.asarray(positive / np.maximum(models, 1)[:, None, None])
+    positive, signed = _shuffled_counts(sessions)
+    return np.divide(positive, signed, out=np.full(positive.shape, np.nan), where=signed > 0)
 
 
 def inhibited(sessions: Sequence[xr.Dataset]) -> Array:
@@ -263,6 +260,7 @@ def effects(
     about: Any = {"n": len(positive), "seed": seed}
     found = {
         "P-17": stats.bootstrap(gain["free"], seed=seed),
+        "P-17 median": stats.bootstrap(gain["free"], np.median, seed=seed),
         "P-17 random": stats.bootstrap(gain["random"], seed=seed),
         "P-17 Dale": stats.bootstrap(gain["Dale"], seed=seed),
     }
@@ -289,20 +287,21 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[float, Array]:
     Returns
     -------
     float, Array
-        rho of the `positive_share` of features in one session with that in the other; and the
-        same for shuffled responses, ``[shuffle]``.
+        rho of the `positive_share` of features in one session with that in the other, over
+        features that have a weight in both; and the same for shuffled responses,
+        ``[draw * shuffle]``.
     """
     from scipy.stats import spearmanr
 
-    shares = [positive_share([own]) for own in (first, second)]
-    draws, features_ = shares[0].shape
-    fitted = [spearmanr(one, two, nan_policy="omit")[0] for one, two in zip(*shares, strict=True)]
-    counts = [own["shuffled"].values for own in (first, second)]
-    chance = [
-        [spearmanr(one, two)[0] for one, two in zip(*pairs, strict=True)]
-        for pairs in zip(*counts, strict=True)
+    fitted, chance = ([part([own]) for own in (first, second)]
+                      for part in (positive_share, shuffled_share))  # fmt: skip
+    both = [np.isfinite(one) & np.isfinite(two) for one, two in zip(*fitted, strict=True)]
+    own = [spearmanr(one[a], two[a])[0] for one, two, a in zip(*fitted, both, strict=True)]
+    none = [
+        [spearmanr(first_[a], second_[a])[0] for first_, second_ in zip(*pair, strict=True)]
+        for *pair, a in zip(*chance, both, strict=True)
     ]
-    return float(np.mean(fitted)), np.nanmean(np.asarray(chance), 0)
+    return float(np.mean(own)), np.nan_to_num(np.ravel(none))
 
 
 def _turns(
@@ -345,6 +344,19 @@ def _counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:
         for part in (lambda sign: sign > 0, lambda sign: sign != 0)
     )
     return np.asarray(positive), np.asarray(signed)
+
+
+def _shuffled_counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:
+    """`_counts` for jointly shuffled responses: [draw, shuffle, feature].
+
+    A feature that never changed in the training images of a draw has no weight, in none of them.
+    """
+    positive = np.asarray(sum(own["shuffled"].values.astype(np.int64) for own in sessions))
+    signed = np.asarray(sum(
+        (own["sign"] != 0).any("neuron").values * own["kept"].values.sum(1)[:, None]
+        for own in sessions
+    ))  # fmt: skip
+    return positive, np.broadcast_to(signed[:, None], positive.shape)
 
 
 def _consistent(positive: Array, signed: Array, most: float) -> Array:

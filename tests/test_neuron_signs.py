@@ -107,7 +107,7 @@ def test_features_of_one_sign_are_found_and_chance_is_known(tiny_zoo: Path) -> N
     shared = measured(tiny_zoo, opposed, common=3.0)
     assert neuron_signs.consistent_shuffled([shared]).mean() > 0.3
     rho, chance = neuron_signs.agreement(same, same)
-    assert rho == pytest.approx(1) and chance.shape == (15,)
+    assert rho == pytest.approx(1) and chance.shape == (30,)
 
 
 def test_shares_are_those_of_the_models(mixed: xr.Dataset) -> None:
@@ -116,6 +116,18 @@ def test_shares_are_those_of_the_models(mixed: xr.Dataset) -> None:
     np.testing.assert_allclose(share[0], one.positive_share.numpy())
     drawn = neuron_signs.consistent_resampled([[mixed], [mixed]], resamples=20)
     assert drawn.shape == (2, 20) and (drawn[0] == drawn[1]).all()
+
+
+def test_features_that_never_change_are_not_of_one_sign(mixed: xr.Dataset) -> None:
+    dead = mixed.copy(deep=True)
+    dead["sign"][:, :, 5:] = 0
+    dead["shuffled"][:, :, 5:] = 0
+    assert np.isnan(neuron_signs.positive_share([dead])[:, 5:]).all()
+    assert np.isnan(neuron_signs.shuffled_share([dead])[:, :, 5:]).all()
+    one_sign = [neuron_signs.consistent([dead]), neuron_signs.consistent_shuffled([dead])]
+    assert max(part.max() for part in one_sign) <= 5 / 12
+    rho, chance = neuron_signs.agreement(dead, dead)
+    assert rho == pytest.approx(1) and np.isfinite(chance).all()
 
 
 def test_majority_asks_the_others() -> None:
@@ -134,7 +146,8 @@ def test_extremes_are_ordered_and_leave_dead_features_out() -> None:
 
 def test_effects_have_the_controls_that_are_there(mixed: xr.Dataset) -> None:
     found = neuron_signs.effects({"alexnet": [mixed]}, "alexnet")
-    assert set(found) == {"P-17", "P-17 random", "P-17 Dale", "P-18", "P-18 shuffled"}
+    both_claims = {"P-17", "P-17 median", "P-17 random", "P-17 Dale", "P-18", "P-18 shuffled"}
+    assert set(found) == both_claims
     assert found["P-17"].value > 0 and found["P-17"].n == 8
     both = {"alexnet": [mixed, mixed], "alexnet-untrained": [mixed, mixed]}
     found = neuron_signs.effects(both, "alexnet")
