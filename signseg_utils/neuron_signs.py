@@ -158,14 +158,24 @@ def fits(sessions: Sequence[xr.Dataset], kind: str, constraint: str) -> Array:
     """R2 at each penalty, ``[penalty, neuron]``: mean over the draws in which a neuron was kept.
 
     Neurons kept in no draw are left out; the order is that of the sessions.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If no neuron was kept in any draw.
     """
+    _some_kept(sessions)
     return np.concatenate(
         [_over_draws(own[kind].sel(constraint=constraint), own["kept"]) for own in sessions], -1
     )
 
 
 def at_choice(sessions: Sequence[xr.Dataset], kind: str, constraint: str) -> Array:
-    """R2 at the penalty that cross-validation chose for each neuron and draw: ``[neuron]``."""
+    """R2 at the penalty that cross-validation chose for each neuron and draw: ``[neuron]``.
+
+    Neurons, their order and errors as in `fits`.
+    """
+    _some_kept(sessions)
     found = []
     for own in sessions:
         rows = own.sel(constraint=constraint)
@@ -335,6 +345,15 @@ def _over_draws(values: xr.DataArray, kept: xr.DataArray) -> Array:
     some = values.astype(float).where(kept)
     ever = kept.any("draw").values
     return some.isel(neuron=ever).mean("draw").transpose(..., "neuron").values
+
+
+def _some_kept(sessions: Sequence[xr.Dataset]) -> None:
+    if not any(own["kept"].any() for own in sessions):
+        raise recordings.RecordingError(
+            "expected neurons that a model with one component predicts in cross-validation on "
+            "training images; got none, so that signs would mean nothing; give more images= or "
+            "another first network"
+        )
 
 
 def _counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:

@@ -324,7 +324,6 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "random_sets": _at_least(6),
     "neurons": _at_least(1),
     "discs": _at_least(2),
-    "shuffles": _at_least(2),
     "shown": _at_least(2),
 }
 

@@ -84,6 +84,9 @@ def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
     partly["kept"][:, :3] = False
     partly["kept"][0, 3] = False
     assert len(neuron_signs.at_choice([partly], "fresh", "free")) == 5
+    none = found.assign(kept=found["kept"] & False)
+    with pytest.raises(recordings.RecordingError, match="got none"):
+        neuron_signs.at_choice([none], "fresh", "free")
     second = partly["fresh"].isel(draw=1, neuron=3).sel(constraint="free").values
     seen = neuron_signs.fits([partly], "fresh", "free")[:, 0]
     np.testing.assert_allclose(seen, second.astype(float))
