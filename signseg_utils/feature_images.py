@@ -105,17 +105,19 @@ def images(found: xr.Dataset, generator: nn.Module) -> Tensor:
 
 
 def extents(
-    pictures: Tensor, backbone: nn.Module, features: tuple[int, ...], seed: int, **options: Any
+    pictures: Tensor, backbone: nn.Module, features: tuple[int, ...], seed: int,
+    least: float = 0.02, **options: Any,
 ) -> np.ndarray:
     """Share of its preferred image on which a feature depends, ``[feature]``; NaN: no such place.
 
     The mask of `signseg_utils.localize.localise`, 0 being the response that means nothing.
+    Features answer without noise and are spread out, so that ``least`` may be small.
     """
     found = []
     for number, (picture, feature) in enumerate(zip(pictures, features, strict=True)):
         place = localize.localise(
             lambda shown, feature=feature: backbone(shown)[:, feature], picture, seed + number,
-            **options,
+            least=least, **options,
         )  # fmt: skip
         found.append(place.share if place.found else np.nan)
     return np.array(found)

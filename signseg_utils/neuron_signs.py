@@ -254,8 +254,10 @@ def inhibited(sessions: Sequence[xr.Dataset]) -> Array:
 
 def effects(
     fits: Mapping[str, Sequence[xr.Dataset]], network: str, seed: int = 0
-) -> dict[str, stats.Estimate]:
+) -> dict[str, stats.Estimate | None]:
     """What the claims about one network say is above 0, by the id of the line.
+
+    None for the lines of P-18 if there are fewer than `fewest_models`.
 
     Parameters
     ----------
@@ -268,7 +270,7 @@ def effects(
     positive = at_choice(own, on, "positive")
     gain = {kind: at_choice(own, on, kind) - positive for kind in CONSTRAINTS}
     about: Any = {"n": len(positive), "seed": seed}
-    found = {
+    found: dict[str, stats.Estimate | None] = {
         "P-17": stats.bootstrap(gain["free"], seed=seed),
         "P-17 median": stats.bootstrap(gain["free"], np.median, seed=seed),
         "P-17 random": stats.bootstrap(gain["random"], seed=seed),
@@ -288,7 +290,18 @@ def effects(
     if all(name.startswith("simulated-") for one in own for name in one["neuron"].values):
         held, free = inhibited(own), gain["free"]
         found["P-17 truth"] = stats.bootstrap_gap(free[held], free[~held], seed=seed)
+    models = sum(float(one["kept"].sum("neuron").mean()) for one in own)
+    if models < fewest_models(own[0].sizes["feature"]):
+        found |= {id: None for id in found if id.startswith("P-18")}
     return found
+
+
+def fewest_models(features_: int, level: float = 0.05) -> int:
+    """Of fewer models even a sign that all share is no more than chance, corrected for features.
+
+    The smallest n with ``2 / 2^n * features < level``.
+    """
+    return int(np.floor(np.log2(2 * features_ / level))) + 1
 
 
 def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[float, Array]:
@@ -399,11 +412,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="comma separated (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
+    parser.add_argument("--images", type=int, default=Study.images, help="images of a draw")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
     planned = studies.plan(
         Study, given.recording, given.zoo, split(given.networks), split(given.sessions),
-        draws=given.draws,
+        draws=given.draws, images=given.images,
     )  # fmt: skip
     studies.run(planned, given.folder or studies.shipped_folder(given.recording), report=print)
 

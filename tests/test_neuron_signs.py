@@ -152,6 +152,7 @@ def test_effects_have_the_controls_that_are_there(mixed: xr.Dataset) -> None:
     both_claims = {"P-17", "P-17 median", "P-17 random", "P-17 Dale", "P-18", "P-18 shuffled"}
     assert set(found) == both_claims
     assert found["P-17"].value > 0 and found["P-17"].n == 8
+    assert found["P-18"] is None  # eight models cannot reject for any of twelve features
     both = {"alexnet": [mixed, mixed], "alexnet-untrained": [mixed, mixed]}
     found = neuron_signs.effects(both, "alexnet")
     assert found["P-17 learned"].value == found["P-18 learned"].value == 0
@@ -173,3 +174,10 @@ def test_settings_and_kind_are_part_of_the_name() -> None:
     assert [s.session for s in planned] == ["190923", "190923", "210225", "210225"]
     with pytest.raises(NotImplementedError):
         studies.Study("v4", "190923", "shapes", "alexnet").measure(xr.Dataset())
+
+
+def test_fewest_models_is_where_unanimity_begins_to_count() -> None:
+    least = neuron_signs.fewest_models(512)
+    for models, sign in ((least, 1), (least - 1, 0)):
+        one = sign_consistency(torch.ones(models, 512))
+        assert one.sign.tolist() == [sign] * 512
