@@ -113,13 +113,14 @@ def extents(
     The mask of `signseg_utils.localize.localise`, 0 being the response that means nothing.
     Features answer without noise and are spread out, so that ``least`` may be small.
     """
-    found = []
-    for number, (picture, feature) in enumerate(zip(pictures, features, strict=True)):
-        place = localize.localise(
-            lambda shown, feature=feature: backbone(shown)[:, feature], picture, seed + number,
+    def place(number: int) -> localize.Location:
+        return localize.localise(
+            lambda shown: backbone(shown)[:, features[number]], pictures[number], seed + number,
             least=least, **options,
         )  # fmt: skip
-        found.append(place.share if place.found else np.nan)
+
+    places = [place(number) for number in range(len(features))]
+    found = [own.share if own.found else np.nan for own in places]
     return np.array(found)
 
 

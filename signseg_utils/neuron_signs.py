@@ -215,8 +215,8 @@ def consistent_resampled(
             kept = np.concatenate([own["kept"].values[draw] for own in sessions])
             sign = np.concatenate([own["sign"].values[draw] for own in sessions])[kept]
             times = picked[:, kept].astype(np.float32)
-            counts = [times @ part.astype(np.float32) for part in (sign > 0, sign != 0)]
-            each.append(_consistent(*counts, most))
+            positive, signed = (times @ part.astype(np.float32) for part in (sign > 0, sign != 0))
+            each.append(_consistent(positive, signed, most))
         found.append(np.mean(each, 0))
     return np.stack(found)
 
