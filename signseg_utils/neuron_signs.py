@@ -388,7 +388,7 @@ def _shuffled_counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:
         (own["sign"] != 0).any("neuron").values * own["kept"].values.sum(1)[:, None]
         for own in sessions
     ))  # fmt: skip
-    return positive, np.broadcast_to(signed[:, None], positive.shape)
+    return positive, np.repeat(signed[:, None], positive.shape[1], axis=1)
 
 
 def _consistent(positive: Array, signed: Array, most: float) -> Array:
