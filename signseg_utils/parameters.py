@@ -324,6 +324,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "random_sets": _at_least(6),
     "neurons": _at_least(1),
     "discs": _at_least(2),
+    "shown": _at_least(2),
     "least_fit": _at_least(0),
 }
 

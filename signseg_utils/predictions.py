@@ -1,7 +1,6 @@
 """Which layers of which networks predict which neurons: measured once, stored, read by chapters.
 
-One `Study` is one session of a recording seen through one network. Its result holds numbers about
-fitted models only, no response and no image, so it can be shipped where the recording cannot.
+A result holds numbers about fitted models only, no response and no image (`signseg_utils.studies`).
 ``python -m signseg_utils.predictions --recording v4`` computes what the store does not hold yet;
 the same command continues an interrupted one.
 """
@@ -9,98 +8,57 @@ the same command continues an interrupted one.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
-from signseg_utils import paths, zoos
+from signseg_utils import studies, zoos
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
-from signseg_utils.neurons.pictures import pictures
 from signseg_utils.parameters import split
 from signseg_utils.signs import sign_ratio
 from signseg_utils.store import Store
+from signseg_utils.studies import V4_SESSIONS, obtain, run, shipped_folder
 
-VERSION = 3  # of the measurement: raised when the same study would give other numbers
-V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
+__all__ = ["V4_SESSIONS", "Study", "measure", "obtain", "plan", "run", "shipped_folder"]
+
 FEWEST_TESTED = 10  # on fewer images a correlation says nothing
-TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
-
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Study:
-    """One session of one recording, seen through one network.
+class Study(studies.Study):
+    """How well each layer of a network predicts the neurons of one session.
 
     Attributes
     ----------
-    recording, session, zoo, network
-        What is predicted, and from what.
-    images
-        Number of images of one experiment: 80 % to fit, 20 % to test (paper: 160).
-    draws
-        Random choices of these images; alike for all networks.
     components
         Numbers of PLS components to choose from.
-    side
-        Maps are averaged to side x side places.
-    folds
-        Of the cross-validation on training images that chooses layer and components.
-    seed
-        Of draws, folds and shuffled responses.
+    sides
+        Maps are averaged to side x side places, for each of these sides: each is a layer of its own
+        to choose from. A map with fewer places is taken once, as it is.
     """
 
-    recording: str
-    session: str
-    zoo: str
-    network: str
-    images: int = 160
-    draws: int = 5
+    KIND: ClassVar[str] = "predictions"
+    VERSION: ClassVar[int] = 4
+
     components: tuple[int, ...] = (1, 2, 3, 4)
-    side: int = 4
-    folds: int = 5
-    seed: int = 0
+    sides: tuple[int, ...] = (4, 8)
 
-    @property
-    def key(self) -> str:
-        """Name of its file: readable, and other settings give another."""
-        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        recorded = Path(self.recording).stem
-        return f"{recorded}-{self.session}-{self.zoo}-{self.network}-{digest}".replace(" ", "_")
-
-    def expected(self) -> dict[str, Any]:
-        """What the provenance of its result must say."""
-        weights = zoos.load_zoo(self.zoo).card(self.network)["sha256"]
-        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-        return {**asked, "version": VERSION, "weights": weights}
+    def measure(self, found: xr.Dataset) -> xr.Dataset:
+        return measure(found, zoos.load_zoo(self.zoo).network(self.network), self)
 
 
 def plan(
     recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
 ) -> list[Study]:
-    """Studies of all networks; sessions: those given, else `V4_SESSIONS` or all of the recording.
-
-    Raises
-    ------
-    signseg_utils.neurons.recordings.RecordingMissing
-        If the sessions must be read from a recording that is not here.
-    """
-    if not sessions and recording == "v4":
-        sessions = V4_SESSIONS
-    if not sessions:
-        names = recordings.load(recording)["session"].values.tolist()
-        sessions = tuple(dict.fromkeys(names))
-    return [Study(recording, s, zoo, n, **settings) for s in sessions for n in networks]
+    """Studies of all networks; see `signseg_utils.studies.plan`."""
+    return studies.plan(Study, recording, zoo, networks, sessions, **settings)
 
 
 def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
@@ -128,19 +86,10 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
         If the session has fewer images than one experiment needs.
     """
     whole = recordings.complete(found)
+    study.enough(whole)
     responses = whole["response"].values
-    if len(responses) < study.images:
-        raise recordings.RecordingError(
-            f"expected {study.images} images in session {study.session}, the number of one "
-            f"experiment; got {len(responses)}; ask for fewer with images="
-        )
-    size = getattr(network.backbone, "image_size", None)
-    names = tuple(
-        layer if layer == features.LAST else f"{layer}/{study.side}"
-        for layer in features.layers(network)
-    )
-    seen = features.extract_layers(network, names, pictures(whole, size))
-    inputs = {name: values.double().numpy() for name, values in seen.items()}
+    names = candidates(network, study.sides)
+    inputs = studies.inputs(network, names, whole)
     shape = (study.draws, len(names), responses.shape[1])
     kinds = ("cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one",
              "r_fresh_all", "ratio", "ratio_one", "ratio_shuffled")  # fmt: skip
@@ -148,10 +97,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     components = np.zeros(shape[:2], dtype=np.int64)
     chosen = np.zeros(study.draws, dtype=np.int64)
     for draw in range(study.draws):
-        rng = np.random.default_rng([study.seed, draw])
-        order = rng.permutation(len(responses))
-        cut = round(TRAINED * study.images)
-        fit, test, fresh = np.split(order, [cut, study.images])
+        fit, test, fresh, rng = study.drawn(draw, len(responses))
         shuffled = responses[rng.permutation(fit)]
         choice = encoding.choose(
             {name: values[fit] for name, values in inputs.items()}, responses[fit], "pls",
@@ -196,65 +142,21 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     )
 
 
-def run(
-    studies: Sequence[Study],
-    folder: Path,
-    *,
-    recompute: bool = False,
-    report: Callable[[str], object] = lambda text: None,
-) -> None:
-    """Compute the studies that ``folder`` does not hold yet.
+def candidates(network: Network, sides: Sequence[int]) -> tuple[str, ...]:
+    """Layers to choose from, first to last: each map at each side, then the penultimate layer.
 
-    Raises
-    ------
-    signseg_utils.neurons.recordings.RecordingMissing
-        If one must be computed and its recording is not here.
+    A map of fewer places than the smallest side is taken as that side; of larger sides, those that
+    the map has places for.
     """
-    store = Store(Path(folder))
-    for study in studies:
-        if not recompute and store.has(study.key, study.expected()):
-            report(f"{study.key}: there")
+    places = features.places(network)
+    found = []
+    for layer in features.layers(network):
+        if layer == features.LAST:
+            found.append(layer)
             continue
-        start = time.perf_counter()
-        found = recordings.load(study.recording, [study.session])
-        network = zoos.load_zoo(study.zoo).network(study.network)
-        measured = measure(found, network, study)
-        digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
-        seconds = time.perf_counter() - start
-        about = {
-            **study.expected(),
-            "source": found.attrs.get("source", ""),
-            "licence": found.attrs.get("licence", ""),
-            "responses_sha256": digest.hexdigest(),
-        }
-        store.write(study.key, measured, about)
-        report(f"{study.key}: {seconds:.0f} s")
-
-
-def obtain(
-    studies: Sequence[Study], results: str = "", recompute: bool = False
-) -> tuple[list[xr.Dataset], str]:
-    """Results of studies in their order, and where from: ``shipped`` or ``recomputed``.
-
-    Shipped ones are shown if all fit the settings and the weights; else those in ``results``
-    (default ``runs/<recording>``) are, computed where they are missing.
-
-    Raises
-    ------
-    signseg_utils.neurons.recordings.RecordingMissing
-        If one must be computed and its recording is not here.
-    """
-    shipped = Store(shipped_folder(studies[0].recording))
-    if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
-        return [shipped.read(s.key, s.expected()) for s in studies], "shipped"
-    folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
-    run(studies, folder, recompute=recompute)
-    return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
-
-
-def shipped_folder(recording: str) -> Path:
-    """Where the results of a recording lie that ship with the book."""
-    return paths.results_folder(Path(recording).stem)
+        fitting = [side for side in sorted(sides) if side <= places[layer]]
+        found += [f"{layer}/{side}" for side in fitting or [min(sides)]]
+    return tuple(found)
 
 
 def at(measured: xr.Dataset, kind: str, layer: str | None = None) -> xr.DataArray:
@@ -304,7 +206,11 @@ def tested(measured: xr.Dataset) -> str:
 
 
 def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
-    """A table, one row a study and layer: what its ten best neurons reach on left-out images."""
+    """A table, one row a study and layer: what its ten best neurons reach on left-out images.
+
+    ``map`` is the layer without its side, ``depth`` the number of the map; ``side`` is 0 where
+    there are no places.
+    """
     import pandas as pd
 
     rows = []
@@ -312,8 +218,11 @@ def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
         on = tested(own)
         for place, layer in enumerate(own["layer"].values.tolist()):
             first, penult = best([own], layer=layer), f"sq_{on}_one"
+            map_, _, side = layer.partition("/")
+            maps = list(dict.fromkeys(n.partition("/")[0] for n in own["layer"].values.tolist()))
             rows.append({
                 "session": study.session, "network": study.network, "layer": layer,
+                "map": map_, "side": int(side or 0), "depth": maps.index(map_),
                 "chosen": int((own["chosen"] == place).sum()),
                 "components": float(own["components"].isel(layer=place).mean()),
                 "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
@@ -328,6 +237,33 @@ def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
     return pd.DataFrame(rows)
 
 
+def chosen(studies_: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
+    """A table, one row a study: the layers that its draws chose, and what ten best neurons reach.
+
+    Predictions are those of the chosen layers, on left-out images; ``penultimate`` is r2 there.
+    """
+    import pandas as pd
+
+    rows = []
+    for study, own in zip(studies_, measured, strict=True):
+        on, first = tested(own), best([own])
+        names, times = np.unique(own["layer"].values[own["chosen"].values], return_counts=True)
+        order = np.argsort(-times, kind="stable")
+        columns = {
+            "R2": f"r2_{on}", "r2": f"sq_{on}", "r2, fitted to all": "sq_fresh_all",
+            "r2, few test images": "sq_test",
+        }  # fmt: skip
+        last = best([own], layer=features.LAST)
+        rows.append({
+            "session": study.session, "network": study.network,
+            "layers chosen": ", ".join(f"{names[n]} ({times[n]})" for n in order),
+            **{title: float(of_neurons([own], kind)[first].mean())
+               for title, kind in columns.items()},
+            "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: ``python -m signseg_utils.predictions --recording v4 --networks resnet``."""
     parser = argparse.ArgumentParser(
@@ -339,20 +275,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
     parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
-    parser.add_argument("--side", type=int, default=Study.side, help="maps averaged to this side")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
     networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
-    studies = plan(
-        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws,
-        side=given.side,
-    )  # fmt: skip
+    planned = plan(
+        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
+    )
     folder = given.folder or shipped_folder(given.recording)
-    run(studies, folder, recompute=given.recompute, report=print)
+    run(planned, folder, recompute=given.recompute, report=print)
     stored = Store(folder)
-    found = [stored.read(study.key, study.expected()) for study in studies]
-    print(summary(studies, found).to_string(index=False, float_format="%.3f"))
+    found = [stored.read(study.key, study.expected()) for study in planned]
+    print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
+    print(summary(planned, found).to_string(index=False, float_format="%.3f"))
 
 
 if __name__ == "__main__":

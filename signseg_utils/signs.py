@@ -133,14 +133,27 @@ class SignConsistency:
 
 def sign_consistency(weight: Tensor, level: float = 0.05) -> SignConsistency:
     """Features whose weight has one sign in most rows (paper, Fig. 18): ``[row, feature]``."""
-    positive = (weight > 0).sum(0).cpu().numpy()
-    signed = (weight != 0).sum(0).cpu().numpy()
-    features = weight.shape[1]
-    tail = stats.binom.cdf(np.minimum(positive, signed - positive), np.maximum(signed, 1), 0.5)
+    return consistency_of_counts((weight > 0).sum(0), (weight != 0).sum(0), level)
+
+
+def consistency_of_counts(
+    positive: Tensor, signed: Tensor, level: float = 0.05
+) -> SignConsistency:
+    """`sign_consistency` from numbers of rows: with a positive weight, and with a weight at all.
+
+    Parameters
+    ----------
+    positive, signed
+        ``[..., feature]``; the correction is for the features, the last axis. Leading axes, such
+        as shuffles, are in all parts of the result, too.
+    """
+    above, of = positive.cpu().numpy(), signed.cpu().numpy()
+    features = above.shape[-1]
+    tail = stats.binom.cdf(np.minimum(above, of - above), np.maximum(of, 1), 0.5)
     p_value = np.minimum(2 * tail, 1.0) * features
-    p_value = np.where(signed == 0, 1.0, np.minimum(p_value, 1.0))
-    sign = np.sign(2 * positive - signed) * (p_value < level)
-    share = np.divide(positive, signed, out=np.full(features, np.nan), where=signed > 0)
+    p_value = np.where(of == 0, 1.0, np.minimum(p_value, 1.0))
+    sign = np.sign(2 * above - of) * (p_value < level)
+    share = np.divide(above, of, out=np.full(above.shape, np.nan), where=of > 0)
     return SignConsistency(
         torch.from_numpy(share), torch.from_numpy(p_value), torch.from_numpy(sign), level
     )

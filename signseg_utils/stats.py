@@ -170,6 +170,43 @@ def bootstrap(
     return Estimate(value, float(low), float(high), len(sample), seed, level)
 
 
+def bootstrap_gap(
+    first: ArrayLike, second: ArrayLike, *, seed: int = 0, resamples: int = 10_000
+) -> Estimate:
+    """Mean of ``first [unit]`` less mean of ``second [unit]``, units of two separate groups.
+
+    The 95 % interval is a percentile bootstrap within each group; ``n`` is the smaller group's.
+    """
+    one, two = _sample(first, 1), _sample(second, 1)
+    drawn = one[_resampled(len(one), resamples, seed)].mean(1)
+    other = np.random.default_rng([seed, 1]).integers(0, len(two), (resamples, len(two)))
+    low, high = np.quantile(drawn - two[other].mean(1), [0.025, 0.975])
+    value = float(one.mean() - two.mean())
+    return Estimate(value, float(low), float(high), min(len(one), len(two)), seed)
+
+
+def from_draws(value: float, draws: ArrayLike, *, n: int, seed: int) -> Estimate:
+    """A statistic with the 95 % percentile interval of its bootstrap ``draws [draw]``.
+
+    ``n`` counts the units that were resampled.
+    """
+    low, high = np.quantile(_sample(draws, 1), [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high), n, seed)
+
+
+def above_chance(observed: float, chance: ArrayLike, *, n: int, seed: int) -> Estimate:
+    """A value less its mean under chance ``[draw]``; interval: what 95 % of the draws leave of it.
+
+    The interval is above 0 if the value is above 97.5 % of the draws. ``n`` counts the units behind
+    the value, ``seed`` is that of the draws.
+    """
+    drawn = _sample(chance, 1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(
+        observed - float(drawn.mean()), observed - float(high), observed - float(low), n, seed
+    )
+
+
 def bootstrap_cells(
     cells: Mapping[str, ArrayLike], *, seed: int = 0
 ) -> tuple[dict[str, Estimate], Estimate]:

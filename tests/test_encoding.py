@@ -55,7 +55,7 @@ def test_penalised_models_are_scikit_learns(positive: bool) -> None:
         found = encoding.predict(encoding.fit(x, y, name + suffix, 0.1), x)
         for neuron in range(3):
             reach = scaled.T @ centred[:, neuron] / len(y)
-            most = reach.max() if positive else np.abs(reach).max()
+            most = np.abs(reach).max()  # the same penalty with and without the constraint
             model = (
                 Lasso(0.1 * most, positive=positive, fit_intercept=False, max_iter=3000)
                 if name == "lasso"
@@ -63,6 +63,33 @@ def test_penalised_models_are_scikit_learns(positive: bool) -> None:
             ).fit(scaled, centred[:, neuron])
             expected = model.predict(scaled) + y[:, neuron].mean()
             np.testing.assert_allclose(found[:, neuron], expected, atol=1e-4, err_msg=name)
+
+
+def test_one_fit_for_each_setting() -> None:
+    x, y, _ = data()
+    for method in ("pls", "lasso", "lasso_positive"):
+        settings = (3, 1) if method == "pls" else (0.05, 0.4)
+        several = encoding.fit_each(x, y, method, settings)
+        for setting, model in zip(settings, several, strict=True):
+            alone = encoding.fit(x, y, method, setting)
+            predicted = encoding.predict(model, x)
+            np.testing.assert_allclose(predicted, encoding.predict(alone, x), atol=0.02)
+
+
+def test_lasso_without_products_of_features_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, _ = data()
+    kept = encoding.predict(encoding.fit(x, y, "lasso", 0.1), x)
+    monkeypatch.setattr(encoding, "MOST_PRODUCTS", 1)
+    again = encoding.predict(encoding.fit(x, y, "lasso", 0.1), x)
+    np.testing.assert_allclose(again, kept, atol=0.02)
+
+
+def test_offering_each_feature_twice_frees_a_positive_lasso() -> None:
+    """Positive weights on x and -x are weights of either sign on x, at the same penalty."""
+    x, y, _ = data()
+    free = encoding.predict(encoding.fit(x, y, "lasso", 0.1), x)
+    twice = encoding.fit(np.hstack([x, -x]), y, "lasso_positive", 0.1)
+    np.testing.assert_allclose(encoding.predict(twice, np.hstack([x, -x])), free, atol=0.02)
 
 
 def test_positive_models_have_no_negative_weight() -> None:

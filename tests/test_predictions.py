@@ -29,7 +29,7 @@ def neurons(tiny_zoo: Path) -> xr.Dataset:
 
 
 def study(**changes: object) -> predictions.Study:
-    few = dict(images=60, draws=2, components=(1, 2, 3), folds=3)
+    few = dict(images=60, draws=2, components=(1, 2, 3), folds=3, sides=(4,))
     return predictions.Study("r", "one", "shapes", "resnet", **{**few, **changes})  # type: ignore
 
 
@@ -55,6 +55,21 @@ def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr
     assert set(found["components"].values.ravel()) <= {1, 2, 3}
 
 
+def test_sides_of_a_map_are_layers_to_choose_from(tiny_zoo: Path, neurons: xr.Dataset) -> None:
+    network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
+    sizes = features.places(network)
+    assert sizes["features"] == 1 and sizes["trunk.0"] >= sizes["trunk.1"] > 1
+    largest = sizes["trunk.0"]
+    layers = predictions.candidates(network, (4, largest, 500))
+    assert layers[:2] == ("trunk.0/4", f"trunk.0/{largest}") and layers[-1] == "features"
+    assert predictions.candidates(network, (500,)) == ("trunk.0/500", "trunk.1/500", "features")
+    found = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
+    assert found["layer"].values.tolist() == [
+        "trunk.0/2", "trunk.0/4", "trunk.1/2", "trunk.1/4", "features"
+    ]  # fmt: skip
+    assert found["layer"].values[found["chosen"].values[0]].startswith("trunk.1/")
+
+
 def test_measure_needs_enough_images(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
     with pytest.raises(recordings.RecordingError, match="expected 160 images.*got 100"):
@@ -71,9 +86,8 @@ def test_an_interrupted_run_continues(
     (tmp_path / "data" / "zoo").mkdir(parents=True)
     (tmp_path / "data" / "zoo" / "shapes").symlink_to(tiny_zoo)
     file = tables.write_npz(neurons, tmp_path / "rec.npz")
-    plan = predictions.plan(
-        str(file), "shapes", ("alexnet", "resnet"), images=60, draws=1, components=(1,), folds=2
-    )
+    few = dict(images=60, draws=1, components=(1,), folds=2, sides=(4,))
+    plan = predictions.plan(str(file), "shapes", ("alexnet", "resnet"), **few)
     assert [(s.session, s.network) for s in plan] == [("one", "alexnet"), ("one", "resnet")]
     said: list[str] = []
     predictions.run(plan[:1], tmp_path / "out", report=said.append)  # type: ignore[arg-type]
@@ -93,7 +107,7 @@ def test_an_interrupted_run_continues(
 
 
 def test_settings_are_part_of_the_name() -> None:
-    assert study().key != study(side=2).key
+    assert study().key != study(sides=(2,)).key
     assert study().key == study().key
     v4 = predictions.plan("v4", "shapes", ("alexnet",))
     assert [s.session for s in v4] == list(predictions.V4_SESSIONS)

@@ -9,6 +9,7 @@ from torch import nn
 from signseg_utils.readout import Readout
 from signseg_utils.signs import (
     centre,
+    consistency_of_counts,
     dale_index,
     drive_through_negative,
     expected_dale_index,
@@ -129,3 +130,14 @@ def test_drive_is_even_for_random_signs_of_features() -> None:
     found = drive_through_negative(weight, features)
     assert found.shape == (5, 3)
     torch.testing.assert_close(found, torch.full_like(found, 0.5), atol=0.06, rtol=0)
+
+
+def test_consistency_of_counts_takes_leading_axes() -> None:
+    weight = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
+    weight[:, 0] = weight[:, 0].abs()
+    whole = sign_consistency(weight)
+    positive, signed = (weight > 0).sum(0), (weight != 0).sum(0)
+    twice = consistency_of_counts(torch.stack([positive] * 2), torch.stack([signed] * 2))
+    for part in ("positive_share", "p_value", "sign"):
+        assert (getattr(twice, part) == getattr(whole, part)).all()
+    assert whole.sign[0] == 1 and twice.sign.shape == (2, 6)

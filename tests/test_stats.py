@@ -7,11 +7,14 @@ import pytest
 from scipy import stats as reference
 
 from signseg_utils.stats import (
+    above_chance,
     bootstrap,
     bootstrap_cells,
     bootstrap_curve,
+    bootstrap_gap,
     detectable,
     equivalence,
+    from_draws,
     holm,
     paired_permutation,
     rank_among_samples,
@@ -315,3 +318,26 @@ def test_detectable_effects_are_found_as_often_as_said() -> None:
         detectable([1.0])
     with pytest.raises(ValueError, match="power"):
         detectable(sample, power=1.0)
+
+
+def test_gap_of_two_groups_has_an_interval_of_both() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 1, 40), rng.normal(0, 1, 25)
+    found = bootstrap_gap(first, second)
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 25
+    expected = 1.96 * np.sqrt(first.var() / 40 + second.var() / 25)
+    assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.1)
+    assert bootstrap_gap([1.0, 1.0], [1.0]).value == 0
+
+
+def test_above_chance_means_above_nearly_all_draws() -> None:
+    draws = np.linspace(0, 1, 1001)
+    assert above_chance(0.99, draws, n=8, seed=0).low > 0
+    inside = above_chance(0.96, draws, n=8, seed=0)
+    assert inside.low < 0 < inside.high and inside.value == pytest.approx(0.46)
+    assert above_chance(0.01, draws, n=8, seed=0).high < 0
+
+
+def test_from_draws_is_their_percentile_interval() -> None:
+    found = from_draws(0.4, np.linspace(0, 1, 1001), n=5, seed=2)
+    assert (found.low, found.high) == pytest.approx((0.025, 0.975)) and found.value == 0.4

@@ -21,6 +21,8 @@ from signseg_utils.registry import unknown
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+MOST_PRODUCTS = 1024  # features: up to so many their products with each other are kept for Lasso
+
 
 def pls(features: Array, responses: Array, settings: Sequence[float]) -> Array:
     """Partial least squares, one response at a time (PLS1), with 1, 2 ... components.
@@ -94,23 +96,26 @@ def lasso(
 ) -> Array:
     """Lasso; ``settings``: penalties as a share of the one at which the first weight appears.
 
-    Shapes as `pls`. With ``positive`` no weight may be negative (paper, Fig. 17).
+    Shapes as `pls`. With ``positive`` no weight may be negative (paper, Fig. 17); the same setting
+    is the same penalty with and without: the first weight meant is that of either sign.
     Tibshirani 1996, doi:10.1111/j.2517-6161.1996.tb02080.x.
     """
-    from sklearn.linear_model import Lasso
+    from sklearn.linear_model import lasso_path
 
     found = np.zeros((len(settings), responses.shape[1], features.shape[1]))
     order = np.argsort(settings)[::-1]  # from strong to weak, each from where the last one ended
+    few = features.shape[1] <= MOST_PRODUCTS
+    products = features.T @ features if few else False
     for neuron in range(responses.shape[1]):
-        y = responses[:, neuron]
-        reach = features.T @ y / len(y)
-        most = float((reach if positive else np.abs(reach)).max())
+        y = np.ascontiguousarray(responses[:, neuron])
+        most = float(np.abs(features.T @ y).max()) / len(y)
         if most <= 0:
             continue
-        model = Lasso(positive=positive, fit_intercept=False, warm_start=True, max_iter=3000)
-        for place in order:
-            model.set_params(alpha=settings[place] * most)
-            found[place, neuron] = model.fit(features, y).coef_
+        strengths = most * np.asarray(settings, dtype=np.float64)[order]
+        _, weights, _ = lasso_path(
+            features, y, alphas=strengths, positive=positive, precompute=products, max_iter=3000
+        )
+        found[order, neuron] = weights.T
     return found
 
 
@@ -174,6 +179,19 @@ def fit(
     weight, bias = _fit(x, y, method, [setting])
     names = [str(i) for i in range(y.shape[1])] if labels is None else labels
     return Readout(torch.from_numpy(weight[0]), torch.from_numpy(bias[0]), tuple(names))
+
+
+def fit_each(
+    features: ArrayLike, responses: ArrayLike, method: str, settings: Sequence[float]
+) -> tuple[Readout, ...]:
+    """`fit` for each setting, at the cost of one where the method goes from one to the next."""
+    x, y = _checked(features, responses)
+    weight, bias = _fit(x, y, method, settings)
+    names = tuple(str(i) for i in range(y.shape[1]))
+    return tuple(
+        Readout(torch.from_numpy(w), torch.from_numpy(b), names)
+        for w, b in zip(weight, bias, strict=True)
+    )
 
 
 def predict(readout: Readout, features: ArrayLike) -> Array:

@@ -63,6 +63,14 @@ def layers(network: Network) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
+def places(network: Network) -> dict[str, int]:
+    """Places along the shorter side of each map of a network; of `LAST`, which has none: 1."""
+    size = int(getattr(network.backbone, "image_size", 64))
+    maps = network.backbone.stages(torch.zeros(1, 3, size, size))  # type: ignore[operator]
+    return {**{f"trunk.{n}": min(map.shape[-2:]) for n, map in enumerate(maps)}, LAST: 1}
+
+
+@torch.inference_mode()
 def extract(features: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
     """Features of uint8 or float images, ``[image, feature]`` float32, in batches."""
     pieces = []

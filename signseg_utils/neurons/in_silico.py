@@ -29,6 +29,11 @@ def read(images: int = IMAGES, neurons: int = NEURONS, seed: int = 0) -> xr.Data
     return _read(images, neurons, seed).copy(deep=True)
 
 
+def truth(neurons: int = NEURONS, seed: int = 0) -> xr.Dataset:
+    """What is true of the neurons of `read` (`signseg_utils.neurons.simulated.Simulated.truth`)."""
+    return simulated.population(neurons, seed, SIZE).truth()
+
+
 @lru_cache(maxsize=1)
 def _read(images: int, neurons: int, seed: int) -> xr.Dataset:
     rng = np.random.default_rng([seed, 1])

@@ -1,0 +1,186 @@
+"""Studies of recorded neurons through a network: measured once, stored, read by chapters.
+
+One `Study` is one session of a recording seen through one network. Its result holds numbers about
+fitted models only, no response and no image, so it can be shipped where the recording cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+import xarray as xr
+
+from signseg_utils import paths, zoos
+from signseg_utils.networks import Network
+from signseg_utils.neurons import features, recordings
+from signseg_utils.neurons.pictures import pictures
+from signseg_utils.store import Store
+
+V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
+TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One session of one recording, seen through one network; a subclass says what is measured.
+
+    Attributes
+    ----------
+    recording, session, zoo, network
+        What is predicted, and from what.
+    images
+        Number of images of one experiment: 80 % to fit, 20 % to test (paper: 160).
+    draws
+        Random choices of these images; alike for all networks.
+    folds
+        Of the cross-validation on training images.
+    seed
+        Of draws, folds and whatever else is random.
+    """
+
+    KIND: ClassVar[str] = "study"  # begins the name of its file
+    VERSION: ClassVar[int] = 0  # raised when the same study would give other numbers
+
+    recording: str
+    session: str
+    zoo: str
+    network: str
+    images: int = 160
+    draws: int = 5
+    folds: int = 5
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name of its file: readable, and other settings give another."""
+        text = json.dumps({**asdict(self), "version": self.VERSION}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        words = (self.KIND, Path(self.recording).stem, self.session, self.zoo, self.network)
+        return "-".join((*words, digest)).replace(" ", "_")
+
+    def expected(self) -> dict[str, Any]:
+        """What the provenance of its result must say."""
+        weights = zoos.load_zoo(self.zoo).card(self.network)["sha256"]
+        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return {**asked, "version": self.VERSION, "weights": weights}
+
+    def measure(self, found: xr.Dataset) -> xr.Dataset:
+        """Result of the study from its session of the recording."""
+        raise NotImplementedError
+
+    def enough(self, whole: xr.Dataset) -> None:
+        """Refuse a session with fewer images than one experiment needs (RecordingError)."""
+        if whole.sizes["image"] < self.images:
+            raise recordings.RecordingError(
+                f"expected {self.images} images in session {self.session}, the number of one "
+                f"experiment; got {whole.sizes['image']}; ask for fewer with images="
+            )
+
+    def drawn(
+        self, draw: int, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.random.Generator]:
+        """Rows of one draw out of ``count`` images: to fit, to test, left over; and its generator.
+
+        The generator has drawn the rows and can go on to draw what else the draw needs.
+        """
+        rng = np.random.default_rng([self.seed, draw])
+        order = rng.permutation(count)
+        fit, test, fresh = np.split(order, [round(TRAINED * self.images), self.images])
+        return fit, test, fresh, rng
+
+
+S = TypeVar("S", bound=Study)
+
+
+def plan(
+    kind: type[S], recording: str, zoo: str, networks: Sequence[str],
+    sessions: Sequence[str] = (), **settings: Any,
+) -> list[S]:
+    """Studies of all networks; sessions: those given, else `V4_SESSIONS` or all of the recording.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingMissing
+        If the sessions must be read from a recording that is not here.
+    """
+    if not sessions and recording == "v4":
+        sessions = V4_SESSIONS
+    if not sessions:
+        names = recordings.load(recording)["session"].values.tolist()
+        sessions = tuple(dict.fromkeys(names))
+    return [kind(recording, s, zoo, n, **settings) for s in sessions for n in networks]
+
+
+def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[str, np.ndarray]:
+    """Features of the images of a recording: layer -> ``[image, feature]`` float64."""
+    size = getattr(network.backbone, "image_size", None)
+    seen = features.extract_layers(network, layers, pictures(whole, size))
+    return {name: values.to(torch.float64).numpy() for name, values in seen.items()}
+
+
+def run(
+    studies: Sequence[Study],
+    folder: Path,
+    *,
+    recompute: bool = False,
+    report: Callable[[str], object] = lambda text: None,
+) -> None:
+    """Compute the studies that ``folder`` does not hold yet.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingMissing
+        If one must be computed and its recording is not here.
+    """
+    store = Store(Path(folder))
+    for study in studies:
+        if not recompute and store.has(study.key, study.expected()):
+            report(f"{study.key}: there")
+            continue
+        start = time.perf_counter()
+        found = recordings.load(study.recording, [study.session])
+        measured = study.measure(found)
+        digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
+        seconds = time.perf_counter() - start
+        about = {
+            **study.expected(),
+            "source": found.attrs.get("source", ""),
+            "licence": found.attrs.get("licence", ""),
+            "responses_sha256": digest.hexdigest(),
+        }
+        store.write(study.key, measured, about)
+        report(f"{study.key}: {seconds:.0f} s")
+
+
+def obtain(
+    studies: Sequence[Study], results: str = "", recompute: bool = False
+) -> tuple[list[xr.Dataset], str]:
+    """Results of studies in their order, and where from: ``shipped`` or ``recomputed``.
+
+    Shipped ones are shown if all fit the settings and the weights; else those in ``results``
+    (default ``runs/<recording>``) are, computed where they are missing.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingMissing
+        If one must be computed and its recording is not here.
+    """
+    shipped = Store(shipped_folder(studies[0].recording))
+    if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
+        return [shipped.read(s.key, s.expected()) for s in studies], "shipped"
+    folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
+    run(studies, folder, recompute=recompute)
+    return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
+
+
+def shipped_folder(recording: str) -> Path:
+    """Where the results of a recording lie that ship with the book."""
+    return paths.results_folder(Path(recording).stem)
