@@ -170,6 +170,21 @@ def bootstrap(
     return Estimate(value, float(low), float(high), len(sample), seed, level)
 
 
+def bootstrap_gap(
+    first: ArrayLike, second: ArrayLike, *, seed: int = 0, resamples: int = 10_000
+) -> Estimate:
+    """Mean of ``first [unit]`` less mean of ``second [unit]``, units of two separate groups.
+
+    The 95 % interval is a percentile bootstrap within each group; ``n`` is the smaller group's.
+    """
+    one, two = _sample(first, 1), _sample(second, 1)
+    drawn = one[_resampled(len(one), resamples, seed)].mean(1)
+    other = np.random.default_rng([seed, 1]).integers(0, len(two), (resamples, len(two)))
+    low, high = np.quantile(drawn - two[other].mean(1), [0.025, 0.975])
+    value = float(one.mean() - two.mean())
+    return Estimate(value, float(low), float(high), min(len(one), len(two)), seed)
+
+
 def bootstrap_cells(
     cells: Mapping[str, ArrayLike], *, seed: int = 0
 ) -> tuple[dict[str, Estimate], Estimate]:
@@ -429,6 +444,20 @@ def spearman_over_units(
     null = _rho(shuffled, np.broadcast_to(second.ravel(), shuffled.shape))
     p = (int((np.abs(null) >= abs(value) - 1e-12).sum()) + 1) / (resamples + 1)
     return Correlation(value, float(low), float(high), p, units, seed, level)
+
+
+def detectable(values: ArrayLike, *, power: float = 0.8, level: float = 0.95) -> float:
+    """Smallest mean that studies like this of ``values [unit]`` find with probability ``power``.
+
+    A mean is found if its t interval lies off zero; units scatter as they do here.
+    """
+    sample = _sample(values, 1)
+    if len(sample) < 2 or not 0 < power < 1:
+        raise ValueError(
+            f"expected two units or more and a power between 0 and 1; got {len(sample)} and {power}"
+        )
+    error = float(sample.std(ddof=1)) / np.sqrt(len(sample))
+    return error * float(stats.t.ppf((1 + level) / 2, len(sample) - 1) + stats.norm.ppf(power))
 
 
 def holm(p: ArrayLike) -> Array:

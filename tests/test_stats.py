@@ -10,6 +10,8 @@ from signseg_utils.stats import (
     bootstrap,
     bootstrap_cells,
     bootstrap_curve,
+    bootstrap_gap,
+    detectable,
     equivalence,
     holm,
     paired_permutation,
@@ -297,3 +299,28 @@ def test_holm_keeps_false_alarms_at_its_level() -> None:
 def test_holm_refuses_what_is_no_p() -> None:
     with pytest.raises(ValueError, match="0..1"):
         holm([0.2, 1.2])
+
+
+def test_the_gap_of_two_groups_is_as_uncertain_as_both() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 1, 40), rng.normal(0, 3, 10)
+    found = bootstrap_gap(first, second, seed=1)
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 10
+    width = np.hypot(first.std() / np.sqrt(40), second.std() / np.sqrt(10))  # both scatter
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(width, rel=0.1)
+    known = bootstrap(first - second.mean(), seed=1)  # the second mean taken for known
+    assert found.high - found.low > 2 * (known.high - known.low)
+    swapped = bootstrap_gap(second, first, seed=1)
+    assert swapped.value == -found.value
+    with pytest.raises(ValueError, match="at least one unit"):
+        bootstrap_gap(first, [])
+
+
+def test_what_could_be_seen_is_seen_as_often_as_said() -> None:
+    rng = np.random.default_rng(0)
+    least = detectable(rng.permutation(reference.norm.ppf((np.arange(20) + 0.5) / 20)))
+    means = rng.normal(least, 1, (2_000, 20))
+    low, _ = reference.t.interval(0.95, 19, means.mean(1), reference.sem(means, 1))
+    assert 0.72 < (low > 0).mean() < 0.82  # .8 of those scattered as the 20 values, s.d. .97
+    with pytest.raises(ValueError, match="two units or more"):
+        detectable([1.0])
