@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from signseg_utils import localize, paths, zoos
 from signseg_utils.evolution import Search, evolve
+from signseg_utils.metrics.similarity import cosine_similarity
+from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
@@ -411,6 +413,36 @@ def evolved(whole: xr.Dataset, generator: nn.Module) -> dict[str, Tensor]:
         str(who): generator(torch.from_numpy(whole["codes"].sel(who=who).values).float())
         for who in whole["who"].values
     }
+
+
+@torch.inference_mode()
+def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) -> Array:
+    """How much more alike each image of ``first`` is to its own of ``second`` than to the others.
+
+    Parameters
+    ----------
+    first, second
+        ``[neuron, 3, height, width]``, two neurons or more.
+    judges
+        Networks whose features say how alike images are; these are centred on all images.
+
+    Returns
+    -------
+    ndarray [neuron]
+        Centred cosine similarity, mean over judges, to its own less the mean of the others.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(
+            "expected as many images in both, and two or more; "
+            f"got {len(first)} and {len(second)}"
+        )
+    alike = torch.zeros(len(first), len(first))
+    for judge in judges:
+        one, two = judge.backbone(first), judge.backbone(second)
+        centre = torch.cat([one, two]).mean(0)
+        alike += cosine_similarity(one[:, None, None], two[None, :, None], centre) / len(judges)
+    own = alike.diagonal()
+    return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
 
 
 def audit(

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from signseg_utils import localize, places
+from signseg_utils import localize, places, zoos
 from signseg_utils.neurons import in_silico, recordings, simulated
 from signseg_utils.neurons.twins import twins
 from signseg_utils.store import Store
@@ -104,8 +104,6 @@ def test_without_twins_the_model_is_asked_alone(
 
 
 def generator() -> torch.nn.Module:
-    from signseg_utils import zoos
-
     found: torch.nn.Module = zoos.load_zoo("shapes").generator("scenes")
     return found
 
@@ -132,6 +130,18 @@ def test_changes_are_shares_of_the_response_above_nothing(recorded: xr.Dataset) 
     assert (whole["share"] == whole["mask"].mean(("row", "column"))).all()
     images = places.evolved(whole, generator())
     assert images["neuron"].shape == (6, 3, 48, 48)
+
+
+def test_own_images_are_more_alike_than_others(tiny_zoo: Path) -> None:
+    judges = [zoos.load_zoo("shapes", tiny_zoo).network(name) for name in ("alexnet", "resnet")]
+    images = torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    images[:, 0] *= torch.linspace(0, 1, 6)[:, None, None]  # unlike each other
+    again = places.own_less_others(images, images, judges)
+    assert again.shape == (6,) and (again > 0.3).all()
+    moved = places.own_less_others(images, images.roll(3, 0), judges)
+    assert moved.mean() < 0
+    with pytest.raises(ValueError, match="two or more; got 1 and 1"):
+        places.own_less_others(images[:1], images[:1], judges)
 
 
 def test_too_little_is_said(recorded: xr.Dataset) -> None:
