@@ -48,6 +48,22 @@ def test_a_planted_field_is_found_and_new_discs_confirm_it() -> None:
     assert cleared["elsewhere"] < 0.6 * cleared["grey"]
 
 
+def test_a_planted_suppressive_surround_is_seen_when_the_background_goes() -> None:
+    about = dict(x=0.5, y=0.5, radius=0.27, excitatory="red cross")
+    cells = {"both": simulated.Cell(**about, background=0.4), "none": simulated.Cell(**about)}
+    neurons = simulated.Simulated(cells)
+    noise = torch.rand(3, 48, 48, generator=torch.Generator().manual_seed(0))
+    field = neurons.receptive_fields()[0]
+    image = torch.where(field, neurons.preferred("none"), noise)  # contrast all around
+    rises = {}
+    for name in cells:
+        one = neurons.pick([name])
+        few = study(discs=60, least_change=0.05)
+        found = places.look(places.Asked(one.readout(), one, 0.0), image, few, 0)
+        rises[name] = found["cleared"][places.KINDS.index("wide")] / found["intact"] - 1
+    assert rises["both"] > 0.15 > 0.05 > rises["none"]
+
+
 def test_who_answers_alike_to_all_images_has_no_place() -> None:
     class Alike(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
