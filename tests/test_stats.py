@@ -320,14 +320,19 @@ def test_detectable_effects_are_found_as_often_as_said() -> None:
         detectable(sample, power=1.0)
 
 
-def test_gap_of_two_groups_has_an_interval_of_both() -> None:
+def test_the_gap_of_two_groups_is_as_uncertain_as_both() -> None:
     rng = np.random.default_rng(0)
-    first, second = rng.normal(1, 1, 40), rng.normal(0, 1, 25)
-    found = bootstrap_gap(first, second)
-    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 25
-    expected = 1.96 * np.sqrt(first.var() / 40 + second.var() / 25)
-    assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.1)
-    assert bootstrap_gap([1.0, 1.0], [1.0]).value == 0
+    first, second = rng.normal(1, 1, 40), rng.normal(0, 3, 10)
+    found = bootstrap_gap(first, second, seed=1)
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 10
+    width = np.hypot(first.std() / np.sqrt(40), second.std() / np.sqrt(10))  # both scatter
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(width, rel=0.1)
+    known = bootstrap(first - second.mean(), seed=1)  # the second mean taken for known
+    assert found.high - found.low > 2 * (known.high - known.low)
+    swapped = bootstrap_gap(second, first, seed=1)
+    assert swapped.value == -found.value
+    with pytest.raises(ValueError, match="at least one unit"):
+        bootstrap_gap(first, [])
 
 
 def test_above_chance_means_above_nearly_all_draws() -> None:

@@ -29,9 +29,14 @@ def read(images: int = IMAGES, neurons: int = NEURONS, seed: int = 0) -> xr.Data
     return _read(images, neurons, seed).copy(deep=True)
 
 
+def population(neurons: int = NEURONS, seed: int = 0) -> simulated.Simulated:
+    """The neurons that `read` records, which answer to any image."""
+    return simulated.population(neurons, seed, SIZE)
+
+
 def truth(neurons: int = NEURONS, seed: int = 0) -> xr.Dataset:
     """What is true of the neurons of `read` (`signseg_utils.neurons.simulated.Simulated.truth`)."""
-    return simulated.population(neurons, seed, SIZE).truth()
+    return population(neurons, seed).truth()
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +48,6 @@ def _read(images: int, neurons: int, seed: int) -> xr.Dataset:
     codes = renderer.sample(labels, int(rng.integers(2**31)), 0.0)
     pieces = [renderer.render(part)[0] for part in codes.split(64)]
     pixels = torch.cat(pieces).mul(255).round().to(torch.uint8)
-    found = simulated.record(simulated.population(neurons, seed, SIZE), pixels, REPEATS, seed)
+    found = simulated.record(population(neurons, seed), pixels, REPEATS, seed)
     found["pixels"] = (("image", "channel", "row", "column"), pixels.numpy())
     return found
