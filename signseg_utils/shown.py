@@ -29,9 +29,10 @@ from signseg_utils import paths, zoos
 from signseg_utils.ablation import Ablation, ablate, conditions
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
-from signseg_utils.neurons import encoding, features, recordings, stand_ins, stimuli
+from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
+from signseg_utils.neurons.twins import twins
 from signseg_utils.parameters import split
 from signseg_utils.readout import Readout, concatenate
 from signseg_utils.store import ShardError, Store
@@ -320,11 +321,10 @@ def measure(
     ways = {"as is": images, "held": stimuli.held(images, light, spread)}
     light_of = [stimuli.luminance_and_contrast(ways[way]) for way in WAYS]
     whole = recordings.complete(found)
-    there = stand_ins.of(study.recording, study.session)
+    population = twins(study.recording, study.session, whole["neuron"].values.tolist())
     sizes = {"response": shape, "others": shape[:2], "strangers": shape[:1]}
     answers = {name: np.full((len(WAYS), *size), np.nan) for name, size in sizes.items()}
-    if there is not None:
-        population = there.pick(whole["neuron"].values.tolist())
+    if population is not None:
         population = population.standardised(*population.statistics(natural))
         for place, way in enumerate(WAYS):
             shown = show(population, ways[way], own.rows, study.everybody)
@@ -360,7 +360,7 @@ def measure(
         {
             "layer": own.layer, "of": whole.sizes["neuron"], "excluded": whole.attrs["excluded"],
             "natural_luminance": light, "natural_contrast": spread,
-            "population": 0 if there is None else whole.sizes["neuron"],
+            "population": 0 if population is None else whole.sizes["neuron"],
         },
     )  # fmt: skip
 
@@ -518,7 +518,8 @@ def audit(
     for study, own in zip(studies, found, strict=True):
         try:
             recorded = recordings.load(study.recording, [study.session])
-            there = stand_ins.of(study.recording, study.session)
+            names = recordings.complete(recorded)["neuron"].values.tolist()
+            there = twins(study.recording, study.session, names)
         except FileNotFoundError:
             return None
         again = fit(recorded, study)

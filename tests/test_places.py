@@ -180,6 +180,11 @@ def test_twins_bear_the_names_of_their_neurons(
     assert found is not None and found.labels == ("simulated-5", "simulated-2")
     image = torch.rand(2, 3, 48, 48)
     torch.testing.assert_close(found(image), in_silico.population()(image)[:, [5, 2]])
+    told = recordings.load("simulated")
+    whole = twins("simulated", "simulated", told["neuron"].values.tolist())
+    assert whole is not None  # the same neurons were recorded
+    again = whole.responses(torch.from_numpy(told["pixels"].values[:3])).numpy()
+    np.testing.assert_allclose(again, told["rate"].values[:3], rtol=1e-3)
     assert twins("mine.csv", "one", ["a"]) is None
     monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="SIGNSEG_DATASETS"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from signseg_utils import ledger, paths, shown, shown_effects, stats, zoos
 from signseg_utils.evolution import Search, evolve
-from signseg_utils.neurons import encoding, features, recordings, stand_ins
+from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.store import Store
 
@@ -55,7 +55,7 @@ def measured(
     world: tuple[Planted, xr.Dataset], tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> xr.Dataset:
     neurons, told = world
-    monkeypatch.setattr(stand_ins, "of", lambda recording, session: neurons)
+    monkeypatch.setattr(shown, "twins", lambda recording, session, names: neurons.pick(names))
     monkeypatch.setattr(zoos, "load_zoo", _zoo(tiny_zoo))
     return shown.measure(told, study(everybody=True))
 
@@ -248,19 +248,6 @@ def test_without_neurons_only_models_are_judged() -> None:
     assert rows["P-10a"].verdict == "not testable" and rows["P-10b"].verdict == "replicated"
     assert "models alone" in shown_effects.opening(found, list(rows.values()))
     assert isinstance(rows["P-10b"], ledger.Line)
-
-
-def test_stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert stand_ins.of("mine.csv", "") is None
-    simulated = stand_ins.of("simulated", "simulated")
-    assert simulated is not None and simulated.labels[0] == "simulated-0"
-    told = recordings.load("simulated")
-    assert tuple(told["neuron"].values) == simulated.labels  # the same neurons were recorded
-    again = simulated.responses(torch.from_numpy(told["pixels"].values[:3])).numpy()
-    np.testing.assert_allclose(again, told["rate"].values[:3], rtol=1e-3)
-    monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="compact model"):
-        stand_ins.of("v4", "190923")
 
 
 def test_stored_simulated_neurons_show_what_was_planted() -> None:

@@ -25,14 +25,17 @@ def twins(recording: str, session: str, neurons: Sequence[str]) -> Neurons | Non
     Returns
     -------
     Neurons or None
-        None where a recording has no stand-ins.
+        None where a recording, or a session of it, has no stand-ins.
 
     Raises
     ------
     FileNotFoundError
-        If the compact models are not on this machine.
+        If no compact model is on this machine.
     """
     if recording == "v4":
+        present = list(compact.folder().glob("compact_model_*.pt"))
+        if present and not any(f"_{session}_" in file.name for file in present):
+            return None
         whole: Neurons = compact.session(session)
         found = whole.pick([name.replace("/", "-") for name in neurons])
     elif recording == "simulated":
