@@ -26,7 +26,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import localize, paths, zoos
+from signseg_utils import localize, studies, zoos
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.metrics.similarity import cosine_similarity
 from signseg_utils.networks import Network
@@ -39,7 +39,6 @@ from signseg_utils.store import Store
 from signseg_utils.sweep import TOLERANCE, AuditError
 
 VERSION = 1  # of the measurement: raised when the same study would give other numbers
-V4_SESSIONS = ("190923", "210225")  # those whose neurons have twins
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
 WIDE = 0.25  # the wide mask is where the map reaches this share of its maximum
 FRESH = 100_000  # added to the seed of discs that the map has not seen
@@ -114,19 +113,15 @@ def plan(
     recording: str, zoo: str, network: str, generator: str, sessions: Sequence[str] = (),
     **settings: Any,
 ) -> list[Study]:
-    """Studies of sessions: those given, else `V4_SESSIONS` or all of the recording.
+    """Studies of sessions: as of `signseg_utils.studies.sessions_of`.
 
     Raises
     ------
     signseg_utils.neurons.recordings.RecordingMissing
         If the sessions must be read from a recording that is not here.
     """
-    if not sessions and recording == "v4":
-        sessions = V4_SESSIONS
-    if not sessions:
-        names = recordings.load(recording)["session"].values.tolist()
-        sessions = tuple(dict.fromkeys(names))
-    return [Study(recording, s, zoo, network, generator, **settings) for s in sessions]
+    those = studies.sessions_of(recording, sessions)
+    return [Study(recording, s, zoo, network, generator, **settings) for s in those]
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,15 +337,15 @@ def _search(asked: Asked, generator: nn.Module, study: Study) -> Tensor:
 
 
 def run(
-    studies: Sequence[Study],
+    planned: Sequence[Study],
     folder: Path,
     *,
     recompute: bool = False,
     report: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Compute the studies that ``folder`` does not hold yet. Errors as in `measure`."""
+    """Compute what ``folder`` does not hold yet. Errors as in `measure`."""
     store = Store(Path(folder))
-    for study in studies:
+    for study in planned:
         about = study.expected()
         if not recompute and store.has(study.key, about):
             report(f"{study.key}: there")
@@ -368,24 +363,10 @@ def run(
 
 
 def obtain(
-    studies: Sequence[Study], results: str = "", recompute: bool = False
+    planned: Sequence[Study], results: str = "", recompute: bool = False
 ) -> tuple[list[xr.Dataset], str]:
-    """Results of studies in their order, and where from: ``shipped`` or ``recomputed``.
-
-    Shipped ones are shown if all fit the settings and the weights; else those in ``results``
-    (default ``runs/<recording>``) are, computed where they are missing. Errors as in `measure`.
-    """
-    shipped = Store(shipped_folder(studies[0].recording))
-    if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
-        return [shipped.read(s.key, s.expected()) for s in studies], "shipped"
-    folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
-    run(studies, folder, recompute=recompute)
-    return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
-
-
-def shipped_folder(recording: str) -> Path:
-    """Where the results of a recording lie that ship with the book."""
-    return paths.results_folder(Path(recording).stem)
+    """As `signseg_utils.studies.obtain`; errors as in `measure`."""
+    return studies.obtain(planned, results, recompute, run)
 
 
 def together(measured: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -446,7 +427,7 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
 
 
 def audit(
-    measured: Sequence[xr.Dataset], studies: Sequence[Study], *, sample: int = 12, seed: int = 0
+    measured: Sequence[xr.Dataset], planned: Sequence[Study], *, sample: int = 12, seed: int = 0
 ) -> pd.DataFrame:
     """Render a random sample of stored codes again, show them with their discs, and compare.
 
@@ -464,7 +445,7 @@ def audit(
         If any response is not what its code gives.
     """
     cases, stand_ins = [], []
-    for place, (own, study) in enumerate(zip(measured, studies, strict=True)):
+    for place, (own, study) in enumerate(zip(measured, planned, strict=True)):
         names, cells = own["neuron"].values.tolist(), None
         try:
             cells = twins(study.recording, study.session, names)
@@ -477,12 +458,12 @@ def audit(
         asked = ("model",) if cells is None else ("neuron", "model")
         cases += [(place, who, n) for who in asked for n in range(len(names))]
     drawn = np.random.default_rng(seed).permutation(len(cases))[:sample]
-    zoo = zoos.load_zoo(studies[0].zoo)
-    generator = zoo.generator(studies[0].generator)
-    body = features.Features(zoo.network(studies[0].network), studies[0].layer)
+    zoo = zoos.load_zoo(planned[0].zoo)
+    generator = zoo.generator(planned[0].generator)
+    body = features.Features(zoo.network(planned[0].network), planned[0].layer)
     lines: list[dict[str, Any]] = []
     for place, who, number in (cases[i] for i in np.sort(drawn)):
-        own, study, cells = measured[place], studies[place], stand_ins[place]
+        own, study, cells = measured[place], planned[place], stand_ins[place]
         mine = own.isel(neuron=number)
         if who == "model" or cells is None:
             weight, bias = (
@@ -537,16 +518,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    studies = plan(
+    planned = plan(
         given.recording, given.zoo, given.network,
         given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
         images=given.images, neurons=given.neurons, least_fit=given.least_fit,
         generations=given.generations, seeds=integers(given.seeds),
     )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    run(studies, folder, recompute=given.recompute, report=print)
-    found = [Store(folder).read(study.key, study.expected()) for study in studies]
-    print(f"audit: {len(audit(found, studies))} stored codes agree")
+    folder = given.folder or studies.shipped_folder(given.recording)
+    run(planned, folder, recompute=given.recompute, report=print)
+    found = [Store(folder).read(study.key, study.expected()) for study in planned]
+    print(f"audit: {len(audit(found, planned))} stored codes agree")
 
 
 if __name__ == "__main__":

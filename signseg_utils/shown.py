@@ -25,7 +25,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import paths, zoos
+from signseg_utils import paths, studies, zoos
 from signseg_utils.ablation import Ablation, ablate, conditions
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
@@ -38,7 +38,6 @@ from signseg_utils.readout import Readout, concatenate
 from signseg_utils.store import ShardError, Store
 
 VERSION = 1  # of the measurement: raised when the same study would give other numbers
-V4_SESSIONS = ("190923", "210225")  # those of which compact models exist
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
 TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
@@ -145,17 +144,12 @@ def plan(
     signseg_utils.neurons.recordings.RecordingMissing
         If the sessions must be read from a recording that is not here.
     """
-    if not sessions and recording == "v4":
-        sessions = V4_SESSIONS
-    if not sessions:
-        names = recordings.load(recording)["session"].values.tolist()
-        sessions = tuple(dict.fromkeys(names))
     strongest = (0.0, max(settings.get("alphas", Study.alphas)))
     also = {**settings, "alphas": strongest, "everybody": False, "fitted_by": networks[0]}
     plain = {**also, "signs": ("positive", "negative")}
     return [
         study
-        for session in sessions
+        for session in studies.sessions_of(recording, sessions)
         for study in (
             Study(recording, session, zoo, networks[0], **settings),
             Study(recording, session, zoo, networks[0], CHOSEN, **also),
@@ -422,13 +416,13 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
 
 
 def run(
-    studies: Sequence[Study],
+    planned: Sequence[Study],
     folder: Path,
     *,
     recompute: bool = False,
     report: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Compute the studies that ``folder`` does not hold yet; a search that was cut off goes on.
+    """Compute what ``folder`` does not hold yet; a search that was cut off goes on.
 
     Raises
     ------
@@ -436,7 +430,7 @@ def run(
         If one must be computed and its recording is not here.
     """
     store = Store(Path(folder))
-    for study in studies:
+    for study in planned:
         about = study.expected()
         if not recompute and store.has(study.key, about):
             report(f"{study.key}: there")
@@ -462,34 +456,19 @@ def _keep(store: Store, key: str, about: dict[str, Any], state: dict[str, Tensor
 
 
 def obtain(
-    studies: Sequence[Study], results: str = "", recompute: bool = False
-) -> tuple[list[xr.Dataset], Path, str]:
-    """Results of studies in their order, their folder, and where from: ``shipped``, ``recomputed``.
-
-    Shipped ones are shown if all fit the settings and the weights; else those in ``results``
-    (default ``runs/<recording>``) are, computed where they are missing.
-
-    Raises
-    ------
-    signseg_utils.neurons.recordings.RecordingMissing
-        If one must be computed and its recording is not here.
-    """
-    name = Path(studies[0].recording).stem
-    shipped = Store(paths.results_folder(name))
-    if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
-        return [shipped.read(s.key, s.expected()) for s in studies], shipped.folder, "shipped"
-    folder = Path(results or Path("runs") / name)
-    run(studies, folder, recompute=recompute)
-    return [Store(folder).read(s.key, s.expected()) for s in studies], folder, "recomputed"
+    planned: Sequence[Study], results: str = "", recompute: bool = False
+) -> tuple[list[xr.Dataset], str]:
+    """As `signseg_utils.studies.obtain`."""
+    return studies.obtain(planned, results, recompute, run)
 
 
 def of_kind(
-    studies: Sequence[Study], found: Sequence[xr.Dataset], network: str, layer: str = features.LAST
+    planned: Sequence[Study], found: Sequence[xr.Dataset], network: str, layer: str = features.LAST
 ) -> xr.Dataset:
     """Results of one network and layer, the neurons of all sessions together; no attributes."""
     own = [
         result
-        for study, result in zip(studies, found, strict=True)
+        for study, result in zip(planned, found, strict=True)
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
@@ -502,7 +481,7 @@ def of_kind(
 
 
 def audit(
-    studies: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
+    planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
 ) -> tuple[int, int] | None:
     """Fit again, render a sample of the stored codes, ask models and stand-ins again.
 
@@ -514,8 +493,8 @@ def audit(
     """
     checked = agreed = 0
     rng = np.random.default_rng(seed)
-    share = -(-sample // len(studies))
-    for study, own in zip(studies, found, strict=True):
+    share = -(-sample // len(planned))
+    for study, own in zip(planned, found, strict=True):
         try:
             recorded = recordings.load(study.recording, [study.session])
             names = recordings.complete(recorded)["neuron"].values.tolist()
@@ -570,12 +549,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    studies = plan(
+    planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,
     )  # fmt: skip
     folder = given.folder or paths.results_folder(Path(given.recording).stem)
-    run(studies, folder, recompute=given.recompute, report=print)
+    run(planned, folder, recompute=given.recompute, report=print)
 
 
 if __name__ == "__main__":

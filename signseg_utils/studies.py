@@ -111,12 +111,17 @@ def plan(
     signseg_utils.neurons.recordings.RecordingMissing
         If the sessions must be read from a recording that is not here.
     """
-    if not sessions and recording == "v4":
-        sessions = V4_SESSIONS
-    if not sessions:
-        names = recordings.load(recording)["session"].values.tolist()
-        sessions = tuple(dict.fromkeys(names))
-    return [kind(recording, s, zoo, n, **settings) for s in sessions for n in networks]
+    those = sessions_of(recording, sessions)
+    return [kind(recording, s, zoo, n, **settings) for s in those for n in networks]
+
+
+def sessions_of(recording: str, asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """Sessions asked for, else `V4_SESSIONS` or all of the recording; errors as in `plan`."""
+    if not asked and recording == "v4":
+        asked = V4_SESSIONS
+    if not asked:
+        asked = recordings.load(recording)["session"].values.tolist()
+    return tuple(dict.fromkeys(asked))
 
 
 def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[str, np.ndarray]:
@@ -161,12 +166,15 @@ def run(
 
 
 def obtain(
-    studies: Sequence[Study], results: str = "", recompute: bool = False
+    studies: Sequence[Any],
+    results: str = "",
+    recompute: bool = False,
+    compute: Callable[..., None] = run,
 ) -> tuple[list[xr.Dataset], str]:
     """Results of studies in their order, and where from: ``shipped`` or ``recomputed``.
 
     Shipped ones are shown if all fit the settings and the weights; else those in ``results``
-    (default ``runs/<recording>``) are, computed where they are missing.
+    (default ``runs/<recording>``) are, computed by ``compute`` where they are missing.
 
     Raises
     ------
@@ -177,7 +185,7 @@ def obtain(
     if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
         return [shipped.read(s.key, s.expected()) for s in studies], "shipped"
     folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
-    run(studies, folder, recompute=recompute)
+    compute(studies, folder, recompute=recompute)
     return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
 
 

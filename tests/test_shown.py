@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import ledger, paths, shown, shown_effects, stats, zoos
+from signseg_utils import ledger, paths, shown, shown_effects, stats, studies, zoos
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons._base import Neurons
@@ -181,7 +181,7 @@ def test_no_well_fitted_neuron_is_an_error(
 
 def test_a_plan_compares_like_with_like() -> None:
     plan = shown.plan("v4", "shapes", ("alexnet", "alexnet-untrained"), alphas=(0.0, 0.5, 1.0))
-    assert [s.session for s in plan[::3]] == list(shown.V4_SESSIONS)
+    assert [s.session for s in plan[::3]] == list(studies.V4_SESSIONS)
     assert {s.judge for s in plan} == {"alexnet"}
     assert [s.layer for s in plan[:3]] == ["features", "chosen", "features"]
     assert plan[1].alphas == (0.0, 1.0) and not plan[1].everybody
