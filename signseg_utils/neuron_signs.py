@@ -23,6 +23,9 @@ from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.parameters import split
 from signseg_utils.signs import consistency_of_counts
+from signseg_utils.studies import run, shipped_folder
+
+__all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
 
 # What the weights of a Lasso may be: of either sign; of none but positive sign; of one sign a
 # feature, drawn at random; of the sign that the feature has for most other neurons.
@@ -64,6 +67,13 @@ class Study(studies.Study):
     def measure(self, found: xr.Dataset) -> xr.Dataset:
         zoo = zoos.load_zoo(self.zoo)
         return measure(found, zoo.network(self.network), zoo.network(self.judge), self)
+
+
+def plan(
+    recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
+) -> list[Study]:
+    """Studies of all networks; see `signseg_utils.studies.plan`."""
+    return studies.plan(Study, recording, zoo, networks, sessions, **settings)
 
 
 def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -> xr.Dataset:
@@ -415,11 +425,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=Study.images, help="images of a draw")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
-    planned = studies.plan(
-        Study, given.recording, given.zoo, split(given.networks), split(given.sessions),
+    planned = plan(
+        given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,
     )  # fmt: skip
-    studies.run(planned, given.folder or studies.shipped_folder(given.recording), report=print)
+    run(planned, given.folder or shipped_folder(given.recording), report=print)
 
 
 if __name__ == "__main__":

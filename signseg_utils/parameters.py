@@ -325,7 +325,6 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "neurons": _at_least(1),
     "discs": _at_least(2),
     "shown": _at_least(2),
-    "least_fit": _at_least(0),
 }
 
 

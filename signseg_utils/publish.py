@@ -192,6 +192,7 @@ def record_audit(
     agreed: int,
     seed: int,
     tolerance: float,
+    what: str = "stored codes, rendered and scored again",
     folder: str | Path = ".",
 ) -> Path:
     """Called by a chapter: say where its results come from and how their audit ended.
@@ -206,14 +207,17 @@ def record_audit(
         Number of shards shown; stored codes rendered and scored again; those that agreed.
     seed, tolerance
         Seed of the sample; largest relative difference that counts as agreement.
+    what
+        What was checked, and how, as the page says it after the number.
     folder
         Where to write; the publisher looks in the working folder of the chapter.
     """
     if source not in ("shipped", "recomputed"):
         raise ValueError(unknown("source", source, ("shipped", "recomputed")))
     entry = dict(
-        source=source, shards=shards, checked=checked, agreed=agreed, seed=seed, tolerance=tolerance
-    )
+        source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
+        tolerance=tolerance, what=what,
+    )  # fmt: skip
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
@@ -269,6 +273,39 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
         seed=run.seed, tolerance=sweep.TOLERANCE,
     )  # fmt: skip
     return each
+
+
+def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
+    """Called by a chapter: results of studies of neurons, audited, source and audit recorded.
+
+    Parameters
+    ----------
+    plan
+        Of `signseg_utils.studies`.
+    run
+        The chapter's parameters: ``results``, ``recompute`` and ``seed`` are used.
+    chapter
+        Name of the chapter's files, as in `record_audit`.
+
+    Returns
+    -------
+    list of xarray.Dataset, str
+        As `signseg_utils.studies.obtain` gives them.
+
+    Raises
+    ------
+    signseg_utils.studies.AuditError
+        If a study, measured again where its recording is at hand, gives other numbers.
+    """
+    from signseg_utils import studies
+
+    found, source = studies.obtain(plan, run.results, run.recompute)
+    numbers = studies.audit(plan, found, run.seed)
+    record_audit(
+        chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
+        tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
+    )  # fmt: skip
+    return found, source
 
 
 def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:

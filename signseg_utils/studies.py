@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -25,7 +25,12 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.store import Store
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
+TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
+
+
+class AuditError(ValueError):
+    """A stored study does not come out again."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,36 @@ def obtain(
     folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
     compute(studies, folder, recompute=recompute)
     return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
+
+
+def audit(studies: Sequence[Study], found: Sequence[xr.Dataset], seed: int = 0) -> int:
+    """Measure the first draw of one study again; return how many of its numbers agree.
+
+    0 where its recording is not on this machine. Draws do not depend on how many there are.
+
+    Raises
+    ------
+    AuditError
+        If a number differs by more than `TOLERANCE`, absolute and relative; the message names it.
+    """
+    place = int(np.random.default_rng(seed).integers(len(studies)))
+    study = replace(studies[place], draws=1)
+    try:
+        recorded = recordings.load(study.recording, [study.session])
+    except recordings.RecordingMissing:
+        return 0
+    again, stored = study.measure(recorded), found[place].isel(draw=[0])
+    for name, values in again.data_vars.items():
+        one, two = stored[name].values.astype(float), values.values.astype(float)
+        close = np.isclose(one, two, TOLERANCE, TOLERANCE, equal_nan=True)
+        if not close.all():
+            at = tuple(np.argwhere(~close)[0])
+            raise AuditError(
+                f"expected what study {studies[place].key} stores; of {name}, {(~close).sum()} of "
+                f"{close.size} numbers differ, the first {one[at]:.4g} from {two[at]:.4g}; the "
+                "recording or the code is another: set recompute, or restore the results"
+            )
+    return sum(values.size for values in again.data_vars.values())
 
 
 def shipped_folder(recording: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from signseg_utils import predictions, zoos
+from signseg_utils import predictions, studies, zoos
 from signseg_utils.neurons import features, recordings, tables
 
 
@@ -86,7 +86,7 @@ def test_an_interrupted_run_continues(
     (tmp_path / "data" / "zoo").mkdir(parents=True)
     (tmp_path / "data" / "zoo" / "shapes").symlink_to(tiny_zoo)
     file = tables.write_npz(neurons, tmp_path / "rec.npz")
-    few = dict(images=60, draws=1, components=(1,), folds=2, sides=(4,))
+    few = dict(images=60, draws=2, components=(1,), folds=2, sides=(4,))
     plan = predictions.plan(str(file), "shapes", ("alexnet", "resnet"), **few)
     assert [(s.session, s.network) for s in plan] == [("one", "alexnet"), ("one", "resnet")]
     said: list[str] = []
@@ -99,7 +99,12 @@ def test_an_interrupted_run_continues(
     assert len(table) == 6 and table["r2"].notna().all()
     stored = [p for p in (tmp_path / "out").iterdir() if p.suffix == ".zip"]
     assert len(stored) == 2 and all(p.stat().st_size < 60_000 for p in stored)
+    assert studies.audit(plan, found) == sum(v[:1].size for v in found[0].data_vars.values())
+    spoilt = [own.assign(cv=own["cv"] + 0.1) for own in found]
+    with pytest.raises(studies.AuditError, match="of cv, .* numbers differ"):
+        studies.audit(plan, spoilt)
     file.unlink()  # what is stored needs no recording
+    assert studies.audit(plan, found) == 0
     assert predictions.obtain(plan, str(tmp_path / "out"))[1] == "recomputed"
     other = predictions.plan(str(file), "shapes", ("alexnet",), ("one",), images=50)
     with pytest.raises(recordings.RecordingMissing):

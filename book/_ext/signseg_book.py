@@ -95,14 +95,15 @@ def origin(audit: dict[str, Any] | None) -> str:
     """Where a page's results come from, in words."""
     if not audit:
         return "computed while the page was made"
-    sweeps = f"{audit['shards']} {{}} sweep" + ("" if audit["shards"] == 1 else "s")
     if audit["source"] == "recomputed":
-        return sweeps.format("newly computed")
+        return "newly computed"
+    if not audit["checked"]:
+        return "shipped; not audited here, because the data behind them are not on this machine"
     verdict = "all agree" if audit["agreed"] == audit["checked"] else "THEY DO NOT ALL AGREE"
     return (
-        f"{sweeps.format('shipped')}; audit: {audit['agreed']} of {audit['checked']} stored "
-        f"codes, drawn with seed {audit['seed']}, rendered and scored again within "
-        f"{audit['tolerance']:g}: {verdict}"
+        f"shipped, in {audit['shards']} files; audit: {audit['agreed']} of {audit['checked']} "
+        f"{audit['what']} (drawn with seed {audit['seed']}, within {audit['tolerance']:g}): "
+        f"{verdict}"
     )
 
 
