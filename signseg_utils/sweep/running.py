@@ -236,7 +236,7 @@ def collect(
         generator, unit, key, code_size; along ``condition``: sign, alpha. Variables: ``codes``
         (float16, padded with NaN where generators differ in size), ``activation`` (of the ablated
         unit for its own image), ``response`` (of the intact unit for the same image), ``trace``
-        (best so far), ``mean_trace`` (population mean).
+        (best so far).
 
     Raises
     ------
@@ -302,7 +302,6 @@ def _dataset(shard: Shard, found: evolution.Evolution, responses: torch.Tensor) 
             "activation": (runs, grid(found.activations, "float32")),
             "response": (runs, grid(responses, "float32")),
             "trace": ((*runs, "generation"), grid(found.trace, "float32")),
-            "mean_trace": ((*runs, "generation"), grid(found.mean_trace, "float32")),
         },
         coords={
             "condition": [condition.label for condition in shard.conditions],
