@@ -483,7 +483,7 @@ def of_kind(
 def audit(
     planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
 ) -> tuple[int, int] | None:
-    """Fit again, render a sample of the stored codes, ask models and stand-ins again.
+    """Fit one study again, render a sample of its codes, ask models and stand-ins again.
 
     Returns
     -------
@@ -493,43 +493,43 @@ def audit(
     """
     checked = agreed = 0
     rng = np.random.default_rng(seed)
-    share = -(-sample // len(planned))
-    for study, own in zip(planned, found, strict=True):
-        try:
-            recorded = recordings.load(study.recording, [study.session])
-            names = recordings.complete(recorded)["neuron"].values.tolist()
-            there = twins(study.recording, study.session, names)
-        except FileNotFoundError:
-            return None
-        again = fit(recorded, study)
-        count = own["predicted"].size
-        picked = np.unravel_index(
-            rng.choice(count, min(share, count), replace=False), own["predicted"].shape
-        )
+    place = int(rng.integers(len(planned)))
+    study, own = planned[place], found[place]
+    try:
+        recorded = recordings.load(study.recording, [study.session])
+        names = recordings.complete(recorded)["neuron"].values.tolist()
+        there = twins(study.recording, study.session, names)
+    except FileNotFoundError:
+        return None
+    again = fit(recorded, study)
+    count = own["predicted"].size
+    picked = np.unravel_index(
+        rng.choice(count, min(sample, count), replace=False), own["predicted"].shape
+    )
+    if there is not None:
+        names = [again.models.labels[row] for row in picked[0]]
+        there = there.pick(list(dict.fromkeys(names)))
+        there = there.standardised(*there.statistics(again.natural))
+    for neuron, condition, run_of in zip(*picked, strict=True):
+        image = rendered(study, own["codes"].values[neuron, condition, run_of][None])
+        one = Fit(
+            again.models.rows([int(neuron)]), again.layer, again.backbone, [0],
+            again.cv[[neuron]], again.fresh[[neuron]], again.centre[[neuron]],
+            again.spread[[neuron]], again.natural,
+        )  # fmt: skip
+        pairs: list[tuple[float, str, tuple[int, ...]]] = [
+            (predicted(one, image[None])[0, 0].item(), "predicted", ())
+        ]
         if there is not None:
-            names = [again.models.labels[row] for row in picked[0]]
-            there = there.pick(list(dict.fromkeys(names)))
-            there = there.standardised(*there.statistics(again.natural))
-        for neuron, condition, run_of in zip(*picked, strict=True):
-            image = rendered(study, own["codes"].values[neuron, condition, run_of][None])
-            one = Fit(
-                again.models.rows([int(neuron)]), again.layer, again.backbone, [0],
-                again.cv[[neuron]], again.fresh[[neuron]], again.centre[[neuron]],
-                again.spread[[neuron]], again.natural,
-            )  # fmt: skip
-            pairs: list[tuple[float, str, tuple[int, ...]]] = [
-                (predicted(one, image[None])[0, 0].item(), "predicted", ())
-            ]
-            if there is not None:
-                told = there.pick([again.models.labels[neuron]]).responses(image).item()
-                pairs.append((told, "response", (0,)))
-            at = (neuron, condition, run_of)
-            stored = [float(own[name].values[(*way, *at)]) for _, name, way in pairs]
-            close = [
-                np.isclose(value, kept, rtol=OVERSIZE, atol=TOLERANCE)
-                for (value, _, _), kept in zip(pairs, stored, strict=True)
-            ]
-            checked, agreed = checked + 1, agreed + all(close)
+            told = there.pick([again.models.labels[neuron]]).responses(image).item()
+            pairs.append((told, "response", (0,)))
+        at = (neuron, condition, run_of)
+        stored = [float(own[name].values[(*way, *at)]) for _, name, way in pairs]
+        close = [
+            np.isclose(value, kept, rtol=OVERSIZE, atol=TOLERANCE)
+            for (value, _, _), kept in zip(pairs, stored, strict=True)
+        ]
+        checked, agreed = checked + 1, agreed + all(close)
     return checked, agreed
 
 
