@@ -102,7 +102,7 @@ def origin(audit: dict[str, Any] | None) -> str:
     verdict = "all agree" if audit["agreed"] == audit["checked"] else "THEY DO NOT ALL AGREE"
     return (
         f"shipped, in {audit['shards']} files; audit: {audit['agreed']} of {audit['checked']} "
-        f"{audit['what']} (drawn with seed {audit['seed']}, within {audit['tolerance']:g}): "
+        f"{audit.get('what', 'stored codes')} (drawn with seed {audit['seed']}, within {audit['tolerance']:g}): "
         f"{verdict}"
     )
 
