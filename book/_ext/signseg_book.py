@@ -100,10 +100,10 @@ def origin(audit: dict[str, Any] | None) -> str:
     if not audit["checked"]:
         return "shipped; not audited here, because the data behind them are not on this machine"
     verdict = "all agree" if audit["agreed"] == audit["checked"] else "THEY DO NOT ALL AGREE"
+    share = f"{audit['agreed']} of {audit['checked']} {audit.get('what', 'stored codes')}"
     return (
-        f"shipped, in {audit['shards']} files; audit: {audit['agreed']} of {audit['checked']} "
-        f"{audit.get('what', 'stored codes')} (drawn with seed {audit['seed']}, within {audit['tolerance']:g}): "
-        f"{verdict}"
+        f"shipped, in {audit['shards']} files; audit: {share} "
+        f"(drawn with seed {audit['seed']}, within {audit['tolerance']:g}): {verdict}"
     )
 
 
