@@ -64,7 +64,7 @@ class Study(studies.Study):
         judge = zoos.load_zoo(self.zoo).card(self.judge)["sha256"]
         return {**super().expected(), "judge_weights": judge}
 
-    def measure(self, found: xr.Dataset) -> xr.Dataset:
+    def measure(self, found: xr.Dataset, *_: Any) -> xr.Dataset:
         zoo = zoos.load_zoo(self.zoo)
         return measure(found, zoo.network(self.network), zoo.network(self.judge), self)
 
@@ -95,7 +95,7 @@ def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -
         If the session has fewer images than one experiment needs.
     """
     whole = recordings.complete(found)
-    study.enough(whole)
+    studies.enough(whole, study)
     x = studies.inputs(network, (features.LAST,), whole)[features.LAST]
     x_judge = x
     if judge.name != network.name:

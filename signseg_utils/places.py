@@ -12,13 +12,11 @@ yet; the same command continues an interrupted one, neuron by neuron.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -36,9 +34,14 @@ from signseg_utils.neurons.twins import twins
 from signseg_utils.parameters import integers, split
 from signseg_utils.readout import Readout
 from signseg_utils.store import Store
+from signseg_utils.studies import obtain, run, shipped_folder
 from signseg_utils.sweep import TOLERANCE, AuditError
 
-VERSION = 1  # of the measurement: raised when the same study would give other numbers
+__all__ = [
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved", "look",
+    "measure", "obtain", "own_less_others", "plan", "run", "together",
+]  # fmt: skip
+
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
 WIDE = 0.25  # the wide mask is where the map reaches this share of its maximum
 FRESH = 100_000  # added to the seed of discs that the map has not seen
@@ -50,13 +53,13 @@ Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(studies.Stored):
     """One session of one recording, models of its neurons, and how they are searched.
 
     Attributes
     ----------
-    recording, session, zoo, network, generator
-        What is modelled, from the features of which network, and what makes the images.
+    generator
+        Makes the images.
     images
         Number of images of one experiment, drawn at random; models are fitted to all of them.
     neurons
@@ -75,10 +78,9 @@ class Study:
         Of the draw of images, folds and discs.
     """
 
-    recording: str
-    session: str
-    zoo: str
-    network: str
+    KIND: ClassVar[str] = "places"
+    VERSION: ClassVar[int] = 1
+
     generator: str
     images: int = 160
     neurons: int = 100
@@ -91,22 +93,13 @@ class Study:
     layer: str = features.LAST
     seed: int = 0
 
-    @property
-    def key(self) -> str:
-        """Name of its file: readable, and other settings give another."""
-        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        recorded = Path(self.recording).stem
-        return f"places-{recorded}-{self.session}-{self.zoo}-{self.network}-{digest}".replace(
-            " ", "_"
-        )
-
     def expected(self) -> dict[str, Any]:
-        """What the provenance of its result must say."""
         zoo = zoos.load_zoo(self.zoo)
-        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
-        return {**asked, "version": VERSION, "weights": weights}
+        return {**super().expected(), "weights": weights}
+
+    def measure(self, found: xr.Dataset, *progress: Any) -> xr.Dataset:
+        return measure(found, self, *progress)
 
 
 def plan(
@@ -197,6 +190,7 @@ def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
 
 
 def measure(
+    found: xr.Dataset,
     study: Study,
     known: Mapping[str, Any] | None = None,
     save: Callable[[dict[str, Tensor]], object] = lambda state: None,
@@ -226,14 +220,10 @@ def measure(
     signseg_utils.neurons.recordings.RecordingError
         If the session has fewer images than the experiment, or no neuron reaches ``least_fit``.
     FileNotFoundError
-        If recording or twins are not here.
+        If the twins are not here.
     """
-    whole = recordings.complete(recordings.load(study.recording, [study.session]))
-    if whole.sizes["image"] < study.images:
-        raise recordings.RecordingError(
-            f"expected {study.images} images in session {study.session}, the number of one "
-            f"experiment; got {whole.sizes['image']}; ask for fewer with images="
-        )
+    whole = recordings.complete(found)
+    studies.enough(whole, study)
     order = np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
     whole = whole.isel(image=order[: study.images])
     zoo = zoos.load_zoo(study.zoo)
@@ -255,17 +245,17 @@ def measure(
     models = encoding.fit(seen, told, "pls", 1, names)
     models = models.to(dtype=torch.float32)
     cells = twins(study.recording, study.session, names)
-    found: Arrays = {"fit": fit}
+    about: Arrays = {"fit": fit}
     if cells is not None:
         natural = pictures(whole)
         own = torch.cat([cells.responses(part) for part in natural.split(16)]).numpy()
-        found["twin_r"] = encoding.correlation(own, told)
+        about["twin_r"] = encoding.correlation(own, told)
         best = natural[own.argmax(0)].float() / 255
         if study.recording == "v4":  # their own units mean nothing; those of spikes do
-            found["centre"], found["spread"] = own.mean(0), own.std(0)
+            about["centre"], about["spread"] = own.mean(0), own.std(0)
         else:
-            found["centre"], found["spread"] = np.zeros(len(names)), np.ones(len(names))
-        cells = cells.standardised(*(torch.from_numpy(found[k]) for k in ("centre", "spread")))
+            about["centre"], about["spread"] = np.zeros(len(names)), np.ones(len(names))
+        cells = cells.standardised(*(torch.from_numpy(about[k]) for k in ("centre", "spread")))
     who = ("model",) if cells is None else ("neuron", "model")
     state: dict[str, Tensor] = dict(known or {})
     for number, name in enumerate(names):
@@ -292,7 +282,7 @@ def measure(
         state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
         save(state)
         report(f"{name}: {time.perf_counter() - start:.0f} s")
-    return _dataset(state, found, models, who, names, study)
+    return _dataset(state, about, models, who, names, study)
 
 
 def _dataset(
@@ -334,39 +324,6 @@ def _search(asked: Asked, generator: nn.Module, study: Study) -> Tensor:
         Search(study.optimizer, study.generations),
     )  # fmt: skip
     return found.codes[found.activations.argmax()].half()
-
-
-def run(
-    planned: Sequence[Study],
-    folder: Path,
-    *,
-    recompute: bool = False,
-    report: Callable[[str], object] = lambda text: None,
-) -> None:
-    """Compute what ``folder`` does not hold yet. Errors as in `measure`."""
-    store = Store(Path(folder))
-    for study in planned:
-        about = study.expected()
-        if not recompute and store.has(study.key, about):
-            report(f"{study.key}: there")
-            continue
-        try:
-            known = store.read_partial(study.key, about)
-        except ValueError:  # damaged, or of other settings: begin anew
-            known = None
-
-        def save(state: dict[str, Tensor], study: Study = study, about: Any = about) -> None:
-            store.write_partial(study.key, state, about)
-
-        store.write(study.key, measure(study, known, save, report), about)
-        report(f"{study.key}: done")
-
-
-def obtain(
-    planned: Sequence[Study], results: str = "", recompute: bool = False
-) -> tuple[list[xr.Dataset], str]:
-    """As `signseg_utils.studies.obtain`; errors as in `measure`."""
-    return studies.obtain(planned, results, recompute, run)
 
 
 def together(measured: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -524,7 +481,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images=given.images, neurons=given.neurons, least_fit=given.least_fit,
         generations=given.generations, seeds=integers(given.seeds),
     )  # fmt: skip
-    folder = given.folder or studies.shipped_folder(given.recording)
+    folder = given.folder or shipped_folder(given.recording)
     run(planned, folder, recompute=given.recompute, report=print)
     found = [Store(folder).read(study.key, study.expected()) for study in planned]
     print(f"audit: {len(audit(found, planned))} stored codes agree")

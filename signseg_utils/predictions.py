@@ -50,7 +50,7 @@ class Study(studies.Study):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
-    def measure(self, found: xr.Dataset) -> xr.Dataset:
+    def measure(self, found: xr.Dataset, *_: Any) -> xr.Dataset:
         return measure(found, zoos.load_zoo(self.zoo).network(self.network), self)
 
 
@@ -86,7 +86,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
         If the session has fewer images than one experiment needs.
     """
     whole = recordings.complete(found)
-    study.enough(whole)
+    studies.enough(whole, study)
     responses = whole["response"].values
     names = candidates(network, study.sides)
     inputs = studies.inputs(network, names, whole)

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import paths, studies, zoos
+from signseg_utils import studies, zoos
 from signseg_utils.ablation import Ablation, ablate, conditions
 from signseg_utils.evolution import Search, evolve
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
@@ -35,9 +32,13 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.parameters import split
 from signseg_utils.readout import Readout, concatenate
-from signseg_utils.store import ShardError, Store
+from signseg_utils.studies import obtain, run, shipped_folder
 
-VERSION = 1  # of the measurement: raised when the same study would give other numbers
+__all__ = [
+    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "Fit", "Study", "alike", "audit", "bank", "fit",
+    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "run", "show",
+]  # fmt: skip
+
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
 TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
@@ -47,13 +48,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(studies.Stored):
     """All well-fitted neurons of one session, modelled on one layer of one network.
 
     Attributes
     ----------
-    recording, session, zoo, network
-        Whose neurons, and what models them.
     layer
         ``features``: what the network's own readout weighs (the paper's choice); ``chosen``: the
         layer that predicts training images best in cross-validation, maps averaged to side x side.
@@ -76,10 +75,9 @@ class Study:
         Of images, folds and random ablations.
     """
 
-    recording: str
-    session: str
-    zoo: str
-    network: str
+    KIND: ClassVar[str] = "shown"
+    VERSION: ClassVar[int] = 1
+
     layer: str = features.LAST
     fitted_by: str = ""
     least: float = 0.05
@@ -107,26 +105,23 @@ class Study:
         return conditions(self.signs, self.alphas, rule=self.rule, seed=self.seed)
 
     @property
-    def key(self) -> str:
-        """Name of its file: readable, and other settings give another."""
-        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        parts = ("shown", Path(self.recording).stem, self.session, self.network, self.layer, digest)
-        name = "-".join(part for part in parts if part)
-        return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
+    def names(self) -> tuple[str, ...]:
+        return (Path(self.recording).stem, self.session, self.network, self.layer)
 
     def expected(self) -> dict[str, Any]:
-        """What the provenance of its result must say: settings, weights, and whose responses."""
         zoo, file = zoos.load_zoo(self.zoo), Path(self.recording)
-        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         used = sorted({self.network, self.judge, *zoo.networks})
         return {
-            **asked,
-            "version": VERSION,
+            **super().expected(),
             "weights": {name: zoo.card(name)["sha256"] for name in used},
             "generator_weights": zoo.fingerprint(self.generator),
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
+
+    def measure(
+        self, found: xr.Dataset, state: Any = None, save: Any = None, *_: Any
+    ) -> xr.Dataset:  # fmt: skip
+        return measure(found, self, resume=state, checkpoint=save)
 
 
 def plan(
@@ -202,11 +197,7 @@ def fit(found: xr.Dataset, study: Study) -> Fit:
     """
     whole = recordings.complete(found)
     y, zoo = whole["response"].values, zoos.load_zoo(study.zoo)
-    if len(y) < study.images:
-        raise recordings.RecordingError(
-            f"expected {study.images} images in session {study.session!r}, because models are "
-            f"fitted to as many; got {len(y)}; ask for fewer with images="
-        )
+    studies.enough(whole, study)
     shown = pictures(whole, zoo.image_size)
     order = np.random.default_rng([study.seed, 0]).permutation(len(y))
     train, fresh = order[: study.images], order[study.images :]
@@ -415,53 +406,6 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
     return tables[0], tables[1]
 
 
-def run(
-    planned: Sequence[Study],
-    folder: Path,
-    *,
-    recompute: bool = False,
-    report: Callable[[str], object] = lambda text: None,
-) -> None:
-    """Compute what ``folder`` does not hold yet; a search that was cut off goes on.
-
-    Raises
-    ------
-    signseg_utils.neurons.recordings.RecordingMissing
-        If one must be computed and its recording is not here.
-    """
-    store = Store(Path(folder))
-    for study in planned:
-        about = study.expected()
-        if not recompute and store.has(study.key, about):
-            report(f"{study.key}: there")
-            continue
-        start, busy = time.perf_counter(), time.process_time()
-        found = recordings.load(study.recording, [study.session])
-        try:
-            state = None if recompute else store.read_partial(study.key, about)
-        except ShardError:
-            state = None
-        measured = measure(
-            found, study, resume=state,
-            checkpoint=partial(_keep, store, study.key, about),
-        )  # fmt: skip
-        source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
-        store.write(study.key, measured, {**about, **source})
-        spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - busy:.0f} s of a core"
-        report(f"{study.key}: {measured.sizes['neuron']} neurons, {spent}")
-
-
-def _keep(store: Store, key: str, about: dict[str, Any], state: dict[str, Tensor]) -> None:
-    store.write_partial(key, state, about)
-
-
-def obtain(
-    planned: Sequence[Study], results: str = "", recompute: bool = False
-) -> tuple[list[xr.Dataset], str]:
-    """As `signseg_utils.studies.obtain`."""
-    return studies.obtain(planned, results, recompute, run)
-
-
 def of_kind(
     planned: Sequence[Study], found: Sequence[xr.Dataset], network: str, layer: str = features.LAST
 ) -> xr.Dataset:
@@ -553,7 +497,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,
     )  # fmt: skip
-    folder = given.folder or paths.results_folder(Path(given.recording).stem)
+    folder = given.folder or shipped_folder(given.recording)
     run(planned, folder, recompute=given.recompute, report=print)
 
 

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 
 from signseg_utils import ledger, reported, stats
+from signseg_utils.neurons.simulated import Simulated
+from signseg_utils.shown import Fit, predicted
 
 ALIKE = 0.25  # s.d.: within it a response is called the same
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -108,6 +111,26 @@ def effects(
     for way, also in (("as is", ""), ("held", " held")):
         found |= _shown(main, layer, untrained, control, way, also)
     return found
+
+
+def planted(own: Fit, cells: Simulated) -> dict[str, Effect]:
+    """Do models know what drives and what suppresses simulated neurons?
+
+    Models are asked about every class of shape where the neuron looks, before grey; effects are in
+    standard deviations of recorded responses, from the mean over classes.
+    """
+    asked = [cells.index(name) for name in own.models.labels]
+    told = predicted(own, torch.stack([cells.shapes(row) for row in asked])).numpy()
+    told = told - told.mean(1, keepdims=True)
+    sign = cells.truth()["sign"].values[asked]
+    suppressed = (sign < 0).any(1)
+    return {
+        "P-13 drive truth": Effect(
+            told[sign > 0], 0.1, "models answer more to the shape that drives the neuron"),
+        "P-13 suppression truth": Effect(
+            -told[suppressed][sign[suppressed] < 0], 0.1,
+            "models answer less to the shape that suppresses the neuron"),
+    }  # fmt: skip
 
 
 def _shown(

@@ -11,18 +11,20 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from signseg_utils import paths, zoos
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
-from signseg_utils.store import Store
+from signseg_utils.store import ShardError, Store
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
@@ -33,14 +35,73 @@ class AuditError(ValueError):
     """A stored study does not come out again."""
 
 
+State = dict[str, Tensor]  # of an interrupted measurement
+
+
 @dataclass(frozen=True)
-class Study:
-    """One session of one recording, seen through one network; a subclass says what is measured.
+class Stored:
+    """What is measured on one session of a recording through one network, and stored.
 
     Attributes
     ----------
     recording, session, zoo, network
-        What is predicted, and from what.
+        Whose responses, and what models them.
+    """
+
+    KIND: ClassVar[str] = "study"  # begins the name of its file
+    VERSION: ClassVar[int] = 0  # raised when the same study would give other numbers
+
+    recording: str
+    session: str
+    zoo: str
+    network: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its file is called after, besides the kind."""
+        return (Path(self.recording).stem, self.session, self.zoo, self.network)
+
+    @property
+    def key(self) -> str:
+        """Name of its file: readable, and other settings give another."""
+        text = json.dumps({**asdict(self), "version": self.VERSION}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        name = "-".join(part for part in (self.KIND, *self.names, digest) if part)
+        return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
+
+    def expected(self) -> dict[str, Any]:
+        """What the provenance of its result must say; a subclass adds its weights."""
+        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return {**asked, "version": self.VERSION}
+
+    def measure(
+        self,
+        found: xr.Dataset,
+        state: State | None = None,
+        save: Callable[[State], object] = lambda state: None,
+        report: Callable[[str], object] = lambda text: None,
+    ) -> xr.Dataset:
+        """Result of the study from its session of the recording.
+
+        Parameters
+        ----------
+        found
+            The session, as `signseg_utils.neurons.recordings.load` gives it.
+        state, save
+            What ``save`` was last given when an earlier measurement was interrupted; short studies
+            have none.
+        report
+            Told a line of text now and then.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Study(Stored):
+    """A study of several draws of images, each an experiment of the paper's size.
+
+    Attributes
+    ----------
     images
         Number of images of one experiment: 80 % to fit, 20 % to test (paper: 160).
     draws
@@ -51,43 +112,14 @@ class Study:
         Of draws, folds and whatever else is random.
     """
 
-    KIND: ClassVar[str] = "study"  # begins the name of its file
-    VERSION: ClassVar[int] = 0  # raised when the same study would give other numbers
-
-    recording: str
-    session: str
-    zoo: str
-    network: str
     images: int = 160
     draws: int = 5
     folds: int = 5
     seed: int = 0
 
-    @property
-    def key(self) -> str:
-        """Name of its file: readable, and other settings give another."""
-        text = json.dumps({**asdict(self), "version": self.VERSION}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        words = (self.KIND, Path(self.recording).stem, self.session, self.zoo, self.network)
-        return "-".join((*words, digest)).replace(" ", "_")
-
     def expected(self) -> dict[str, Any]:
-        """What the provenance of its result must say."""
         weights = zoos.load_zoo(self.zoo).card(self.network)["sha256"]
-        asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-        return {**asked, "version": self.VERSION, "weights": weights}
-
-    def measure(self, found: xr.Dataset) -> xr.Dataset:
-        """Result of the study from its session of the recording."""
-        raise NotImplementedError
-
-    def enough(self, whole: xr.Dataset) -> None:
-        """Refuse a session with fewer images than one experiment needs (RecordingError)."""
-        if whole.sizes["image"] < self.images:
-            raise recordings.RecordingError(
-                f"expected {self.images} images in session {self.session}, the number of one "
-                f"experiment; got {whole.sizes['image']}; ask for fewer with images="
-            )
+        return {**super().expected(), "weights": weights}
 
     def drawn(
         self, draw: int, count: int
@@ -100,6 +132,15 @@ class Study:
         order = rng.permutation(count)
         fit, test, fresh = np.split(order, [round(TRAINED * self.images), self.images])
         return fit, test, fresh, rng
+
+
+def enough(whole: xr.Dataset, study: Any) -> None:
+    """Refuse a session with fewer images than one experiment needs (RecordingError)."""
+    if whole.sizes["image"] < study.images:
+        raise recordings.RecordingError(
+            f"expected {study.images} images in session {study.session!r}, the number of one "
+            f"experiment; got {whole.sizes['image']}; ask for fewer with images="
+        )
 
 
 S = TypeVar("S", bound=Study)
@@ -137,13 +178,13 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
 
 
 def run(
-    studies: Sequence[Study],
+    studies: Sequence[Stored],
     folder: Path,
     *,
     recompute: bool = False,
     report: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Compute the studies that ``folder`` does not hold yet.
+    """Compute the studies that ``folder`` does not hold yet; one that was cut off goes on.
 
     Raises
     ------
@@ -152,34 +193,38 @@ def run(
     """
     store = Store(Path(folder))
     for study in studies:
-        if not recompute and store.has(study.key, study.expected()):
+        about = study.expected()
+        if not recompute and store.has(study.key, about):
             report(f"{study.key}: there")
             continue
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         found = recordings.load(study.recording, [study.session])
-        measured = study.measure(found)
+        try:
+            state = None if recompute else store.read_partial(study.key, about)
+        except ShardError:  # damaged, or of other settings: begin anew
+            state = None
+        save = partial(_save, store, study.key, about)
+        measured = study.measure(found, state, save, report)
         digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
-        seconds = time.perf_counter() - start
-        about = {
-            **study.expected(),
-            "source": found.attrs.get("source", ""),
-            "licence": found.attrs.get("licence", ""),
-            "responses_sha256": digest.hexdigest(),
-        }
-        store.write(study.key, measured, about)
-        report(f"{study.key}: {seconds:.0f} s")
+        source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
+        store.write(
+            study.key, measured, {**about, **source, "responses_sha256": digest.hexdigest()}
+        )
+        spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - busy:.0f} s of a core"
+        report(f"{study.key}: {spent}")
+
+
+def _save(store: Store, key: str, about: dict[str, Any], state: State) -> None:
+    store.write_partial(key, state, about)
 
 
 def obtain(
-    studies: Sequence[Any],
-    results: str = "",
-    recompute: bool = False,
-    compute: Callable[..., None] = run,
+    studies: Sequence[Stored], results: str = "", recompute: bool = False
 ) -> tuple[list[xr.Dataset], str]:
     """Results of studies in their order, and where from: ``shipped`` or ``recomputed``.
 
     Shipped ones are shown if all fit the settings and the weights; else those in ``results``
-    (default ``runs/<recording>``) are, computed by ``compute`` where they are missing.
+    (default ``runs/<recording>``) are, computed where they are missing.
 
     Raises
     ------
@@ -190,7 +235,7 @@ def obtain(
     if not (results or recompute) and all(shipped.has(s.key, s.expected()) for s in studies):
         return [shipped.read(s.key, s.expected()) for s in studies], "shipped"
     folder = Path(results or Path("runs") / Path(studies[0].recording).stem)
-    compute(studies, folder, recompute=recompute)
+    run(studies, folder, recompute=recompute)
     return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
 
 

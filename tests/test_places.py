@@ -79,7 +79,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     recorded: xr.Dataset, tmp_path: Path
 ) -> None:
     states: list[dict[str, torch.Tensor]] = []
-    whole = places.measure(study(), save=lambda state: states.append(dict(state)))
+    whole = places.measure(recorded, study(), save=lambda state: states.append(dict(state)))
     assert whole["who"].values.tolist() == ["neuron", "model"] and whole.sizes["neuron"] == 3
     assert len(states) == 3
     store = Store(tmp_path / "out")
@@ -98,7 +98,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
 
 
 def test_audits_agree_and_a_changed_code_is_found(recorded: xr.Dataset) -> None:
-    whole = places.measure(study())
+    whole = places.measure(recorded, study())
     table = places.audit([whole], [study()], sample=99)
     assert len(table) == 6 and table["agrees"].all() and set(table["who"]) == {"neuron", "model"}
     assert len(places.audit([whole], [study()], sample=2)) == 2
@@ -112,7 +112,7 @@ def test_without_twins_the_model_is_asked_alone(
     recorded: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "twins", lambda recording, session, names: None)
-    whole = places.measure(study(neurons=2))
+    whole = places.measure(recorded, study(neurons=2))
     assert whole["who"].values.tolist() == ["model"] and whole.sizes["neuron"] == 2
     assert not {"natural", "twin_r"} & set(whole)
     assert len(places.audit([whole], [study(neurons=2)], sample=99)) == 2
@@ -127,7 +127,7 @@ def generator() -> torch.nn.Module:
 def test_audit_without_the_files_of_twins_asks_the_models(
     recorded: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = places.measure(study())
+    whole = places.measure(recorded, study())
 
     def missing(*names: object) -> None:
         raise FileNotFoundError
@@ -137,7 +137,7 @@ def test_audit_without_the_files_of_twins_asks_the_models(
 
 
 def test_changes_are_shares_of_the_response_above_nothing(recorded: xr.Dataset) -> None:
-    one = places.measure(study())
+    one = places.measure(recorded, study())
     whole = places.together([one, one.assign_coords(neuron=["a", "b", "c"])])
     assert whole.sizes["neuron"] == 6
     mine = one.sel(who="model").isel(neuron=1)
@@ -162,9 +162,9 @@ def test_own_images_are_more_alike_than_others(tiny_zoo: Path) -> None:
 
 def test_too_little_is_said(recorded: xr.Dataset) -> None:
     with pytest.raises(recordings.RecordingError, match="expected 50 images.*got 44"):
-        places.measure(study(images=50))
+        places.measure(recorded, study(images=50))
     with pytest.raises(recordings.RecordingError, match="ask for less with least_fit="):
-        places.measure(study(least_fit=0.999))
+        places.measure(recorded, study(least_fit=0.999))
 
 
 def test_settings_are_part_of_the_name() -> None:

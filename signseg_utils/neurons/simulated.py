@@ -102,11 +102,15 @@ class Simulated(Neurons):
 
     def preferred(self, key: int | str) -> Tensor:
         """Image [3, size, size] that drives a neuron: its shape in its field, before grey."""
+        return self.shapes(key, [self.cells[self.index(key)].excitatory])[0]
+
+    def shapes(self, key: int | str, labels: Sequence[str] = CLASSES) -> Tensor:
+        """Images [class, 3, size, size] of shapes where a neuron looks, each before grey."""
         eye = self.eyes[self.index(key)]
         assert isinstance(eye, _Eye)
-        image = torch.full((3, self.image_size, self.image_size), 0.5)
-        image[:, *eye.centre] += template(eye.cell.excitatory, eye.side)
-        return image.clamp_(0, 1)
+        images = torch.full((len(labels), 3, self.image_size, self.image_size), 0.5)
+        images[:, :, *eye.centre] += torch.stack([template(name, eye.side) for name in labels])
+        return images.clamp_(0, 1)
 
     def truth(self) -> xr.Dataset:
         """What is true of each neuron.
