@@ -231,6 +231,24 @@ def test_command_line(
     assert "expected a profile among: tiny; got 'none'" in capsys.readouterr().err
 
 
+def test_zoos_side_by_side_and_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each in a process of its own; the error of one is told after the other has ended."""
+    folder, out = throwaway.write(tmp_path), tmp_path / "out"
+    table = {throwaway.NAME: {"shapes": {"seed": 3}, "tinyimagenet": {"fail": True}}}
+    (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(table))
+    monkeypatch.setattr(publish, "notebooks_folder", lambda: folder)
+    words = ["--profile", "tiny", "--output", str(out)]
+    assert publish.main([*words, "--jobs", "2"]) == 1
+    assert "error: tinyimagenet/01_throwaway: not published" in capsys.readouterr().err
+    page = out / "shapes" / "01_throwaway.ipynb"
+    side_by_side = page.read_bytes()
+    page.unlink()
+    assert publish.main([*words, "--zoo", "shapes", "--jobs", "1"]) == 0
+    assert page.read_bytes() == side_by_side
+
+
 def test_missing_chapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(publish.PublishError, match="09_none"):
         publish.publish(publish.Chapter(tmp_path / "09_none.md", "shapes", {}, "tiny"), tmp_path)

@@ -1,5 +1,6 @@
 """Images of ablated models, shown to neurons: what was planted is found, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from signseg_utils import ledger, paths, shown, shown_effects, stats, studies, zoos
 from signseg_utils.evolution import Search, evolve
-from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.store import Store
 
@@ -118,6 +119,18 @@ def test_what_is_planted_is_found(threshold: float, asymmetric: bool) -> None:
         assert positive > 1.3 * control and positive > 2 * negative
     else:
         assert abs(positive - negative) < 0.35 * positive
+
+
+def test_models_know_what_drives_and_what_suppresses_simulated_neurons() -> None:
+    plan = shown.plan("simulated", "shapes", ("alexnet",), images=400, generator="scenes")
+    told = shown.fit(recordings.load("simulated"), plan[0])
+    cells = in_silico.population()
+    for effect in shown_effects.planted(told, cells).values():
+        assert len(effect.values) > 8 and stats.bootstrap(effect.values).low > 0
+    others = told.models.rows([*range(1, len(told.models)), 0])
+    strangers = replace(told, models=replace(others, labels=told.models.labels))
+    for effect in shown_effects.planted(strangers, cells).values():
+        assert stats.bootstrap(effect.values).low < 0  # models of other neurons do not
 
 
 def test_shapes_and_names(measured: xr.Dataset) -> None:
