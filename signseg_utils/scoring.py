@@ -56,6 +56,27 @@ class Stopwatch:
         return self._seconds
 
 
+class NoDevice(RuntimeError):
+    """A device that this machine does not have."""
+
+
+def available(device: torch.device | str) -> torch.device:
+    """The device, if it is there.
+
+    Raises
+    ------
+    NoDevice
+        If it is a GPU and PyTorch finds none.
+    """
+    asked = torch.device(device)
+    if asked.type == "cuda" and not torch.cuda.is_available():
+        raise NoDevice(
+            f"expected a GPU, because the device is {str(device)!r}; PyTorch finds none on this "
+            "machine; ask for device cpu, or look at `nvidia-smi` and the CUDA build of PyTorch"
+        )
+    return asked
+
+
 def ready(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """A copy for inference on a device: eval mode, channels last; the original is not touched."""
     copied = copy.deepcopy(module).eval().requires_grad_(False)
@@ -94,7 +115,7 @@ class Scorer:
     ) -> None:
         if chunk is not None and chunk < 1:
             raise ValueError(f"expected a chunk of at least one image; got {chunk}")
-        self.device = torch.device(device)
+        self.device = available(device)
         self.dtype = dtype
         self.generator = ready(generator, self.device, dtype)
         self.backbone = ready(backbone, self.device, dtype)

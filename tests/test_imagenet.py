@@ -461,6 +461,27 @@ def test_the_command_prints_the_plan_of_the_paper_and_runs_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plan_for_gpus_that_are_not_here(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from signseg_utils.sweep.__main__ import main
+
+    small = DeepSim(thinner=32)
+    small.code_size = 4096
+    monkeypatch.setattr(ImageNet, "timing_generator", lambda *_: small)
+    words = "--zoo imagenet --networks alexnet --generators deepsim --units all --seeds 0"
+    words += " --estimate --signs positive --device cuda --devices 8"
+    main([*words.split(), "--rate", "10000"])
+    images = 1000 * 11 * 3961  # units, conditions of one sign, images of a search
+    assert f"{images:,} images" in (shown := capsys.readouterr().out)
+    assert f"together {images / 10000 / 8 / 3600:.1f} hours on 8 devices so fast" in shown
+    for rate, said in (("0", "above 0 images/s; got 0"), ("", "give --rate")):
+        if rate or not torch.cuda.is_available():
+            with pytest.raises(SystemExit):
+                main([*words.split(), *(["--rate", rate] if rate else [])])
+            assert said in capsys.readouterr().err
+
+
 # Full size
 
 

@@ -10,6 +10,7 @@ import torch
 
 from signseg_utils import parameters, paths, zoos
 from signseg_utils.evolution import Search
+from signseg_utils.scoring import NoDevice, available
 from signseg_utils.store import UnwritableStore
 from signseg_utils.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
 from signseg_utils.sweep.cluster import ClusterError, connected
@@ -58,10 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
     parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
     parser.add_argument("--devices", type=int, default=1, help="that share the estimated hours")
+    parser.add_argument(
+        "--rate", type=float, metavar="IMAGES/S",
+        help="of each such device, where none is here to be measured",
+    )  # fmt: skip
     parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
     given = parser.parse_args(arguments)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
+    if given.rate is not None and given.rate <= 0:
+        parser.error(f"expected a rate above 0 images/s; got {given.rate:g}")
+    try:
+        if not (given.estimate and given.rate):
+            available(given.device)
+    except NoDevice as error:
+        parser.error(f"{error}; for an estimate, give --rate")
     names = zoos.shipped() if given.zoo == "all" else (given.zoo,)
     certify = given.dtype == "auto"
     given.dtype = default.dtype if certify else given.dtype
@@ -83,8 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shards, reasons = precision.certified(shards, given.zoo_folder, given.device)
             print("\n".join(reasons))
         if given.estimate:
-            found = estimating.measured(shards, given.zoo_folder, given.device)
-            print(f"{sweep.zoo}: {found.words(given.devices)}")
+            if given.rate:
+                found, kind = estimating.assumed(shards, given.rate, given.zoo_folder), "so fast"
+            else:
+                found = estimating.measured(shards, given.zoo_folder, given.device)
+                kind = "like this one"
+            print(f"{sweep.zoo}: {found.words(given.devices, kind)}")
             continue
         if sweep.zoo not in zoos.shipped():
             print(estimating.counted(shards, given.zoo_folder).words())

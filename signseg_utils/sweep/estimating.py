@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from signseg_utils import registry, zoos
-from signseg_utils.scoring import CPU_PASS, ready
+from signseg_utils.scoring import CPU_PASS, available, ready
 from signseg_utils.sweep.shards import Shard
 
 _CUDA_PASS = 128  # images a pass of the probe; on a CPU, as in the loop, those of one run
@@ -52,8 +52,8 @@ class Estimate:
             raise ValueError("expected measured images/s; this estimate only counts; use measured")
         return sum(n / self.rates[pair] for pair, n in self.images.items()) / 3600 / devices
 
-    def words(self, devices: int = 1) -> str:
-        """The estimate as lines of text."""
+    def words(self, devices: int = 1, kind: str = "like this one") -> str:
+        """The estimate as lines of text; ``kind``: which devices, or how fast."""
         lines = [
             f"{self.shards:,} shards, {self.searches:,} searches, "
             f"{sum(self.images.values()):,} images, {self.bytes / 1e9:.2f} GB of results"
@@ -63,7 +63,7 @@ class Estimate:
             lines.append(f"  {' x '.join(pair)}: {rate:,.1f} images/s, {hours:,.1f} hours")
         if self.rates:
             each = "device" if devices == 1 else f"{devices} devices"
-            lines.append(f"  together {self.hours(devices):,.1f} hours on {each} like this one")
+            lines.append(f"  together {self.hours(devices):,.1f} hours on {each} {kind}")
         return "\n".join(lines)
 
 
@@ -98,6 +98,7 @@ def measured(
 
     Networks and generators that were not fetched are timed with random weights.
     """
+    available(device)
     found = counted(plan, zoo_folder)
     zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
     dtype = getattr(torch, plan[0].dtype)
@@ -122,6 +123,12 @@ def measured(
         networks[network, generator] = cost(backbone, batches[generator], 3, size, size)
     rates = {pair: 1 / (networks[pair] + generators[pair[1]]) for pair in found.images}
     return Estimate(found.shards, found.searches, found.images, found.bytes, rates)
+
+
+def assumed(plan: Sequence[Shard], rate: float, zoo_folder: Path | None = None) -> Estimate:
+    """As `counted`, for devices that are not here and do ``rate`` images/s each."""
+    found = counted(plan, zoo_folder)
+    return replace(found, rates=dict.fromkeys(found.images, rate))
 
 
 @torch.inference_mode()
