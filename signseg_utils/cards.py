@@ -39,7 +39,7 @@ def table(cards: Mapping[str, Manifest]) -> pd.DataFrame:
     cards
         Name to manifest (`signseg_utils.zoos.Zoo.card`). Networks show accuracy and cost, the
         others the ``scores`` that were measured when they were made; all show seconds of training
-        and seed. A property that one of them lacks is a dash.
+        and seed. A property that one of them lacks, or that a publisher does not tell, is a dash.
 
     Raises
     ------
@@ -60,21 +60,38 @@ def families(zoo: Any) -> pd.DataFrame:
     return table(made).T.reindex(columns=_TOLD, fill_value="–")
 
 
-def _properties(name: str, card: Manifest) -> dict[str, str]:
+def _properties(name: str, card: Manifest) -> dict[str, str | None]:
     try:
         if card["kind"] == "network":
-            rows = {label: read(card) for label, read in _NETWORK.items()} | _family(card)
+            told = {label: _told(read, card) for label, read in _NETWORK.items()}
+            rows = told | ({} if _published(card) else _family(card))
         else:
             scores = card["scores"].items()
             rows = {_NAMES.get(key, key.replace("_", " ")): value for key, value in scores}
-        rows |= {"training, seconds": round(card["seconds"]), "seed": card["seed"]}
+        if not _published(card):
+            rows |= {"training, seconds": round(card["seconds"]), "seed": card["seed"]}
     except KeyError as error:
         raise KeyError(
             f"expected {error.args[0]!r} in the manifest of {name}, because its card shows it; "
             "restore the manifest from the repository or train anew (make zoo)"
         ) from error
-    return {key: f"{value:.4g}" if isinstance(value, float) else str(value)
-            for key, value in rows.items()}  # fmt: skip
+    told = {key: value for key, value in rows.items() if value is not None}
+    text = {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in told.items()}
+    return {key: text.get(key) for key in rows}
+
+
+def _published(card: Manifest) -> bool:
+    """Whether somebody else trained it: the card holds what they told, and no more."""
+    return card.get("accuracy", {}).get("source") == "published"
+
+
+def _told(read: Callable[[Manifest], Any], card: Manifest) -> Any:
+    try:
+        return read(card)
+    except KeyError:
+        if _published(card):
+            return None
+        raise
 
 
 def _family(card: Manifest) -> dict[str, str]:
@@ -90,5 +107,5 @@ def _family(card: Manifest) -> dict[str, str]:
     return rows
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f}"

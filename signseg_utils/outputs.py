@@ -40,7 +40,9 @@ def count_right(answers: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray
     return right, count
 
 
-def class_accuracy(zoo: Zoo, network: str, units: Sequence[str] | None = None) -> np.ndarray:
+def class_accuracy(
+    zoo: Zoo, network: str, units: Sequence[str] | None = None, missing: float | None = None
+) -> np.ndarray:
     """Top-1 accuracy of a network for each class, over the validation images: [class].
 
     From the stored counts if they are those of the present weights, else counted on the images.
@@ -49,23 +51,28 @@ def class_accuracy(zoo: Zoo, network: str, units: Sequence[str] | None = None) -
     ----------
     units
         Classes, in the order of the result; default: all of the zoo.
+    missing
+        Stands for what nobody counted; None: that is an error.
 
     Raises
     ------
     NotCounted
-        If there are no such counts and the images are not on this machine.
+        If there are no such counts, the images are not on this machine, and nothing stands for
+        them.
     """
     file = _file(zoo, network)
     counts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if counts.get("network_sha256") != zoo.card(network)["sha256"]:
         try:
             counts = _counted(zoo, network)
-        except FileNotFoundError as missing:
+        except FileNotFoundError as absent:
+            if missing is not None:
+                return np.full(len(units or zoo.classes), missing)
             raise NotCounted(
                 f"expected accuracies of the present weights of {network} in {file}, or images "
                 f"to count them on; {'they are of other weights' if counts else 'no such file'}, "
-                f"and of the images: {missing}"
-            ) from missing
+                f"and of the images: {absent}"
+            ) from absent
     named = units or zoo.classes
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:

@@ -316,8 +316,9 @@ def scatter_panels(
     panels
         Label of the x axis to values ``[unit]``.
     titles
-        The same labels to what stands above each panel.
+        Labels to what stands above each panel; a panel without is left out.
     """
+    panels = {name: x for name, x in panels.items() if name in titles}
     figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False)
     for (name, x), ax in zip(panels.items(), axes[0], strict=True):
         scatter(ax, x, y)

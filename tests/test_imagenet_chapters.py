@@ -1,4 +1,4 @@
-"""Chapters 2 and 3 run in zoo imagenet, on small stand-ins; nothing of it is published."""
+"""Chapters 2 to 8 run in zoo imagenet, on small stand-ins; nothing of it is published."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,28 @@ CHAPTERS = {
     "03_the_ablation_sweep": {
         "units": "tench,church", "generators": "deepsim", "alphas": "0,1", "seeds": "0,1",
         "generations": 1, "audited": 2, "recompute": True,
+    },
+    "04_robust_networks": {
+        "networks": "resnet50,robust", "units": "tench,church", "generators": "deepsim",
+        "alphas": "0,1", "seeds": "0,1", "generations": 3, "audited": 2, "recompute": True,
+    },
+    "05_rectification": {
+        "networks": "activations", "units": "tench,church", "generators": "deepsim",
+        "alphas": "0,1", "seeds": "0,1", "generations": 3, "audited": 2, "recompute": True,
+    },
+    "06_without_labels": {
+        "networks": "resnet50,selfsupervised", "units": "tench,church", "generators": "deepsim",
+        "alphas": "0,1", "seeds": "0,1", "generations": 3, "audited": 2, "recompute": True,
+    },
+    "07_a_hundred_classes": {
+        "network": "resnet50", "units": "tench,church,rugby ball,hay", "generators": "deepsim",
+        "alphas": "0,1", "seeds": "0,1", "generations": 3, "audited": 2, "sample": 2,
+        "recompute": True,
+    },
+    "08_any_layer": {
+        "networks": "alexnet,resnet50", "network": "resnet50", "units": "tench,church",
+        "generators": "deepsim", "generator": "deepsim", "alphas": "0,1", "seeds": "0,1",
+        "generations": 3, "audited": 2, "recompute": True,
     },
 }  # fmt: skip
 

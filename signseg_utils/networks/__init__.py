@@ -1,6 +1,7 @@
 """Networks, cut in two: a backbone that ends before the readout, and the readout."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,7 +79,7 @@ def mirrored(network: Network, chosen: Tensor) -> Network:
         If the features do not come out of a linear layer and its activation.
     """
     backbone = copy.deepcopy(network.backbone)
-    hidden = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    hidden = _hidden(backbone)
     rows = network.readout
     if not hidden or hidden[-1].out_features != rows.weight.shape[1]:
         raise ValueError(
@@ -94,3 +95,22 @@ def mirrored(network: Network, chosen: Tensor) -> Network:
     hidden[-1].weight.mul_(turn[:, None])
     hidden[-1].bias.mul_(turn)
     return replace(network, backbone=backbone, readout=replace(rows, weight=rows.weight * turn))
+
+
+def change_if_mirrored(network: Network, images: Tensor) -> float:
+    """Mean change of responses to images [image, 3, h, w] when every second feature is `mirrored`.
+
+    In standard deviations of the responses; NaN where features cannot be turned round, because they
+    are averages over a map.
+    """
+    width = network.readout.weight.shape[1]
+    hidden = _hidden(network.backbone)
+    if not hidden or hidden[-1].out_features != width:
+        return math.nan
+    turned = mirrored(network, torch.arange(width) % 2 == 0).logits(images)
+    answers = network.logits(images)
+    return float((turned - answers).abs().mean() / answers.std())
+
+
+def _hidden(backbone: nn.Module) -> list[nn.Linear]:
+    return [module for module in backbone.modules() if isinstance(module, nn.Linear)]

@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from signseg_utils import checkpoints
 from signseg_utils.registry import unknown
 
+_RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, by colour
 
 
@@ -65,6 +66,60 @@ class Cut(nn.Module):
             images = wide.to(images.dtype)  # no bfloat16 kernel for this on a CPU
         features: Tensor = self.trunk((images - self.mean) / self.std)
         return features
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the modules that give the maps of `stages`.
+
+        Stem and stages of a torchvision ResNet; of others, each activation behind a convolution.
+
+        Raises
+        ------
+        TypeError
+            If the classifier is neither, nor has a sequence ``features``, as AlexNet and VGG do.
+        """
+        if hasattr(self.trunk, "layer1"):
+            return tuple(f"trunk.{name}" for name in ("relu", *_RESNET_STAGES))
+        layers = getattr(self.trunk, "features", None)
+        if not isinstance(layers, nn.Sequential):
+            raise TypeError(
+                "expected a classifier with stages as torchvision's AlexNet, VGG or ResNet has "
+                f"them; got {type(self.trunk).__name__}; name its layers instead"
+            )
+        kinds = [type(layer) for layer in layers if not isinstance(layer, nn.Identity)]
+        places = [n for n, layer in enumerate(layers) if not isinstance(layer, nn.Identity)]
+        return tuple(
+            f"trunk.features.{place}" for before, place in zip(kinds, places[1:], strict=False)
+            if before is nn.Conv2d
+        )  # fmt: skip
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Maps of the layers of `layer_names`, [image, channel, height, width] each."""
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Any:
+            return lambda module, inputs, output: found.update({name: output})
+
+        handles = [
+            self.get_submodule(name).register_forward_hook(keep(name)) for name in self.layer_names
+        ]
+        try:
+            self(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [found[name] for name in self.layer_names]
+
+    def readers(self, stage: int) -> list[Tensor]:
+        """Weights of the convolutions that read the map of a stage, batch norm absorbed."""
+        if hasattr(self.trunk, "layer1"):
+            block: Any = self.trunk.get_submodule(_RESNET_STAGES[stage])[0]  # type: ignore[index]
+            beside = [] if block.downsample is None else [block.downsample[0]]
+            return [layer.weight.detach() for layer in (block.conv1, *beside)]
+        name = self.layer_names[stage]
+        layers: Any = self.trunk.get_submodule("features")
+        behind = layers[int(name.rpartition(".")[2]) :]
+        return [next(layer for layer in behind if isinstance(layer, nn.Conv2d)).weight.detach()]
 
     def named(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the whole classifier under the names that they have in this project.

@@ -5,7 +5,6 @@ import torch
 import xarray as xr
 
 from signseg_utils import zoos
-from signseg_utils.metrics.lpips import Perceptual
 from signseg_utils.sweep.measuring import arranged, rendered
 
 
@@ -45,7 +44,7 @@ def perceptual_levels(found: xr.Dataset, zoo: zoos.Zoo, judge: str) -> xr.Datase
             "expected two seeds and two units or more, because images are compared with those of "
             f"others; got {seeds} seeds and {found.sizes['shard']} shards; ask for more"
         )
-    eye = Perceptual.unweighted(zoo.network(judge).backbone, name=judge)
+    eye = zoo.perceptual(judge)
     generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
     controls, across = [], []
     for shard in range(found.sizes["shard"]):

@@ -78,8 +78,8 @@ class ImageNet(Zoo):
         if split not in ("train", "val"):
             raise ValueError(f"expected split to be 'train' or 'val'; got {split!r}")
         raise DatasetMissing(
-            "expected images of ImageNet; this zoo reads none, because what it is asked (chapters "
-            "2 and 3) takes networks and generators only; take zoo tinyimagenet for images"
+            "expected images of ImageNet; this zoo reads none, because chapters 2 to 8 take "
+            "networks and generators and leave out what needs images; take zoo tinyimagenet for it"
         )
 
     def path(self, artefact: str) -> Path:
