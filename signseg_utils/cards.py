@@ -63,8 +63,8 @@ def families(zoo: Any) -> pd.DataFrame:
 def _properties(name: str, card: Manifest) -> dict[str, str | None]:
     try:
         if card["kind"] == "network":
-            told = {label: _told(read, card) for label, read in _NETWORK.items()}
-            rows = told | ({} if _published(card) else _family(card))
+            rows = {label: _told(read, card) for label, read in _NETWORK.items()}
+            rows |= {} if _published(card) else _family(card)
         else:
             scores = card["scores"].items()
             rows = {_NAMES.get(key, key.replace("_", " ")): value for key, value in scores}
@@ -75,9 +75,13 @@ def _properties(name: str, card: Manifest) -> dict[str, str | None]:
             f"expected {error.args[0]!r} in the manifest of {name}, because its card shows it; "
             "restore the manifest from the repository or train anew (make zoo)"
         ) from error
-    told = {key: value for key, value in rows.items() if value is not None}
-    text = {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in told.items()}
-    return {key: text.get(key) for key in rows}
+    return {key: _text(value) for key, value in rows.items()}
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _published(card: Manifest) -> bool:

@@ -203,7 +203,7 @@ def run(
             state = None if recompute else store.read_partial(study.key, about)
         except ShardError:  # damaged, or of other settings: begin anew
             state = None
-        save = partial(_save, store, study.key, about)
+        save = partial(store.write_partial, study.key, provenance=about)
         measured = study.measure(found, state, save, report)
         digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
         source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
@@ -212,10 +212,6 @@ def run(
         )
         spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - busy:.0f} s of a core"
         report(f"{study.key}: {spent}")
-
-
-def _save(store: Store, key: str, about: dict[str, Any], state: State) -> None:
-    store.write_partial(key, state, about)
 
 
 def obtain(

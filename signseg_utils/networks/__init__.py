@@ -79,9 +79,9 @@ def mirrored(network: Network, chosen: Tensor) -> Network:
         If the features do not come out of a linear layer and its activation.
     """
     backbone = copy.deepcopy(network.backbone)
-    hidden = _hidden(backbone)
     rows = network.readout
-    if not hidden or hidden[-1].out_features != rows.weight.shape[1]:
+    hidden = _hidden(backbone, rows)
+    if hidden is None:
         raise ValueError(
             f"expected features that a linear layer and its activation give; those of "
             f"{network.name} are no such; choose an AlexNet- or VGG-like network"
@@ -92,8 +92,8 @@ def mirrored(network: Network, chosen: Tensor) -> Network:
             f"got {chosen.dtype} of shape {tuple(chosen.shape)}"
         )
     turn = torch.where(chosen, -1.0, 1.0)
-    hidden[-1].weight.mul_(turn[:, None])
-    hidden[-1].bias.mul_(turn)
+    hidden.weight.mul_(turn[:, None])
+    hidden.bias.mul_(turn)
     return replace(network, backbone=backbone, readout=replace(rows, weight=rows.weight * turn))
 
 
@@ -103,14 +103,15 @@ def change_if_mirrored(network: Network, images: Tensor) -> float:
     In standard deviations of the responses; NaN where features cannot be turned round, because they
     are averages over a map.
     """
-    width = network.readout.weight.shape[1]
-    hidden = _hidden(network.backbone)
-    if not hidden or hidden[-1].out_features != width:
+    if _hidden(network.backbone, network.readout) is None:
         return math.nan
-    turned = mirrored(network, torch.arange(width) % 2 == 0).logits(images)
+    half = torch.arange(network.readout.weight.shape[1]) % 2 == 0
+    turned = mirrored(network, half).logits(images)
     answers = network.logits(images)
     return float((turned - answers).abs().mean() / answers.std())
 
 
-def _hidden(backbone: nn.Module) -> list[nn.Linear]:
-    return [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+def _hidden(backbone: nn.Module, readout: Readout) -> nn.Linear | None:
+    """The linear layer that the features come out of, if one does."""
+    layers = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    return layers[-1] if layers and layers[-1].out_features == readout.weight.shape[1] else None

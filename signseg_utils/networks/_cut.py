@@ -1,6 +1,7 @@
 """A published classifier cut before its last linear layer: what the ImageNet networks share."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -86,11 +87,10 @@ class Cut(nn.Module):
                 "expected a classifier with stages as torchvision's AlexNet, VGG or ResNet has "
                 f"them; got {type(self.trunk).__name__}; name its layers instead"
             )
-        kinds = [type(layer) for layer in layers if not isinstance(layer, nn.Identity)]
-        places = [n for n, layer in enumerate(layers) if not isinstance(layer, nn.Identity)]
+        kept = [(n, layer) for n, layer in enumerate(layers) if not isinstance(layer, nn.Identity)]
         return tuple(
-            f"trunk.features.{place}" for before, place in zip(kinds, places[1:], strict=False)
-            if before is nn.Conv2d
+            f"trunk.features.{place}" for (_, before), (place, _) in pairwise(kept)
+            if isinstance(before, nn.Conv2d)
         )  # fmt: skip
 
     def stages(self, images: Tensor) -> list[Tensor]:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.rate is not None and given.rate <= 0:
         parser.error(f"expected a rate above 0 images/s; got {given.rate:g}")
     try:
-        if not (given.estimate and given.rate):
+        if given.dtype == "auto" or not (given.estimate and given.rate):
             available(given.device)
     except NoDevice as error:
         parser.error(f"{error}; for an estimate, give --rate")
