@@ -119,8 +119,8 @@ def reference_line(ax: Axes, y: float, label: str | None = "intact") -> None:
 def curve_panels(
     panels: Mapping[str, Mapping[str, tuple[ArrayLike, Any]]],
     *,
-    xlabel: str,
     ylabel: str,
+    xlabel: str = r"ablation $\alpha$",
     shared: bool = True,
     columns: int = 4,
     levels: Mapping[str, float] | None = None,

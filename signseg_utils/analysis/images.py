@@ -152,6 +152,22 @@ def measure(
     return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
 
 
+def by_unit(seen: xr.Dataset) -> xr.Dataset:
+    """What `measure` found, one value a unit and condition: (network, unit, condition).
+
+    Measures of single images are averaged over seeds and generators. ``similarity`` is averaged
+    over the judging networks; ``strict_similarity`` is the centred one, as networks other than
+    the unit's own see it.
+    """
+    own = seen["network"] != seen["judge"]
+    single = [name for name, values in seen.items() if "seed" in values.dims]
+    found = seen[single].mean(["seed", "generator"])
+    return found.assign(
+        similarity=seen["similarity"].mean("judge"),
+        strict_similarity=seen["centred_similarity"].where(own).mean("judge"),
+    )
+
+
 def side_by_side(
     sweeps: Mapping[str, xr.Dataset], zoo: zoos.Zoo, judges: Sequence[str]
 ) -> xr.Dataset:
