@@ -162,6 +162,7 @@ def command_for(zoo: str, chapter: str) -> str:
 
 def notice(folder: Path, chapter: str) -> str:
     """HTML of what is wrong with a page as a whole, or '' if nothing is."""
+    again = "To try again:"
     page, run_file = folder / f"{chapter}.ipynb", folder / f"{chapter}.run.json"
     failure = notices.read(folder, chapter)
     command = failure.command if failure else command_for(folder.name, chapter)
@@ -175,8 +176,7 @@ def notice(folder: Path, chapter: str) -> str:
         title = "✗ This page is not whole."
         text = "The publisher was stopped while it put the page in its place."
     else:
-        title = "○ This page has not been made yet."
-        text = ""
+        title, text, again = "○ This page has not been made yet.", "", "To make it:"
     if failure and page.exists():
         made = when_made(run_file) if run_file.exists() else ""
         text += f" Below stands its earlier copy{made}; what has changed since is not in it."
@@ -184,7 +184,7 @@ def notice(folder: Path, chapter: str) -> str:
         text += " There is no earlier copy to show."
     return (
         '<aside class="page-notice" role="note" aria-label="State of this page">'
-        f"<p><b>{title}</b> {text}</p><p>To try again:</p>"
+        f"<p><b>{title}</b> {text}</p><p>{again}</p>"
         f'<div class="highlight"><pre>{html.escape(command)}</pre></div></aside>'
     )
 
@@ -198,7 +198,7 @@ def when_made(run_file: Path) -> str:
 
 def raw(text: str) -> str:
     """HTML as a block of MyST."""
-    return f"```{{raw}} html\n{text}\n```\n"
+    return f"```{{raw}} html\n{text.replace('`', '&#96;')}\n```\n"
 
 
 def pages_of(source: Path) -> list[tuple[Path, str]]:
@@ -287,12 +287,11 @@ def strip(run: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in sorted(run["versions"].items()))
     return "\n".join(
         [
-            "```{raw} html",
-            f'<div class="provenance{mark}" role="note" aria-label="Provenance of this page">',
-            f"{items}<span><b>results</b> {html.escape(origin(run.get('audit')))}</span>",
-            f"{remarks(run.get('audit'))}</div>",
-            "```",
-            "",
+            raw(
+                f'<div class="provenance{mark}" role="note" aria-label="Provenance of this page">'
+                f"{items}<span><b>results</b> {html.escape(origin(run.get('audit')))}</span>"
+                f"{remarks(run.get('audit'))}</div>"
+            ),
             f"::::{{dropdown}} Run this page again ({facts['time']}, {facts['memory']})",
             "```bash",
             broken(run["command"]),
