@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 
 OUTCOMES = ("agrees", "within bounds", "beyond bounds")
 """How the audit of a page's stored results may end."""
