@@ -45,6 +45,7 @@ from nbformat import NotebookNode
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
+from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.registry import unknown
 
@@ -560,7 +561,8 @@ def publish(
         lasting = paths.repository() if folder is None else folder
         _lasting(staging / "runs", lasting / "runs")
         start = time.perf_counter()
-        with _PeakMemory() as memory:
+        short = f"{chapter.zoo}/{chapter.name.split('_')[0]}"  # such as tinyimagenet/13
+        with _PeakMemory() as memory, _environment(**{TITLE: short}):
             executed = execute(source, values, staging)
         seconds = time.perf_counter() - start
         wrong = faults(executed)
@@ -627,7 +629,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
 
 
 def _publish_all(wanted: Sequence[Chapter], folder: Path | None, how: Mapping[str, Any]) -> None:
-    for chapter in wanted:
+    for chapter in each(wanted, "pages", ", ".join(dict.fromkeys(c.zoo for c in wanted))):
         publish(chapter, folder, **how, report=partial(print, flush=True))
 
 
