@@ -9,9 +9,9 @@ then what is done and left, at growing intervals, and at the end how long it too
     recording: 3 of 3 studies in 13 min
 
 The lines go to the standard error of the process. In the kernel of a notebook that is the one of
-the program that started it (Papermill, the publisher, the server of JupyterLab), never a cell's
-output; there, one line that is written over shows the same, unless ``TQDM_DISABLE`` is set, as the
-publisher does. ``SIGNSEG_PROGRESS`` gives all lines of a process another beginning.
+the program that started it (Papermill, the publisher, the server of JupyterLab), never an output;
+below the cell, one line whose text is replaced shows the same, unless ``TQDM_DISABLE`` is set, as
+the publisher does. ``SIGNSEG_PROGRESS`` gives all lines of a process another beginning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SILENT = 10.0  # seconds: what takes no longer says nothing
 JUDGED = 2.0  # seconds of work that the first estimate rests on
 TITLE = "SIGNSEG_PROGRESS"  # environment variable: what lines begin with, such as tinyimagenet/13
 NEXT, SHARE, LATEST = 20.0, 0.2, 300.0  # seconds to the next line: a share of those spent, within
-LIVE = 0.5  # seconds between two writings of the line that is written over
+LIVE = 1.0  # seconds until a line that is written over is written again
 
 T = TypeVar("T")
 _open: ContextVar[Work | None] = ContextVar("open", default=None)
@@ -81,6 +81,7 @@ class Work:
         self._inside = 0.0  # share of the present piece that its parts have done
         self._spoken: float | None = None  # when a line was last written
         self._live = 0.0
+        self._shown: Any = None  # the output below a cell
 
     def __enter__(self) -> Work:
         self.outer = _open.get()
@@ -181,22 +182,26 @@ class Work:
             said = f"{self._counted()}, no estimate yet"
         else:
             said = f"about {words(clock() - self._opened + left)} in all"
-        if self.there:
-            said += f"; goes on from {_number(self.there)} of {_number(self.total)} {self.unit}"
+        for level in self._levels():
+            if level.there:
+                said += f"; goes on from {_number(level.there)} of {_number(level.total)} "
+                said += level.unit
         if self.resumes:
             said += "; if stopped, the same command goes on from there"
         return said
 
     def _counted(self) -> str:
-        levels: list[str] = []
-        level: Work | None = self
-        while level is not None:
-            named = not level.fine and (level.total != 1 or level._inner is None)
-            if named or (level._inner is None and not levels):
-                of = "" if level.total is None else f" of {_number(level.total)}"
-                levels.append(f"{_number(level.done)}{of} {level.unit}")
-            level = level._inner
-        return ", ".join(levels)
+        levels = self._levels()
+        named = [level for level in levels if not level.fine and level.total != 1]
+        return ", ".join(
+            f"{_number(level.done)} {level.unit}" if level.total is None
+            else f"{_number(level.done)} of {_number(level.total)} {level.unit}"
+            for level in named or levels[:1]
+        )  # fmt: skip
+
+    def _levels(self) -> list[Work]:
+        """This work and the parts that are open in it."""
+        return [self, *(self._inner._levels() if self._inner is not None else [])]
 
     def _write(self, said: str, *, lasting: bool, due: bool = True) -> None:
         """To lines that stay where one is due; over the last one where that can be done."""
@@ -204,17 +209,29 @@ class Work:
         if due:
             self._spoken = self._live
         line = f"{self.title}: {said}"
+        shown = not os.environ.get("TQDM_DISABLE")
         with contextlib.suppress(OSError, ValueError):  # progress is no reason to fail
-            kernel = hasattr(sys.stderr, "pub_thread")
-            live = kernel or sys.stderr.isatty()
-            if live and not os.environ.get("TQDM_DISABLE"):
+            if hasattr(sys.stderr, "pub_thread"):  # the kernel of a notebook
+                if shown:
+                    self._show(line)
+                if due:
+                    own = getattr(sys.stderr, "_original_stdstream_copy", None)
+                    os.write(2 if own is None else own, f"{line}\n".encode())
+            elif shown and sys.stderr.isatty():
                 sys.stderr.write(f"\r{line:<79}" + ("\n" if lasting else ""))
                 sys.stderr.flush()
-            elif due and not kernel:
+            elif due:
                 print(line, file=sys.stderr, flush=True)
-            if due and kernel:
-                own = getattr(sys.stderr, "_original_stdstream_copy", None)
-                os.write(2 if own is None else own, f"{line}\n".encode())
+
+    def _show(self, line: str) -> None:
+        """Below the cell: one output, whose text is replaced."""
+        from IPython.display import display
+
+        text = {"text/plain": line}
+        if self._shown is None:
+            self._shown = display(text, raw=True, display_id=True)
+        else:
+            self._shown.update(text, raw=True)
 
 
 def each(
