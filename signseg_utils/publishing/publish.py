@@ -53,6 +53,7 @@ from nbformat import NotebookNode
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
+from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
@@ -680,7 +681,8 @@ def publish(
         staging = Path(name)
         _lasting(staging / "runs", (folder or paths.repository()) / "runs")
         start = time.perf_counter()
-        with _PeakMemory() as memory:
+        short = f"{chapter.zoo}/{chapter.name.split('_')[0]}"  # such as tinyimagenet/13
+        with _PeakMemory() as memory, _environment(**{TITLE: short}):
             executed = execute(source, values, staging)
         seconds = time.perf_counter() - start
         _check(chapter, executed, staging, output)
@@ -760,9 +762,9 @@ class Publisher:
         what = f"its audit is beyond the bounds: {worst}"
         return replace(self.notice(chapter, what), published=True)
 
-    def in_turn(self, wanted: Iterable[Chapter]) -> list[Notice]:
+    def in_turn(self, wanted: Sequence[Chapter]) -> list[Notice]:
         """Publish one chapter after the other; returns what there is to say of them."""
-        return [notice for notice in map(self.attempt, wanted) if notice]
+        return [notice for notice in map(self.attempt, _counted(wanted)) if notice]
 
     def side_by_side(self, groups: Iterable[Sequence[Chapter]], jobs: int) -> list[Notice]:
         """Each group in a process of its own, at most ``jobs`` at once, the cores shared out.
@@ -813,8 +815,13 @@ def _work(publisher: Publisher, group: Sequence[Chapter], told: connection.Conne
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its head says what to do
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt):
-        for chapter in group:
+        for chapter in _counted(group):
             told.send(publisher.attempt(chapter))
+
+
+def _counted(wanted: Sequence[Chapter]) -> Iterable[Chapter]:
+    """The chapters, counted aloud under the names of their zoos."""
+    return each(wanted, "pages", ", ".join(dict.fromkeys(chapter.zoo for chapter in wanted)))
 
 
 def _end_with_parent() -> None:
