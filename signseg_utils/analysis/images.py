@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from signseg_utils import zoos
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features, within_similarity
@@ -36,6 +37,24 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
     flat = values.flatten(0, -2)[:, : generator.code_size]
     images = torch.cat([generator(part) for part in flat.split(batch)])
     return images.unflatten(0, values.shape[:-1])
+
+
+def said_by_codes(
+    generator: Any, codes: Tensor, classes: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Class that each code of the renderer names, and its object's opacity, in words."""
+    said = generator.describe(codes)
+    labels = 3 * said["shape"].argmax(1) + said["hue"].argmax(1)
+    opacity = [f"opacity {100 * each:.0f} %" for each in said["opacity"]]
+    return [classes[label] for label in labels], opacity
+
+
+@torch.inference_mode()
+def scenes_through(generator: Any, count: int, seed: int) -> list[Tensor]:
+    """Scenes of zoo ``shapes`` at a generator's size, and what is left after it encoded them."""
+    scenes = zoos.load_zoo("shapes").images("val", count, seed).pixels / 255
+    scenes = interpolate(scenes, generator.image_size, mode="bilinear")
+    return [scenes, generator(generator.encode(scenes))]
 
 
 def panel(
