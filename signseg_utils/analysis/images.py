@@ -39,6 +39,15 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
     return images.unflatten(0, values.shape[:-1])
 
 
+def random_codes(generators: Mapping[str, Any], count: int, seed: int) -> dict[str, Tensor]:
+    """Standard normal codes ``[image, code]`` of each generator, as long as real images have."""
+    random = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(count, generator.code_size, generator=random)
+        for name, generator in generators.items()
+    }
+
+
 def said_by_codes(
     generator: Any, codes: Tensor, classes: Sequence[str]
 ) -> tuple[list[str], list[str]]:

@@ -139,6 +139,9 @@ def at_hand(zoo: zoos.Zoo, count: int, seed: int, photographs: bool) -> zoos.Ima
         return None
 
 
-def surest(boxes: Tensor, a_row: int = 8) -> list[list[str]]:
-    """Confidences of boxes ``[image, 5]`` as captions of an image grid, ``a_row`` in a row."""
-    return [[f"{box[4]:.2f}" for box in row] for row in boxes.split(a_row)]
+def surest(
+    detector: Any, looks: Mapping[str, Tensor], each: int = 8
+) -> tuple[Tensor, list[list[str]]]:
+    """Surest box ``[image, 5]`` in the first images of each kind, confidences in words by kind."""
+    found = [detector.boxes(pixels[:each]) for pixels in looks.values()]
+    return torch.cat(found), [[f"{box[4]:.2f}" for box in boxes] for boxes in found]
