@@ -442,7 +442,8 @@ def _died(notebook: NotebookNode) -> NotebookNode:
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
     begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
     why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
-    (begun or ran)[-1].outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
     return notebook
 
 
