@@ -7,6 +7,7 @@ LOCK    := requirements/constraints.txt
 STAMP   := $(VENV)/.installed
 ZOO     ?= all
 CHAPTERS ?= all
+SPREAD  ?= -n logical --dist loadgroup
 BOOK    := book/_build/html/index.html
 
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ install: $(STAMP)      ## create .venv and install the pinned packages
 $(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "expected Python 3.11 or newer, because the package uses its syntax; got %s; try make PYTHON=python3.12" % sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(LOCK) -e '.[detector,lpips,nwb,book,test]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(LOCK) -e '.[all]'
 	@touch $@
 
 book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
@@ -31,8 +32,8 @@ html: $(STAMP)         ## build the book from the chapters that were run
 	$(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going
 	@echo "open $(BOOK)"
 
-test: $(STAMP) lint    ## linters, types, import arrows, then all tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+test: $(STAMP) lint    ## linters, types, import arrows, all tests on all cores (BROWSER=no: none that needs Chromium)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) $(if $(filter no,$(BROWSER)),-m 'not slow and not browser') --cov --cov-report=term --cov-fail-under=90
 
 lint: $(STAMP)         ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
