@@ -12,7 +12,7 @@ import xarray as xr
 from conftest import needs_data
 from PIL import Image
 
-from signseg_utils import fetch
+from signseg_utils.files import fetch
 from signseg_utils.neurons import pictures, recordings, tables, v4
 
 

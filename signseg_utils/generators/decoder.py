@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 
 
 class Decoder(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 from signseg_utils.metrics.objectness import (
     ARTEFACT,
     CONFIG,

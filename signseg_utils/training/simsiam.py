@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 from signseg_utils.networks import initial
 from signseg_utils.training import classifier, loop
 from signseg_utils.zoos import Images, Zoo
