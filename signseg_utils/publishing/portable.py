@@ -80,7 +80,7 @@ def possible() -> tuple[str, ...]:
 
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     # the true capability: a process that already imitates another machine must not be asked
-    has = {"": True, "x86": x86, "AVX512": torch.backends.cpu.get_capability() == "AVX512"}
+    has = {"": True, "x86": x86, "AVX512": torch.backends.cpu.get_cpu_capability() == "AVX512"}
     return tuple(name for name, machine in MACHINES.items() if has[machine.needs])
 
 
@@ -96,7 +96,7 @@ def processor() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
         "system": platform.system(),
-        "instructions": torch.backends.cpu.get_capability(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "blas": ", ".join(sorted(blas)) or "other than OpenBLAS",
         "threads": torch.get_num_threads(),
     }
