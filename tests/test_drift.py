@@ -27,7 +27,9 @@ def page(folder: Path, *lines: ledger.Line, agreed: int = 2, torch: str = "2.4")
     return folder
 
 
-def test_what_is_shown_alike_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_what_is_shown_alike_is_no_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     one = page(tmp_path / "one", LINE)
     two = page(tmp_path / "two", replace(LINE, measured=0.5 + 1e-9), torch="2.5")
     assert drift.compare(one, two) == []

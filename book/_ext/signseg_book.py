@@ -300,9 +300,10 @@ class PortableTable(SphinxDirective):
             zoo, chapter = page.split("/")
             link = f'<a href="executed/{page}.html">{html.escape(chapter)}</a> {html.escape(zoo)}'
             rows.append([link, *(_ended(cells.get(name)) for name in machines)])
+        words = {name: _imitated(found["machines"][name]) for name in machines}
         described = "".join(
-            f"<li><b>{html.escape(name)}</b>: {html.escape(_imitated(found['machines'][name]))}</li>"
-            for name in machines
+            f"<li><b>{html.escape(name)}</b>: {html.escape(said)}</li>"
+            for name, said in words.items()
         )
         versions = sorted({c["commit"] for row in found["pages"].values() for c in row.values()})
         text = (
