@@ -293,14 +293,17 @@ def complete(
 ) -> dict[str, Any]:
     """Fill in the cells of the table that are missing or of other code; it is kept after each."""
     table = read(path)
-    keys = {c: publish.key({**c.values, "zoo": c.zoo}, publish.hashes(c)) for c in chapters}
+    keys = {
+        f"{c.zoo}/{c.name}": publish.key({**c.values, "zoo": c.zoo}, publish.hashes(c))[:16]
+        for c in chapters
+    }
     commit = publish._commit()
     todo = []
     for machine in machines:
         table["machines"][machine] = _described(machine)
         for chapter in chapters:
-            cell = table["pages"].get(f"{chapter.zoo}/{chapter.name}", {}).get(machine, {})
-            if cell.get("key") != keys[chapter][:16]:
+            page = f"{chapter.zoo}/{chapter.name}"
+            if table["pages"].get(page, {}).get(machine, {}).get("key") != keys[page]:
                 todo.append((chapter, machine))
     report(f"{len(todo)} of {len(chapters) * len(machines)} cells are to be made")
     with ThreadPoolExecutor(jobs) as pool:
@@ -308,7 +311,7 @@ def complete(
         for number, done in enumerate(as_completed(running), 1):
             chapter, machine = running[done]
             page, cell = f"{chapter.zoo}/{chapter.name}", done.result()
-            cell |= {"key": keys[chapter][:16], "commit": commit}
+            cell |= {"key": keys[page], "commit": commit}
             table["pages"].setdefault(page, {})[machine] = cell
             paths.write_text(path, json.dumps(table, indent=1, sort_keys=True) + "\n")
             report(
