@@ -119,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name in dict.fromkeys([*old, *new]):
         numbers = old.get(name, ABSENT), new.get(name, ABSENT)
         print(f"{name} {numbers[0]}" + (f" -> {numbers[1]}" if numbers[0] != numbers[1] else ""))
-    print(*found, sep="\n")
+    print("".join(f"{one}\n" for one in found), end="")
     count = len(set(pages(given.before)) & set(pages(given.after)))
     print(f"{len(found)} differences between {count} pages that both have")
     return 1 if found else 0
