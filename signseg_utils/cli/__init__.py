@@ -17,6 +17,8 @@ COMMANDS = {
     "experiment": "compute and store one of the other experiments that chapters show",
     "train": "train networks, generators and detectors of a zoo again",
     "fetch": "download files that others publish, checked by hash, or list them",
+    "portable": "publish and audit under emulated processors what ships",
+    "drift": "which ledger lines and audits differ between two published books",
     "session": "a search with a rig in the loop: write images to show, take rates back",
 }
 EXAMPLES = """\
