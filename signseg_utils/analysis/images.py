@@ -61,7 +61,8 @@ def said_by_codes(
 @torch.inference_mode()
 def scenes_through(generator: Any, count: int, seed: int) -> list[Tensor]:
     """Scenes of zoo ``shapes`` at a generator's size, and what is left after it encoded them."""
-    scenes = zoos.load_zoo("shapes").images("val", count, seed).pixels / 255
+    shapes: Any = zoos.load_zoo("shapes")
+    scenes = shapes.images("val", count, seed).pixels / 255
     scenes = interpolate(scenes, generator.image_size, mode="bilinear")
     return [scenes, generator(generator.encode(scenes))]
 
