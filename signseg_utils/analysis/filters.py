@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from scipy.stats import rankdata as ranks
 from torch import Tensor, nn
 
@@ -51,7 +52,8 @@ def sign_balance(readers: Sequence[Tensor]) -> Tensor:
             "expected convolutions that read the same channels, at least one; got convolutions of "
             f"{widths or 'no'} channels"
         )
-    out = torch.cat([weight.detach().double().transpose(0, 1).flatten(1) for weight in readers], 1)
+    outgoing = (rearrange(weight.detach(), "out in h w -> in (out h w)") for weight in readers)
+    out = torch.cat([weights.double() for weights in outgoing], 1)
     return out.sum(1) / out.abs().sum(1)
 
 

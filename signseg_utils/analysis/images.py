@@ -191,7 +191,7 @@ def _similarities(
     within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
     for place, judge in enumerate(judges):
         of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
-                   if centred_on is None or name[0] in centred_on]  # fmt: skip
+                   if centred_on is None or name[0] in centred_on]
         centre = torch.cat(of_kind).mean(0)
         for network, unit in dict.fromkeys(names):
             at = (networks.index(network), units.index(unit))

@@ -91,7 +91,7 @@ def curve_panels(
     figure, axes = plt.subplots(
         rows, min(len(panels), columns), sharey=shared, squeeze=False,
         figsize=(PAGE_WIDTH, 3.2 if rows == 1 else 2.5 * rows),
-    )  # fmt: skip
+    )
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (title, curves) in zip(axes.flat, panels.items(), strict=False):

@@ -49,14 +49,14 @@ def unit_dots(
     sns.swarmplot(
         {name: np.asarray(values, dtype=float) for name, values in groups.items()},
         palette=palette, size=size**0.5, alpha=0.55, linewidth=0, warn_thresh=1, ax=ax,
-    )  # fmt: skip
+    )
     found = {name: e for name, e in (estimates or {}).items() if name in groups}
     if found:
         sns.pointplot(
             {name: interval_rows(e.value, e.low, e.high) for name, e in found.items()},
             order=list(groups), palette=palette, linestyle="none", marker="_", markersize=26,
             markeredgewidth=2.4, err_kws={"linewidth": 1.4}, ax=ax, **GIVEN,
-        )  # fmt: skip
+        )
 
 
 def dot_panels(
@@ -124,7 +124,7 @@ def ranked_dots(
     sns.scatterplot(
         x=np.arange(len(ranked)), y=ranked, hue=ranked > 0, palette={True: above, False: below},
         s=size, linewidth=0, legend=False, ax=ax,
-    )  # fmt: skip
+    )
     for words, corner, side, edge, units in (
         ("highest: ", (0.01, 0.99), "left", "top", order[::-1][:ends]),
         ("lowest: ", (0.99, 0.01), "right", "bottom", order[:ends]),
@@ -153,7 +153,7 @@ def scatter(
     sns.scatterplot(
         x=first, y=second, s=22, color=paint, alpha=0.75, linewidth=0, label=label, legend=False,
         ax=ax,
-    )  # fmt: skip
+    )
     for name, left, up in zip(names or (), first, second, strict=False):
         ax.annotate(
             name, (left, up), xytext=(4, 3), textcoords="offset points", fontsize=9, color="#444444"

@@ -38,7 +38,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
         })
         for name, row in effects.items()
         for group, found in row.items()
-    )  # fmt: skip
+    )
     groups = list(frame["group"].unique())
     label = ax.get_xlabel()
     sns.pointplot(
@@ -47,7 +47,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
         markers=[GROUP_MARKERS[place % len(GROUP_MARKERS)] for place in range(len(groups))],
         dodge=0.5 * (1 - 1 / len(groups)), linestyle="none", markersize=4.5,
         err_kws={"linewidth": 1.8}, legend=any(groups), ax=ax, **GIVEN,
-    )  # fmt: skip
+    )
     ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
     ax.set(xlabel=label, ylabel="")
     if any(groups):  # one group without a name needs no legend
@@ -80,7 +80,7 @@ def small_studies(
         x=values, hue=concluded, hue_order=kept, palette=colours,
         bins=np.linspace(values.min() - pad, values.max() + pad, bins + 1).tolist(),
         multiple="stack", alpha=1, linewidth=0, legend=False, ax=ax,
-    )  # fmt: skip
+    )
     for name, bars in zip(reversed(kept), ax.containers, strict=True):  # drawn from the top
         bars.set_label(name)
     for place, (label, value) in enumerate((levels or {}).items()):

@@ -319,7 +319,7 @@ def iterate(
     loop = Loop(
         readout, backbone, generator, seeds, search,
         device=device, dtype=dtype, chunk=chunk, noise=noise,
-    )  # fmt: skip
+    )
     if resume is not None:
         loop.load(resume)
         if loop.generation >= search.generations:
@@ -387,7 +387,7 @@ def evolve(
     loops = iterate(
         readout, backbone, generator, seeds, search,
         device=device, dtype=dtype, chunk=chunk, noise=noise, resume=resume,
-    )  # fmt: skip
+    )
     bar: tqdm | None = None
     try:
         for loop in loops:

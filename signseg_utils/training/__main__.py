@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--zoo", default="all")
     parser.add_argument("--network", help="this one only")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                        help="change the recipe of that network (values as in JSON)")  # fmt: skip
+                        help="change the recipe of that network (values as in JSON)")
     parser.add_argument("--scratch", type=Path, default=Path("runs"))
     parser.add_argument("--again", action="store_true", help="train what is there, too")
     chosen = parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from signseg_utils.files import weights
@@ -76,8 +77,9 @@ def augment(pixels: Tensor, size: int, smallest: float, generator: torch.Generat
     rows, columns = corner[0] + steps[:, None], corner[1] + steps
     mirrored = torch.rand(count, 1, 1, generator=generator) < 0.5
     columns = torch.where(mirrored, columns.flip(-1), columns)
-    crops = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows, columns]
-    crops = crops.permute(0, 3, 1, 2)
+    places = rearrange(padded, "n c h w -> n h w c")
+    crops = places[torch.arange(count)[:, None, None], rows, columns]
+    crops = rearrange(crops, "n h w c -> n c h w")
     if side != size:
         crops = F.interpolate(crops, (size, size), mode="bilinear", antialias=side > size)
     gain = 1 + 0.2 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)

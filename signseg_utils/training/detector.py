@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import yaml
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -158,10 +159,12 @@ def scrambled(pixels: Tensor, random: torch.Generator) -> Tensor:
 def shuffled_tiles(pixels: Tensor, random: torch.Generator, tile: int = 8) -> Tensor:
     """The image cut into tiles of ``tile`` pixels that are laid out anew."""
     count = pixels.shape[-1] // tile
-    tiles = pixels.unfold(1, tile, tile).unfold(2, tile, tile).reshape(3, count**2, tile, tile)
+    tiles = rearrange(pixels, "c (rows h) (columns w) -> c (rows columns) h w", h=tile, w=tile)
     order = torch.randperm(count**2, generator=random)
-    laid = tiles[:, order].reshape(3, count, count, tile, tile).permute(0, 1, 3, 2, 4)
-    return laid.reshape(pixels.shape).float()
+    laid = rearrange(
+        tiles[:, order], "c (rows columns) h w -> c (rows h) (columns w)", columns=count
+    )
+    return laid.float()
 
 
 def with_negatives(images: Images, seed: int) -> Images:
@@ -248,7 +251,7 @@ def fit(
     if trainer.metrics is None or trainer.ema is None:
         raise RuntimeError("expected ultralytics to validate at the end of training; it did not")
     named = {"precision(B)": "precision", "recall(B)": "recall", "mAP50(B)": "mAP50",
-             "mAP50-95(B)": "mAP50_95"}  # fmt: skip
+             "mAP50-95(B)": "mAP50_95"}
     scores = {
         name: round(float(trainer.metrics[f"metrics/{key}"]), 4) for key, name in named.items()
     }
