@@ -20,10 +20,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
+from signseg_utils.progress import each
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
@@ -189,7 +189,8 @@ def _play(
         adversaries.parts.load_state_dict(safetensors.torch.load_file(checkpoint))
         start, seconds = manifest["step"], manifest["seconds"]
     began = time.perf_counter() - seconds
-    for step in (bar := tqdm(range(start, steps), initial=start, total=steps, unit="batch")):
+    batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
+    for step in batches:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
         real = augment(images.pixels[chosen], adversaries.image_size, 0.8, generator)
@@ -200,7 +201,6 @@ def _play(
         adversaries.slow_down(step, steps)
         deceive = step >= recipe.adversarial_from * steps
         losses = adversaries.step(real, codes, targets, backbone, deceive)
-        bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()})
         if not all(map(math.isfinite, losses.values())):
             raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")
         if (step + 1) % recipe.checkpoint_every == 0:
