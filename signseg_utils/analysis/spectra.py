@@ -14,7 +14,7 @@ import xarray as xr
 from signseg_utils.analysis import stats
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import rendered
-from signseg_utils.metrics.spectrum import radial_spectrum
+from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.zoos import Zoo
 
 

@@ -23,10 +23,10 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
+from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import State, obtain, run, shipped_folder
-from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures

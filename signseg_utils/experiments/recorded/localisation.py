@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
 from signseg_utils.experiments.sweep import TOLERANCE, AuditError
 from signseg_utils.files.store import Store
-from signseg_utils.metrics.similarity import cosine_similarity
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures

@@ -146,6 +146,3 @@ def _directions(features: Tensor, centre: Tensor | None) -> Tensor:
     if centre is not None:
         vectors = vectors - centre.to(vectors)
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-
-
-PLUGIN = ensemble_similarity
