@@ -130,7 +130,7 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> 
 def effects(
     powers: xr.DataArray, low: float, high: float, control: str
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What claim F-S says, for each unit, as a mean over strengths.
+    """How ablation shifts low and high frequencies, for each unit, as a mean over strengths.
 
     Parameters
     ----------

@@ -109,7 +109,8 @@ def by_name(
         File with its state dict (also under ``state_dict`` or ``model``), read without running
         code; ``None``: random weights.
     labels, image_size, mean, std
-        As of `wrap`.
+        Names of the classes, side of the images in pixels, and the mean and spread of the colours
+        that the network expects, as `wrap` takes them.
 
     Raises
     ------

@@ -133,10 +133,12 @@ class Optimizer(ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the codes are kept and moved."""
         return self.initial.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Number format of the codes."""
         return self.initial.dtype
 
     def ask(self) -> Tensor:

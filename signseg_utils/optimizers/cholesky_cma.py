@@ -54,6 +54,7 @@ class CholeskyCMA(Optimizer):
         return 4 + math.floor(3 * math.log2(code_size)) if code_size > 1 else 4
 
     def candidates(self, generation: int) -> int:
+        """One, the initial code, in generation 0; then a whole population."""
         return self.population if generation else 1
 
     def _start(self) -> None:

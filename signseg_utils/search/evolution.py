@@ -134,14 +134,17 @@ class Loop:
 
     @property
     def images_seen(self) -> int:
+        """Images scored so far, those before a resume included."""
         return self._before[0] + self.scorer.images_seen
 
     @property
     def seconds(self) -> float:
+        """Seconds spent so far, those before a resume included."""
         return self._before[1] + self._seconds
 
     @property
     def network_seconds(self) -> float:
+        """Seconds of these in generator and network."""
         return self._before[2] + self.scorer.watch.seconds
 
     @property
@@ -313,8 +316,8 @@ def iterate(
 ) -> Iterator[Loop]:
     """The loop after each generation: look at it, take ``state()``, stop, or end in ``result()``.
 
-    Arguments as of ``evolve``. A resumed search that had ended yields once, so that the last loop
-    seen always holds the result.
+    The arguments are those of `evolve`. A resumed search that had ended yields once, so that the
+    last loop seen always holds the result.
     """
     loop = Loop(
         readout, backbone, generator, seeds, search,

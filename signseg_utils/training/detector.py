@@ -198,12 +198,11 @@ def gather(zoo: Zoo, split: str, limit: int, recipe: Recipe) -> tuple[Tensor, Te
     return torch.cat(parts), images.boxes * (recipe.image_size / images.pixels.shape[-1])
 
 
-def fit(
+def _trainer(
     train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
-    recipe: Recipe, scratch: Path,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
-    quiet_ultralytics()
+    recipe: Recipe,
+) -> Any:
+    """Class of ultralytics' trainer on tensors in memory; it writes no checkpoint."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     threads = torch.get_num_threads()
@@ -235,8 +234,17 @@ def fit(
         def final_eval(self) -> None:
             """The last epoch was validated already."""
 
+    return Trainer
+
+
+def fit(
+    train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
+    recipe: Recipe, scratch: Path,
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
+    quiet_ultralytics()
     epochs = max(1, -(-recipe.steps // EPOCH_STEPS)) if recipe.steps else 100
-    trainer = Trainer(
+    trainer = _trainer(train, held_out, config, recipe)(
         overrides=dict(
             model=str(CONFIG), data="memory", task="detect", pretrained=False, device="cpu",
             epochs=epochs, time=None if recipe.steps else recipe.minutes / 60, patience=10_000,
