@@ -441,10 +441,17 @@ def _end(process: int) -> None:
 def _died(notebook: NotebookNode) -> NotebookNode:
     """``notebook`` with an error in the output of the cell in which its kernel died."""
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    states = [cell.metadata.get("papermill", {}).get("status") for cell in ran]
-    cell = ran[states.index("running") if "running" in states else 0]
+    begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
     why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
-    cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
+    return notebook
+
+
+def _unmarked(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` without the cells that Papermill adds on an error, so that numbers are right."""
+    added = "papermill-error-cell-tag"
+    notebook.cells = [c for c in notebook.cells if added not in c.metadata.get("tags", [])]
     return notebook
 
 
@@ -488,7 +495,7 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
         try:
             running.result()
         except papermill.PapermillExecutionError:
-            pass  # `faults` names the cell
+            return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
         except DeadKernelError:
             return _died(nbformat.read(done, as_version=4))
         finally:
