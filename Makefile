@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml $(LOCK)
 	@touch $@
 
 book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
-	@$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute); \
+	@$(BIN)/signseg publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute); \
 	made=$$?; case $$made in 0|3) ;; *) exit $$made ;; esac; \
 	$(HTML) || exit; echo "open $(BOOK)"; \
 	test $$made -eq 0 || echo "error: the book is built, but the pages listed above are not as they should be" >&2; \
@@ -48,19 +48,19 @@ lint: $(STAMP)         ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 smoke: $(STAMP)        ## run every chapter in every zoo with tiny settings, into runs/smoke
-	$(BIN)/python -m signseg_utils.publishing.publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
+	$(BIN)/signseg publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
 
 portable: $(STAMP)     ## publish and audit all that ships under emulated processors (hours; FAST=1: audits and draws only, minutes)
-	$(BIN)/python -m signseg_utils.publishing.portable $(if $(FAST),--fast) --machines '$(MACHINES)' --zoo $(ZOO) --chapters $(CHAPTERS)
+	$(BIN)/signseg portable $(if $(FAST),--fast) --machines '$(MACHINES)' --zoo $(ZOO) --chapters $(CHAPTERS)
 
 drift: $(STAMP)        ## compare two folders of executed chapters, line by line (BEFORE=book/executed AFTER=...)
-	$(BIN)/python -m signseg_utils.publishing.drift $(BEFORE) $(AFTER)
+	$(BIN)/signseg drift $(BEFORE) $(AFTER)
 
 zoo: $(STAMP)          ## train the shipped networks, generators and detectors again (hours)
-	$(BIN)/python -m signseg_utils.training --zoo $(ZOO) --again
+	$(BIN)/signseg train --zoo $(ZOO) --again
 
 results: $(STAMP)      ## compute the shipped sweeps again (hours; continues where it stopped)
-	$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/results --results data/results
+	$(BIN)/signseg publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/results --results data/results
 
 zip: html              ## the built book as one file that opens without a server
 	cd book/_build/html && ../../../$(BIN)/python -m zipfile -c ../../offline.zip .

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from signseg_utils.chapter import ledger
+from signseg_utils.cli import drift as cli
 from signseg_utils.publishing import drift
 
 LINE = ledger.Line(
@@ -33,7 +34,7 @@ def test_what_is_shown_alike_is_no_difference(
     one = page(tmp_path / "one", LINE)
     two = page(tmp_path / "two", replace(LINE, measured=0.5 + 1e-9), torch="2.5")
     assert drift.compare(one, two) == []
-    assert drift.main([str(one), str(two)]) == 0
+    assert cli.main([str(one), str(two)]) == 0
     said = capsys.readouterr().out
     assert "torch 2.4 -> 2.5" in said and "0 differences between 1 pages" in said
 
@@ -62,7 +63,7 @@ def test_lines_audits_and_pages_that_come_and_go_are_named(
         text = (two / f"shapes/01_a.{kind}.json").read_text()
         (two / f"shapes/02_b.{kind}.json").write_text(text)
     (two / "shapes/01_a.failure.json").write_text("{}")
-    assert drift.main([str(one), str(two)]) == 1
+    assert cli.main([str(one), str(two)]) == 1
     said = capsys.readouterr().out
     assert "shapes/02_b: page: absent -> there" in said
     assert "shapes/01_a: P-2, verdict: absent -> replicated" in said
@@ -71,5 +72,5 @@ def test_lines_audits_and_pages_that_come_and_go_are_named(
 
 
 def test_a_folder_without_pages_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert drift.main([str(tmp_path), str(tmp_path)]) == 2
+    assert cli.main([str(tmp_path), str(tmp_path)]) == 2
     assert re.search(r"expected executed chapters.*there are none", capsys.readouterr().err)

@@ -17,6 +17,7 @@ import yaml
 from test_browser import browser, build  # noqa: F401
 
 from signseg_utils.chapter import ledger
+from signseg_utils.cli import publish as cli
 from signseg_utils.publishing import notices, publish
 
 CHAPTER = """---
@@ -97,7 +98,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch
     book.write("shapes", "01_good")
     book.write("shapes", "02_raises")
     book.write("tinyimagenet", "05_far")
-    assert publish.main(book.command("--jobs", "2")) == 0
+    assert cli.main(book.command("--jobs", "2")) == 0
     book.write("shapes", "02_raises", RAISES)  # with an earlier copy
     book.write("shapes", "03_dies", DIES)  # without one
     book.write("shapes", "04_near", audited("04_near", outcome="within bounds", notes=[WORST]))
@@ -112,9 +113,10 @@ def told(broken: Book) -> tuple[int, str]:
     """Exit status and what was said by the command that met all failures."""
     words = [
         sys.executable, "-c",
-        f"import sys; from pathlib import Path; from signseg_utils.publishing import publish\n"
+        f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
+        f"from signseg_utils.publishing import publish\n"
         f"publish.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
-        f"if __name__ == '__main__': sys.exit(publish.main(sys.argv[1:]))",
+        f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *broken.command("--jobs", "2"),
     ]  # fmt: skip
     run = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -125,7 +127,7 @@ def test_the_others_go_on_and_the_command_ends_with_a_list(
     broken: Book, told: tuple[int, str]
 ) -> None:
     status, said = told
-    assert status == publish.SOME_FAILED, said
+    assert status == cli.SOME_FAILED, said
     for name in ("shapes/01_good", "shapes/04_near", "tinyimagenet/06_last"):
         assert (broken.out / f"{name}.run.json").exists()
         assert notices.read((broken.out / name).parent, Path(name).name) is None
@@ -219,8 +221,8 @@ def test_mended_by_one_command_that_runs_only_that_page(
     broken.write("shapes", "02_raises")
     broken.write("shapes", "03_dies")
     broken.write("tinyimagenet", "05_far", audited("05_far"))
-    assert publish.main(broken.command("--zoo", "shapes", "--chapters", "3")) == 0
-    assert publish.main(broken.command("--jobs", "1")) == 0
+    assert cli.main(broken.command("--zoo", "shapes", "--chapters", "3")) == 0
+    assert cli.main(broken.command("--jobs", "1")) == 0
     said = capsys.readouterr().out
     assert said.count(": running") == 2 and "tinyimagenet/05_far: running" in said
     # 02 has become what it was when its earlier copy was made
@@ -260,7 +262,7 @@ def test_an_error_of_the_publisher_itself_costs_one_page(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(publish, "execute", full)
-    assert publish.main(quick.command()) == publish.SOME_FAILED
+    assert cli.main(quick.command()) == cli.SOME_FAILED
     assert capsys.readouterr().err.count("the publisher met OSError: no space left") == 2
     note = quick.note("shapes", "02_two")
     assert note is not None and "Traceback" in note.details
@@ -280,7 +282,7 @@ def test_ctrl_c_is_no_failed_page(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(publish, "execute", stop)
-    assert publish.main(quick.command()) == 130
+    assert cli.main(quick.command()) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
     assert quick.note("shapes", "01_one") is None
 
@@ -308,9 +310,10 @@ def test_a_stopped_publisher_leaves_nothing_behind(quick: Book, how: int, jobs: 
     quick.write("tinyimagenet", "03_other", "time.sleep(600)")
     words = [
         sys.executable, "-c",
-        f"import sys; from pathlib import Path; from signseg_utils.publishing import publish\n"
+        f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
+        f"from signseg_utils.publishing import publish\n"
         f"publish.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
-        f"if __name__ == '__main__': sys.exit(publish.main(sys.argv[1:]))",
+        f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *quick.command("--jobs", str(jobs)),
     ]  # fmt: skip
     run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -335,7 +338,7 @@ def test_a_process_that_dies_costs_the_page_that_it_was_at(
     kill = "import signal; os.kill(os.getppid(), signal.SIGKILL)"
     quick.write("shapes", "01_one", kill)
     quick.write("tinyimagenet", "03_other")
-    assert publish.main(quick.command("--jobs", "2")) == publish.SOME_FAILED
+    assert cli.main(quick.command("--jobs", "2")) == cli.SOME_FAILED
     said = capsys.readouterr().err
     assert "shapes/01_one: not published, because its process ended early" in said
     assert said.count("error:") == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from signseg_utils import zoos
+from signseg_utils.cli import portable as cli
 from signseg_utils.publishing import portable, publish
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -139,5 +140,5 @@ def test_a_failed_page_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_unknown_names_are_refused(words: list[str], message: str, capsys) -> None:
-    assert portable.main([*words, "--fast"]) == 2
+    assert cli.main([*words, "--fast"]) == 2
     assert message in capsys.readouterr().err

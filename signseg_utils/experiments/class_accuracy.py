@@ -111,7 +111,7 @@ def _file(zoo: Zoo, network: str) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.class_accuracy",
+        prog="signseg experiment class_accuracy",
         description="Count how many validation images of each class a network gets right.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))

@@ -362,7 +362,7 @@ def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.diverse_images",
+        prog="signseg experiment diverse_images",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")

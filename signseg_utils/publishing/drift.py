@@ -1,14 +1,12 @@
 """What differs between two published books: lines of the ledger, and how audits ended.
 
-``python -m signseg_utils.publishing.drift BEFORE AFTER`` compares two folders of executed chapters,
+``signseg drift BEFORE AFTER`` compares two folders of executed chapters,
 such as ``book/executed`` made with the pinned versions and one made with newer ones. Numbers are
 compared as the ledger shows them, to three digits. It ends with 1 if anything differs.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,31 +97,3 @@ def _statements(page: Path) -> Iterator[tuple[str, str]]:
 def _read(page: Path, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(page.with_name(page.name + kind).read_text("utf-8"))
     return found
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.drift",
-        description="Lines of the ledger and audits that differ between two published books.",
-    )
-    parser.add_argument("before", type=Path, help="folder of executed chapters")
-    parser.add_argument("after", type=Path, help="another such folder")
-    given = parser.parse_args(words)
-    try:
-        found = compare(given.before, given.after)
-        old, new = versions(given.before), versions(given.after)
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for name in dict.fromkeys([*old, *new]):
-        numbers = old.get(name, ABSENT), new.get(name, ABSENT)
-        print(f"{name} {numbers[0]}" + (f" -> {numbers[1]}" if numbers[0] != numbers[1] else ""))
-    print("".join(f"{one}\n" for one in found), end="")
-    count = len(set(pages(given.before)) & set(pages(given.after)))
-    print(f"{len(found)} differences between {count} pages that both have")
-    return 1 if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

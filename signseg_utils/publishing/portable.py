@@ -1,6 +1,6 @@
 """Does what ships come out alike on other processors? Every page on every machine that is emulated.
 
-``python -m signseg_utils.publishing.portable`` publishes each page in a fresh process under each
+``signseg portable`` publishes each page in a fresh process under each
 of `MACHINES` and keeps how it ended in ``benchmarks/results/portable.json``. A cell of that table
 that belongs to the present code, data and packages is not made again, so that the command can be
 stopped at any time and asked for a part.
@@ -9,7 +9,6 @@ With ``--fast`` there are no pages: under each of two machines one process draws
 is drawn from a seed, and runs each chapter up to the audit of the results that it shows.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import io
@@ -158,7 +157,7 @@ def publish_page(chapter: publish.Chapter, machine: str, scratch: Path) -> dict[
     folder = scratch / machine.replace(" ", "_")
     number = chapter.name.split("_")[0]
     words = [
-        "-m", "signseg_utils.publishing.publish", "--profile", chapter.profile, "--zoo",
+        "-m", "signseg_utils", "publish", "--profile", chapter.profile, "--zoo",
         chapter.zoo, "--chapters", number, "--output", str(folder), "--jobs", "1", "--force",
     ]  # fmt: skip
     start = time.perf_counter()
@@ -244,9 +243,9 @@ def audit_all(zoos: Sequence[str] = (), numbers: Sequence[int] = ()) -> Iterator
             yield f"{chapter.zoo}/{chapter.name}", cell
 
 
-def _audits(machine: str, zoo: str, chapters: str) -> dict[str, dict[str, Any]]:
+def audits(machine: str, zoo: str, chapters: str) -> dict[str, dict[str, Any]]:
     """`audit_all` as ``machine``, in a fresh process: name -> cell."""
-    words = ["-m", "signseg_utils.publishing.portable", "--here", "--zoo", zoo]
+    words = ["-m", "signseg_utils", "portable", "--here", "--zoo", zoo]
     status, out, err = _fresh(machine, [*words, "--chapters", chapters])
     found = dict(json.loads(line) for line in out.splitlines() if line.startswith("["))
     if status:
@@ -321,24 +320,7 @@ def complete(
     return table
 
 
-def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.portable",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--fast", action="store_true", help="draws and audits only, no pages")
-    parser.add_argument("--machines", default="all", help=f"of {', '.join(MACHINES)}; or all")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
-    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
-    parser.add_argument("--table", type=Path, help="file instead of benchmarks/results/…")
-    parser.add_argument("--scratch", type=Path, help="folder for pages (runs/portable)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(words)
-
-
-def _chosen(asked: str, fast: bool) -> tuple[str, ...]:
+def chosen(asked: str, fast: bool) -> tuple[str, ...]:
     """The machines that were asked for; an error if one does not exist or cannot be imitated."""
     here = possible()
     if asked == "all":
@@ -353,42 +335,3 @@ def _chosen(asked: str, fast: bool) -> tuple[str, ...]:
                 f"{MACHINES[name].needs}; choose of {', '.join(here)}"
             )
     return names
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 1 if a cell failed, 2 for a wrong argument."""
-    given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = publish.chapters("shipped", zoos, numbers)
-        machines = ("as it is",) if given.here else _chosen(given.machines, given.fast)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0]}", file=sys.stderr)
-        return 2
-    if given.here:
-        for name, cell in audit_all(zoos, numbers):
-            print(json.dumps([name, cell]), flush=True)
-        return 0
-    if given.fast:
-        with ThreadPoolExecutor(given.jobs) as pool:
-            found = list(pool.map(lambda m: _audits(m, given.zoo, given.chapters), machines))
-        rows: dict[str, dict[str, Any]] = {}
-        for machine, cells in zip(machines, found, strict=True):
-            for page, cell in cells.items():
-                rows.setdefault(page, {})[machine] = cell
-    else:
-        scratch = given.scratch or paths.repository() / "runs" / "portable"
-        table = complete(wanted, machines, given.table or table_file(), scratch, given.jobs)
-        asked = {f"{c.zoo}/{c.name}" for c in wanted}
-        rows = {
-            page: {machine: cell for machine, cell in row.items() if machine in machines}
-            for page, row in table["pages"].items()
-            if page in asked
-        }
-    print(shown(rows))
-    return int(any(c["outcome"] == "failed" for row in rows.values() for c in row.values()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
 
-``python -m signseg_utils.publishing.publish --profile shipped --zoo shapes --chapters 1,2,3``
-writes, for each chapter and zoo, under ``book/executed/<zoo>/``:
+``signseg publish --profile shipped --zoo shapes --chapters 1,2,3`` writes, for each chapter and
+zoo, under ``book/executed/<zoo>/``:
 
 - ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
 - ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
@@ -14,13 +14,8 @@ What a chapter keeps under ``runs/`` of its working folder lies in the checkout'
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
 chapter that fails costs one page: the others go on, its earlier good copy stays as it was, and
 ``NN_title.failure.json`` beside it says what failed. The command ends with the list of such pages.
-
-Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
-does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
-stopped by Ctrl-C.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -837,72 +832,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.publish",
-        description=__doc__,
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
-    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
-    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
-    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
-    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
-    parser.add_argument("--force", action="store_true", help="run even what is current")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
-    )
-    return parser.parse_args(words)
-
-
-SOME_FAILED = 3
-"""Exit status of a command that made what it could, but not every page as it should be."""
-
-
-def _listed(found: Sequence[Notice], asked: int) -> str:
-    """The list at the end of the command."""
-    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
-    for notice in found:
-        verdict = "published, but" if notice.published else "not published, because"
-        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
-        lines.append(f"  try again: {notice.command}")
-    return "\n".join(lines)
-
-
-def main(words: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
-    how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = chapters(given.profile, zoos, numbers)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 1
-    groups: dict[str, list[Chapter]] = {}
-    for chapter in wanted:
-        groups.setdefault(chapter.zoo, []).append(chapter)
-    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
-    try:
-        if jobs <= 1:
-            found = publisher.in_turn(wanted)
-        else:
-            found = publisher.side_by_side(list(groups.values()), jobs)
-    except KeyboardInterrupt:
-        print(
-            "stopped: pages that were finished stay, those under way keep their earlier copies; "
-            "the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 130
-    if found:
-        print(_listed(found, len(wanted)), file=sys.stderr)
-    return SOME_FAILED if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

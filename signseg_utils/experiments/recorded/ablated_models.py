@@ -4,7 +4,7 @@ A neuron is modelled by a readout row over features of a network; the row is abl
 image is evolved for each ablated row and shown to the neuron, or to what stands in for it (paper,
 section 4.4, Fig. 8 to 10). One `Study` does so for all well-fitted neurons of one session. Its
 result holds codes of evolved images and numbers, no response to and no pixel of a recorded image.
-``python -m signseg_utils.experiments.recorded.ablated_models --recording v4`` computes what the
+``signseg experiment ablated_models --recording v4`` computes what the
 store does not hold yet; the same command continues an interrupted one.
 """
 
@@ -514,7 +514,7 @@ def audit(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.ablated_models", description=__doc__,
+        prog="signseg experiment ablated_models", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

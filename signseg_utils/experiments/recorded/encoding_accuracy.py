@@ -270,7 +270,7 @@ def chosen(studies_: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_accuracy", description=__doc__,
+        prog="signseg experiment encoding_accuracy", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
