@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from signseg_utils import weights
+from signseg_utils import draws, weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo, load_zoo
@@ -80,6 +80,8 @@ def fit_whitening(backbone: Any, images: Images, code_size: int) -> tuple[Whiten
     features = torch.cat(parts)
     mean = features.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((features - mean).T.double()))
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    vectors = vectors * largest.sign()  # either sign is an axis: the largest entry is positive
     kept = vectors[:, -code_size:] / values[-code_size:].sqrt()
     share = float(values[-code_size:].sum() / values.sum())
     return Whitening(mean.clone(), kept.float().clone()), share
@@ -100,9 +102,10 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
             module.inplace = False
     images = zoo.images("train")
     whiten, variance_kept = fit_whitening(backbone, images, recipe.code_size)
-    torch.manual_seed(recipe.seed)
-    decoder = Decoder(recipe.code_size, zoo.image_size, recipe.width)
-    critic = discriminator()
+    decoder, critic = draws.made(
+        lambda: (Decoder(recipe.code_size, zoo.image_size, recipe.width), discriminator()),
+        recipe.seed,
+    )
     parts = nn.ModuleDict({"decoder": decoder, "critic": critic})
     for part in (decoder, critic):
         part.to(memory_format=torch.channels_last)
@@ -118,8 +121,8 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     began = time.perf_counter() - seconds
     losses: dict[str, float] = {}
     for step in (bar := tqdm(range(start, steps), initial=start, total=steps, unit="batch")):
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
+        generator = draws.Twister(recipe.seed * 1_000_003 + step)
+        chosen = generator.randint(0, len(images), (recipe.batch,))
         real = augment(images.pixels[chosen], zoo.image_size, 0.8, generator)
         real = real.to(memory_format=torch.channels_last)
         with torch.no_grad():

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from signseg_utils import weights
+from signseg_utils.draws import Twister
 from signseg_utils.registry import unknown
 
 CHECKS = 10  # an epoch, where training may stop early
 _STATE = {"momentum_buffer": "momentum"}  # names in checkpoints that differ from PyTorch's
 
 # Indices of a batch's images, the epoch, its random stream -> loss.
-Objective = Callable[[Tensor, int, torch.Generator], Tensor]
+Objective = Callable[[Tensor, int, Twister], Tensor]
 
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -88,9 +89,9 @@ def run(
     model.to(memory_format=torch.channels_last)
     for epoch in range(start, recipe.epochs):
         began = time.perf_counter()
-        generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
+        generator = Twister(recipe.seed * 10_007 + epoch)
         torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
-        order = torch.randperm(count, generator=generator)
+        order = generator.randperm(count)
         total = 0.0
         batches = order[: steps * recipe.batch].split(recipe.batch)
         bar = tqdm(batches, unit="batch", desc=f"epoch {epoch + 1}", leave=False)
