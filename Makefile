@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml $(LOCK)
 	@touch $@
 
 book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
-	$(BIN)/python -m signseg_utils.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute)
+	$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute)
 	$(MAKE) html
 
 html: $(STAMP)         ## build the book from the chapters that were run
@@ -40,13 +40,13 @@ lint: $(STAMP)         ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 smoke: $(STAMP)        ## run every chapter in every zoo with tiny settings, into runs/smoke
-	$(BIN)/python -m signseg_utils.publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
+	$(BIN)/python -m signseg_utils.publishing.publish --profile smoke --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/smoke
 
 zoo: $(STAMP)          ## train the shipped networks, generators and detectors again (hours)
 	$(BIN)/python -m signseg_utils.training --zoo $(ZOO) --again
 
 results: $(STAMP)      ## compute the shipped sweeps again (hours; continues where it stopped)
-	$(BIN)/python -m signseg_utils.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/results --results data/results
+	$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) --output runs/results --results data/results
 
 zip: html              ## the built book as one file that opens without a server
 	cd book/_build/html && ../../../$(BIN)/python -m zipfile -c ../../offline.zip .

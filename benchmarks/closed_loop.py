@@ -28,11 +28,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import __version__, paths, registry
-from signseg_utils.evolution import Search, evolve
+from signseg_utils import __version__, registry
+from signseg_utils.files import paths
 from signseg_utils.networks import Network
-from signseg_utils.readout import Readout, concatenate
-from signseg_utils.scoring import Scorer, certify, fast_bfloat16
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.search.scoring import Scorer, certify, fast_bfloat16
+from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import load_zoo
 
 Score = Callable[[Tensor], Tensor]

@@ -1,7 +1,7 @@
 """Is the printed estimate of a sweep right?
 
 ``python -m benchmarks.estimate --json FILE`` estimates a small sweep as ``python -m
-signseg_utils.sweep --estimate`` does, then runs it in a temporary folder and compares.
+signseg_utils.experiments.sweep --estimate`` does, then runs it in a temporary folder and compares.
 """
 
 import argparse
@@ -16,9 +16,12 @@ from typing import Any
 import torch
 
 from benchmarks.closed_loop import hardware
-from signseg_utils import __version__, parameters, paths, sweep
-from signseg_utils.evolution import Search
-from signseg_utils.sweep import estimating
+from signseg_utils import __version__
+from signseg_utils.chapter import parameters
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep import estimating
+from signseg_utils.files import paths
+from signseg_utils.search.evolution import Search
 from signseg_utils.zoos import load_zoo
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.closed_loop import hardware, zoo_parts
-from signseg_utils import __version__, paths
-from signseg_utils.evolution import Search, evolve
-from signseg_utils.readout import concatenate
+from signseg_utils import __version__
+from signseg_utils.files import paths
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.units.readout import concatenate
 
 
 def carried(runs: int, options: argparse.Namespace) -> dict[str, float]:

@@ -132,8 +132,8 @@ def curve_panels(
     ----------
     panels
         Title to condition to (x ``[point]``, an object with ``value``, ``low``, ``high``
-        ``[point]``, such as `signseg_utils.stats.Curve`). The first point of the first condition
-        is the intact unit: a dotted line is drawn at its level.
+        ``[point]``, such as `signseg_utils.analysis.stats.Curve`). The first point of the first
+        condition is the intact unit: a dotted line is drawn at its level.
     shared
         All panels have the same scale.
     columns
@@ -190,7 +190,7 @@ def unit_dots(
     groups
         Name to values ``[unit]``.
     estimates
-        Name to an object with ``value``, ``low``, ``high`` (`signseg_utils.stats.Estimate`).
+        Name to an object with ``value``, ``low``, ``high`` (`stats.Estimate`).
     colours
         Name to a condition of `COLOURS` or a matplotlib colour; by default the group's own name
         where it is a condition, else the colour cycle.
@@ -337,7 +337,7 @@ def small_studies(
     Parameters
     ----------
     studies
-        With ``value``, ``low``, ``high`` [study], such as `signseg_utils.stats.SmallerSamples`.
+        With ``value``, ``low``, ``high`` [study], such as `stats.SmallerSamples`.
     levels
         Label to a value that a line marks; the first is solid, others are dashed.
     """
@@ -368,7 +368,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
     ----------
     effects
         Name of the effect, top first, to name of the group, to an object with ``value``, ``low``,
-        ``high`` (`signseg_utils.stats.Estimate`).
+        ``high`` (`signseg_utils.analysis.stats.Estimate`).
     zero
         Where a line marks no effect.
     """

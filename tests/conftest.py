@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from signseg_utils import registry, weights, zoos
+from signseg_utils import registry, zoos
+from signseg_utils.files import weights
 
 TINY = {"alexnet": dict(widths=(4, 6), depths=(1,)), "resnet": dict(widths=(4, 6), depths=(1,))}
 

@@ -12,11 +12,11 @@ from pytorch_pretrained_biggan import BigGAN as Reference
 from pytorch_pretrained_biggan import BigGANConfig
 from torch import Tensor, nn
 
+from signseg_utils.files.sources import REGISTRY, Remote
 from signseg_utils.generators.deepsim import DeepSim
 from signseg_utils.metrics.lpips import Perceptual
 from signseg_utils.metrics.objectness import quiet_ultralytics
 from signseg_utils.networks._cut import MEAN, STD, torchvision_model
-from signseg_utils.sources import REGISTRY, Remote
 from signseg_utils.zoos.imagenet import ImageNet
 
 TINY = dict(arch="resnet18", image_size=32, options=dict(layers=[1, 1, 1, 1]))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signseg_utils.ablation import (
+from signseg_utils.units.ablation import (
     RULES,
     SIGNS,
     Ablation,
@@ -15,7 +15,7 @@ from signseg_utils.ablation import (
     removed,
     shuffled_signs,
 )
-from signseg_utils.readout import Readout, concatenate
+from signseg_utils.units.readout import Readout, concatenate
 
 SWEPT = [sign for sign in SIGNS if sign != "none"]
 ROW = torch.tensor([1.0, -5.0, 4.0, 0.0, -3.0, 2.0, 3.0, -2.0])  # positive 4 3 2 1, negative 5 3 2

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from signseg_utils.paths import repository
+from signseg_utils.files.paths import repository
 
 
 def test_closed_loop_benchmark(tmp_path):

@@ -10,7 +10,8 @@ import nbformat
 import pytest
 import yaml
 
-from signseg_utils import parameters, publish
+from signseg_utils.chapter import parameters
+from signseg_utils.publishing import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.md"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from signseg_utils import cards
+from signseg_utils.chapter import cards
 
 NETWORK = {
     "kind": "network",

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from signseg_utils import channels, zoos
+from signseg_utils import zoos
+from signseg_utils.experiments import channel_maps as channels
 
 
 def test_spread_is_the_share_of_places_that_are_alike() -> None:

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from signseg_utils import checkpoints
-from signseg_utils.checkpoints import UnsafeCheckpoint, fit, read, state_dict
-from signseg_utils.weights import DamagedWeights
+from signseg_utils.files import checkpoints
+from signseg_utils.files.checkpoints import UnsafeCheckpoint, fit, read, state_dict
+from signseg_utils.files.weights import DamagedWeights
 
 
 class Touch:

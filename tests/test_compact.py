@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 
-from signseg_utils import paths
-from signseg_utils.evolution import Search, evolve
+from signseg_utils.files import paths
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact
 from signseg_utils.neurons.compact import CompactNeuron, CompactNeurons, WrongLayout, layout
+from signseg_utils.search.evolution import Search, evolve
 
 
 def make_state(seed=0, filters=(6, 5, 3, 4, 2)):

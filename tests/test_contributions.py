@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils.ablation import Ablation
-from signseg_utils.contributions import (
+from signseg_utils.units.ablation import Ablation
+from signseg_utils.units.contributions import (
     by_sign,
     contributions,
     maps,
     removed_channels,
     without_channels,
 )
-from signseg_utils.readout import Readout
+from signseg_utils.units.readout import Readout
 
 
 @pytest.fixture

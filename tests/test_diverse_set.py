@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signseg_utils import diverse_set, zoos
+from signseg_utils import zoos
+from signseg_utils.experiments import diverse_images as diverse_set
 
 
 def islands(seed: int = 0) -> np.ndarray:

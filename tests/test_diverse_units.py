@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from signseg_utils import zoos
-from signseg_utils.diverse_units import LINKAGES, diverse_units, one_per_cluster
-from signseg_utils.outputs import outputs
+from signseg_utils.experiments.class_accuracy import outputs
+from signseg_utils.experiments.diverse_units import LINKAGES, diverse_units, one_per_cluster
 from signseg_utils.zoos import DatasetMissing
 
 SIZES = (12, 9, 5)

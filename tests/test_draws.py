@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils import draws, paths, zoos
+from signseg_utils import draws, zoos
+from signseg_utils.files import paths
 from signseg_utils.networks import initial
 
 # The processor as it is, and one without AVX: PyTorch and OpenBLAS take other paths there.
@@ -19,7 +20,8 @@ PROCESSORS = [{}, {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehal
 SHIPPED = """
 import json
 import torch
-from signseg_utils import draws, weights, zoos
+from signseg_utils import draws, zoos
+from signseg_utils.files import weights
 
 found = {}
 for name in zoos.shipped():

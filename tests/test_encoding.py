@@ -6,10 +6,11 @@ import torch
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Lasso, Ridge
 
-from signseg_utils import ablation, zoos
-from signseg_utils.evolution import Search, evolve
+from signseg_utils import zoos
 from signseg_utils.neurons import encoding, noise
 from signseg_utils.neurons.features import Features, extract, layers
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.units import ablation
 
 
 def data(images: int = 60, features: int = 90, neurons: int = 3, noise: float = 1.0, seed: int = 0):

@@ -7,10 +7,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import evolution, registry
-from signseg_utils.evolution import Search, certify, evolve, iterate, rescore
-from signseg_utils.readout import Readout
-from signseg_utils.scoring import Scorer, fast_bfloat16
+from signseg_utils import registry
+from signseg_utils.search import evolution
+from signseg_utils.search.evolution import Search, certify, evolve, iterate, rescore
+from signseg_utils.search.scoring import Scorer, fast_bfloat16
+from signseg_utils.units.readout import Readout
 
 CODE, FEATURES = 20, 12
 SEARCH = Search(generations=15)

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from signseg_utils import factorial, store, zoos
-from signseg_utils.evolution import Search
-from signseg_utils.factorial import Setting, World
-from signseg_utils.factorial.running import collect, gauges
+from signseg_utils import zoos
+from signseg_utils.experiments import factorial
+from signseg_utils.experiments.factorial import Setting, World
+from signseg_utils.experiments.factorial.running import collect, gauges
+from signseg_utils.experiments.sweep import AuditError, Shard
+from signseg_utils.files import store
 from signseg_utils.generators.scenes import Scenes, hue_logits, own_hue
-from signseg_utils.sweep import AuditError, Shard
+from signseg_utils.search.evolution import Search
 
 LEVELS = dict(classes=12, empty=0.15, context=0.0, hues="shared", loss="softmax")
 LEVELS |= dict(optimizer="sgd", features=8, epochs=1, images=128)

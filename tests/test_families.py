@@ -8,8 +8,10 @@ import pytest
 import torch
 from twocolours import ALEXNET, TwoColours, interrupt_after
 
-from signseg_utils import cards, parameters, weights, zoos
+from signseg_utils import zoos
+from signseg_utils.chapter import cards, parameters
 from signseg_utils.draws import Twister
+from signseg_utils.files import weights
 from signseg_utils.networks import initial
 from signseg_utils.training import __main__ as command
 from signseg_utils.training import classifier, networks, restore, simsiam, untrained

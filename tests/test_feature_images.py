@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import feature_images, zoos
-from signseg_utils.feature_images import Wish
+from signseg_utils import zoos
+from signseg_utils.experiments import feature_images
+from signseg_utils.experiments.feature_images import Wish
 
 
 def test_a_row_reads_its_feature() -> None:

@@ -12,8 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from signseg_utils import fetch as fetch_module
-from signseg_utils.fetch import REGISTRY, FetchError, Offline, Remote, WrongHash, fetch, located
+from signseg_utils.files import fetch as fetch_module
+from signseg_utils.files.fetch import (
+    REGISTRY,
+    FetchError,
+    Offline,
+    Remote,
+    WrongHash,
+    fetch,
+    located,
+)
 
 NAME = "tiny-imagenet-200.zip"
 

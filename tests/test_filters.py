@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils import filters, zoos
+from signseg_utils import zoos
+from signseg_utils.analysis import filters
 
 
 def test_balance_is_one_minus_one_and_between() -> None:

@@ -22,9 +22,13 @@ from small_imagenet import (
 )  # fmt: skip
 from torch import nn
 
-from signseg_utils import checkpoints, parameters, registry, sweep
-from signseg_utils.evolution import Search
-from signseg_utils.fetch import FetchError, Offline, WrongHash
+from signseg_utils import registry
+from signseg_utils.chapter import parameters
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep import estimating
+from signseg_utils.files import checkpoints
+from signseg_utils.files.fetch import FetchError, Offline, WrongHash
+from signseg_utils.files.weights import DamagedWeights
 from signseg_utils.generators import deepsim
 from signseg_utils.generators.biggan import DEEP_256, BigGAN
 from signseg_utils.generators.deepsim import DeepSim
@@ -32,8 +36,7 @@ from signseg_utils.metrics.objectness import Detector
 from signseg_utils.networks import simsiam
 from signseg_utils.networks._cut import MEAN, STD, torchvision_model
 from signseg_utils.networks.torchvision import Torchvision
-from signseg_utils.sweep import estimating
-from signseg_utils.weights import DamagedWeights
+from signseg_utils.search.evolution import Search
 from signseg_utils.zoos import DatasetMissing, load_zoo
 from signseg_utils.zoos.imagenet import UNITS, ImageNet, class_names
 
@@ -445,7 +448,7 @@ def test_the_probe_times_an_image() -> None:
 def test_the_command_prints_the_plan_of_the_paper_and_runs_nothing(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from signseg_utils.sweep.__main__ import main
+    from signseg_utils.experiments.sweep.__main__ import main
 
     monkeypatch.setattr(ImageNet, "timing_backbone", lambda *_: nn.Flatten())
     small = {"deepsim": DeepSim(thinner=32), "biggan": BigGAN(biggan().config.to_dict())}
@@ -485,7 +488,7 @@ def test_published_networks_have_stages(arch: str, maps: int) -> None:
 def test_a_plan_for_gpus_that_are_not_here(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from signseg_utils.sweep.__main__ import main
+    from signseg_utils.experiments.sweep.__main__ import main
 
     small = DeepSim(thinner=32)
     small.code_size = 4096

@@ -7,7 +7,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from small_imagenet import SmallImageNet, make
 
-from signseg_utils import ledger, parameters, publish
+from signseg_utils.chapter import ledger, parameters
+from signseg_utils.publishing import publish
 
 CHAPTERS = {
     "02_signs_in_balance": {"seeds": "1", "resamples": 100},

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import evolution, sweep, zoos
-from signseg_utils.contributions import contributions, without_channels
-from signseg_utils.evolution import Search
-from signseg_utils.sweep.shards import Shard
+from signseg_utils import zoos
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep.shards import Shard
+from signseg_utils.search import evolution
+from signseg_utils.search.evolution import Search
+from signseg_utils.units.contributions import contributions, without_channels
 
 SETTINGS = dict(signs=("positive", "negative"), alphas=(0.0, 1.0), seeds=(0, 1),
                 search=Search(generations=2))  # fmt: skip

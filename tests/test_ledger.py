@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from signseg_utils import ledger
-from signseg_utils.ledger import VERDICTS, Line
-from signseg_utils.stats import Equivalence, Estimate, bootstrap, equivalence
+from signseg_utils.analysis.stats import Equivalence, Estimate, bootstrap, equivalence
+from signseg_utils.chapter import ledger
+from signseg_utils.chapter.ledger import VERDICTS, Line
 
 LINE = Line(
     id="P-1a",

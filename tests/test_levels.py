@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from signseg_utils import sweep, zoos
-from signseg_utils.evolution import Search
+from signseg_utils import zoos
+from signseg_utils.analysis.images import rendered
+from signseg_utils.analysis.perceptual_levels import perceptual_levels
+from signseg_utils.experiments import sweep
 from signseg_utils.metrics.lpips import Perceptual
-from signseg_utils.sweep.levels import perceptual_levels
-from signseg_utils.sweep.measuring import rendered
+from signseg_utils.search.evolution import Search
 
 UNITS = ("red ring", "blue disc", "green star")
 

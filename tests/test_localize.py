@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import localize
-from signseg_utils.localize import clear_background, elsewhere, localise, locate, overlap, perturb
+from signseg_utils.analysis import localize
+from signseg_utils.analysis.localize import (
+    clear_background,
+    elsewhere,
+    localise,
+    locate,
+    overlap,
+    perturb,
+)
 from signseg_utils.neurons.simulated import Cell, Simulated
 
 

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import sweep, zoos
-from signseg_utils.evolution import Search
-from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
-from signseg_utils.sweep.measuring import (
+from signseg_utils import zoos
+from signseg_utils.analysis.images import (
     _background,
     arranged,
     measure,
@@ -15,6 +13,9 @@ from signseg_utils.sweep.measuring import (
     panel,
     rendered,
 )
+from signseg_utils.experiments import sweep
+from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
+from signseg_utils.search.evolution import Search
 
 UNITS = ("red ring", "blue disc")
 

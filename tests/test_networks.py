@@ -6,7 +6,7 @@ import torch
 from signseg_utils import registry
 from signseg_utils.networks import Network, mirrored
 from signseg_utils.networks.small import FAMILIES, SmallConfig
-from signseg_utils.readout import Readout
+from signseg_utils.units.readout import Readout
 
 SMALL = {
     "alexnet": dict(widths=(8, 8, 8), depths=(1, 1)),

@@ -7,10 +7,12 @@ import pytest
 import torch
 import xarray as xr
 
-from signseg_utils import neuron_signs, studies, zoos
-from signseg_utils.neuron_signs import CONSTRAINTS, Study
+from signseg_utils import zoos
+from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded import encoding_signs as neuron_signs
+from signseg_utils.experiments.recorded.encoding_signs import CONSTRAINTS, Study
 from signseg_utils.neurons import features, recordings
-from signseg_utils.signs import sign_consistency
+from signseg_utils.units.signs import sign_consistency
 
 
 def neurons(zoo: zoos.Zoo, weight: np.ndarray, noise: float, common: float = 0.0) -> xr.Dataset:

@@ -7,7 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from signseg_utils import ledger, parameters, paths, publish, zoos
+from signseg_utils import zoos
+from signseg_utils.chapter import ledger, parameters
+from signseg_utils.files import paths
+from signseg_utils.publishing import publish
 
 CHAPTERS = [c for c in publish.chapters("smoke") if c.source.exists()]
 

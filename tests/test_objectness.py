@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 
-from signseg_utils import weights
 from signseg_utils.draws import Twister
-from signseg_utils.paths import zoo_folder
+from signseg_utils.files import weights
+from signseg_utils.files.paths import zoo_folder
 from signseg_utils.zoos import load_zoo
 
 pytest.importorskip("ultralytics")

@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils import occlusion, store, zoos
+from signseg_utils import zoos
+from signseg_utils.experiments import occlusion
+from signseg_utils.files import store
 from signseg_utils.networks import Network
-from signseg_utils.readout import Readout
+from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Images
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import outputs, paths, zoos
+from signseg_utils import zoos
+from signseg_utils.experiments import class_accuracy as outputs
+from signseg_utils.files import paths
 from signseg_utils.zoos import DatasetMissing
 
 STORED = sorted(paths.data_folder().glob("zoo/*/*.classes.json"))
@@ -72,7 +74,7 @@ def test_what_ships_adds_up_to_the_accuracy_of_the_manifest(file) -> None:
     zoo = zoos.load_zoo(file.parent.name)
     network = file.name.removesuffix(".classes.json")
     counts, card = json.loads(file.read_text()), zoo.card(network)
-    assert counts["network_sha256"] == card["sha256"], "count anew: python -m signseg_utils.outputs"
+    assert counts["network_sha256"] == card["sha256"], "count anew: class_accuracy.store"
     assert set(counts["right"]) == set(counts["n"]) == set(zoo.classes)
     assert sum(counts["n"].values()) == card["accuracy"]["n"]
     share = sum(counts["right"].values()) / card["accuracy"]["n"]

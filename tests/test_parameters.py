@@ -7,8 +7,18 @@ from typing import Any
 import nbformat
 import pytest
 
-from signseg_utils import ablation, parameters, registry
-from signseg_utils.parameters import ParameterError, cast, check, declared, parse, read, split
+from signseg_utils import registry
+from signseg_utils.chapter import parameters
+from signseg_utils.chapter.parameters import (
+    ParameterError,
+    cast,
+    check,
+    declared,
+    parse,
+    read,
+    split,
+)
+from signseg_utils.units import ablation
 
 CELL = """# Parameters
 zoo: str = "shapes"  # which zoo

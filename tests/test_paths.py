@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 
 
 def test_text_is_written_into_a_new_folder_and_replaces_what_was_there(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import pytest
 import torch
 import xarray as xr
 
-from signseg_utils import localize, places, zoos
+from signseg_utils import zoos
+from signseg_utils.analysis import localize
+from signseg_utils.experiments.recorded import localisation as places
+from signseg_utils.experiments.sweep import AuditError
+from signseg_utils.files.store import Store
 from signseg_utils.neurons import in_silico, recordings, simulated
 from signseg_utils.neurons.twins import twins
-from signseg_utils.store import Store
-from signseg_utils.sweep import AuditError
 
 CELLS = simulated.population(3, seed=1)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import plots, stats
-from signseg_utils.stats import bootstrap
+from signseg_utils import plots
+from signseg_utils.analysis import stats
+from signseg_utils.analysis.stats import bootstrap
 
 
 @pytest.fixture(autouse=True)

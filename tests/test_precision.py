@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from signseg_utils import sweep, zoos
-from signseg_utils.evolution import Search
-from signseg_utils.sweep import precision
-from signseg_utils.sweep.__main__ import main
+from signseg_utils import zoos
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep import precision
+from signseg_utils.experiments.sweep.__main__ import main
+from signseg_utils.search.evolution import Search
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
-from signseg_utils import predictions, studies, zoos
+from signseg_utils import zoos
+from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded import encoding_accuracy as predictions
 from signseg_utils.neurons import features, recordings, tables
 
 

@@ -8,7 +8,9 @@ import pytest
 import throwaway
 import yaml
 
-from signseg_utils import ledger, pages, publish
+from signseg_utils.chapter import ledger
+from signseg_utils.publishing import executed_notebook as pages
+from signseg_utils.publishing import publish
 
 
 @pytest.fixture(scope="module")
@@ -324,10 +326,10 @@ def test_progress_widgets_and_addresses_go() -> None:
 
 
 def test_folders_of_this_machine_go() -> None:
-    text = f"{throwaway.ROOT}/signseg_utils/store.py:3: note"
+    text = f"{throwaway.ROOT}/signseg_utils/files/store.py:3: note"
     dirty = code(nbformat.v4.new_output("stream", name="stderr", text=text))
     assert pages.clean(dirty, "shapes").cells[0].outputs[0].text == (
-        "signseg_utils/store.py:3: note"
+        "signseg_utils/files/store.py:3: note"
     )
 
 

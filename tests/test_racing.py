@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from signseg_utils import evolution, store, zoos
-from signseg_utils.store import Store
-from signseg_utils.sweep import AuditError, racing
+from signseg_utils import zoos
+from signseg_utils.experiments import races as racing
+from signseg_utils.experiments.sweep import AuditError
+from signseg_utils.files import store
+from signseg_utils.files.store import Store
+from signseg_utils.search import evolution
 
 NAMES = ("cholesky_cma", "sphere_cma", "random_search")
 

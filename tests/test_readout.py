@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils.readout import Readout, concatenate
+from signseg_utils.units.readout import Readout, concatenate
 
 
 def bank(rows: int = 4, features: int = 7, seed: int = 0) -> Readout:

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from PIL import Image
 
-from signseg_utils import fetch
+from signseg_utils.files import fetch
 from signseg_utils.neurons import pictures, recordings, tables, v4
 
 

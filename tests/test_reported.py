@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signseg_utils.reported import COLUMNS, SOURCES, reported, words
+from signseg_utils.chapter.reported import COLUMNS, SOURCES, reported, words
 
 CLAIMS = """
 P-T2 P-1a P-1b P-2/3 P-4 P-5 P-6 P-7 P-Tab1 P-14 P-15 P-19/20 P-21a P-21b P-acc P-12 P-13 P-16

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 from signseg_utils.networks import Classifier
 from signseg_utils.networks.small import PLUGIN, SmallBackbone
 from signseg_utils.training import restore

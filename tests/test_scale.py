@@ -16,11 +16,14 @@ import psutil
 import pytest
 import torch
 
-from signseg_utils import evolution, store, sweep, zoos
-from signseg_utils.evolution import Search
-from signseg_utils.store import Store
-from signseg_utils.sweep import Shard, cluster
-from signseg_utils.sweep.__main__ import main
+from signseg_utils import zoos
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep import Shard, cluster
+from signseg_utils.experiments.sweep.__main__ import main
+from signseg_utils.files import store
+from signseg_utils.files.store import Store
+from signseg_utils.search import evolution
+from signseg_utils.search.evolution import Search
 
 GENERATIONS = 12
 
@@ -89,7 +92,7 @@ def test_sweep_killed_ten_times_equals_one_that_ran_through(
     """SIGKILL at seeded random calls: within a generation, a checkpoint, the write of a shard."""
     expected, calls = uninterrupted
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["signseg_utils.sweep"])
+    context.set_forkserver_preload(["signseg_utils.experiments.sweep"])
     rng = np.random.default_rng(7)
     for _ in range(10):
         last = int(rng.integers(1, calls // 8))

@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from signseg_utils.evolution import Search, evolve
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons.simulated import Cell, Simulated
-from signseg_utils.session import MANIFEST, Session, SessionError, read_images
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.search.rig import MANIFEST, Session, SessionError, read_images
 
 GENERATIONS = 5
 SEARCH = Search(generations=GENERATIONS, population=6)

@@ -9,11 +9,23 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import ledger, paths, shown, shown_effects, stats, studies, zoos
-from signseg_utils.evolution import Search, evolve
+from signseg_utils import zoos
+from signseg_utils.analysis import stats
+from signseg_utils.chapter import ledger
+from signseg_utils.experiments.recorded import (
+    ablated_models as shown,
+)
+from signseg_utils.experiments.recorded import (
+    ablated_models_effects as shown_effects,
+)
+from signseg_utils.experiments.recorded import (
+    base as studies,
+)
+from signseg_utils.files import paths
+from signseg_utils.files.store import Store
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.neurons._base import Neurons
-from signseg_utils.store import Store
+from signseg_utils.search.evolution import Search, evolve
 
 
 class Planted(Neurons):

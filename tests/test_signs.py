@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from signseg_utils.readout import Readout
-from signseg_utils.signs import (
+from signseg_utils.units.readout import Readout
+from signseg_utils.units.signs import (
     centre,
     consistency_of_counts,
     dale_index,

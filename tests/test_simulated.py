@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils.evolution import Search, evolve
 from signseg_utils.generators.scenes import CLASSES, Scenes
 from signseg_utils.neurons import simulated
 from signseg_utils.neurons.simulated import Cell, Simulated, population, record
+from signseg_utils.search.evolution import Search, evolve
 
 
 @pytest.fixture(scope="module")

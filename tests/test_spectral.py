@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 from signseg_utils.generators.spectral import Spectral, fit_pca
 
 

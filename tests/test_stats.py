@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from signseg_utils.stats import (
+from signseg_utils.analysis.stats import (
     above_chance,
     bootstrap,
     bootstrap_cells,

@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 from zarr.storage import ZipStore
 
-from signseg_utils import store as store_module
-from signseg_utils.store import (
+from signseg_utils.files import store as store_module
+from signseg_utils.files.store import (
     DamagedShard,
     ForeignShard,
     MissingShard,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from signseg_utils.sweep.summaries import asymmetry, curves, halfway, of_sign, over_alphas
+from signseg_utils.analysis.by_sign import asymmetry, curves, halfway, of_sign, over_alphas
 
 SIGNS = ["none", "positive", "positive", "negative", "negative"]
 ALPHAS = [0.0, 1.0, 0.5, 0.5, 1.0]  # out of order, as a store may hold them

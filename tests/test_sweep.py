@@ -14,12 +14,16 @@ import pytest
 import xarray as xr
 from conftest import make_tiny_zoo
 
-from signseg_utils import evolution, parameters, store, sweep, zoos
-from signseg_utils.ablation import ablate
-from signseg_utils.evolution import Search
-from signseg_utils.parameters import ParameterError
-from signseg_utils.store import MissingShard, Store, UnwritableStore
-from signseg_utils.sweep import AuditError, Shard, running
+from signseg_utils import zoos
+from signseg_utils.chapter import parameters
+from signseg_utils.chapter.parameters import ParameterError
+from signseg_utils.experiments import sweep
+from signseg_utils.experiments.sweep import AuditError, Shard, running
+from signseg_utils.files import store
+from signseg_utils.files.store import MissingShard, Store, UnwritableStore
+from signseg_utils.search import evolution
+from signseg_utils.search.evolution import Search
+from signseg_utils.units.ablation import ablate
 
 SMALL = dict(
     signs=("positive", "negative"),
@@ -184,7 +188,7 @@ def test_foreign_weights_are_named_and_recomputed(copied: Path, tmp_path: Path) 
 def test_foreign_algorithm_is_refused(
     copied: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signseg_utils.sweep.shards.ALGORITHM_VERSION", -1)
+    monkeypatch.setattr("signseg_utils.experiments.sweep.shards.ALGORITHM_VERSION", -1)
     with pytest.raises(store.ForeignShard, match="algorithm_version: expected -1"):
         sweep.collect(small_plan(), copied, zoo_folder=tiny_zoo)
 
@@ -332,8 +336,9 @@ def test_codes_of_different_sizes_are_padded(
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "signseg_utils.sweep", "--zoo", "shapes", "--networks", "alexnet",
-        "--generators", "scenes", "--units", ",".join(units()), "--signs", "positive,negative",
+        sys.executable, "-m", "signseg_utils.experiments.sweep", "--zoo", "shapes",
+        "--networks", "alexnet", "--generators", "scenes", "--units", ",".join(units()),
+        "--signs", "positive,negative",
         "--alphas", "0,1", "--seeds", "0-1", "--generations", "16", "--population", "4",
         "--zoo-folder", str(zoo), "--out", str(out), "--threads", "1",
         "--checkpoint-seconds", "0", *more,
@@ -380,7 +385,7 @@ def test_killed_command_given_again_equals_the_uninterrupted_one(
 def test_command_refuses_what_does_not_exist(
     tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from signseg_utils.sweep.__main__ import main
+    from signseg_utils.experiments.sweep.__main__ import main
 
     for option, value, said in (
         ("--units", "red disk", "unit of zoo shapes"),
@@ -395,7 +400,7 @@ def test_command_refuses_what_does_not_exist(
 def test_command_runs_in_process(
     tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from signseg_utils.sweep.__main__ import main
+    from signseg_utils.experiments.sweep.__main__ import main
 
     arguments = command(tiny_zoo, tmp_path)[3:]
     arguments[arguments.index("--generations") + 1] = "2"

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 
 
 @pytest.fixture

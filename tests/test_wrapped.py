@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torchvision import models
 
-from signseg_utils.ablation import Ablation, ablate
-from signseg_utils.evolution import Search, evolve
+from signseg_utils.files.weights import DamagedWeights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.networks._cut import MEAN, STD
 from signseg_utils.networks.wrapped import NoLinearReadout, by_name, wrap
-from signseg_utils.weights import DamagedWeights
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.units.ablation import Ablation, ablate
 
 
 class OwnNet(nn.Module):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from signseg_utils import paths, registry, weights
+from signseg_utils import registry
+from signseg_utils.files import paths, weights
 from signseg_utils.zoos import DatasetMissing, load_zoo
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES
 
@@ -79,7 +80,7 @@ def test_tinyimagenet_is_read_in_either_layout(tmp_path, monkeypatch, name, pack
 
 def test_missing_dataset_says_where_it_was_sought_and_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
-    with pytest.raises(DatasetMissing, match=r"SIGNSEG_DATASETS.*signseg_utils.fetch"):
+    with pytest.raises(DatasetMissing, match=r"SIGNSEG_DATASETS.*signseg_utils.files.fetch"):
         load_zoo("tinyimagenet").images("val")
 
 

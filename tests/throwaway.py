@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from signseg_utils import publish
+from signseg_utils.publishing import publish
 
 NAME = "01_throwaway"
 ROOT = Path(__file__).resolve().parents[1]

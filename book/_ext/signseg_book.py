@@ -1,6 +1,6 @@
 """Sphinx extension of this book: provenance strips, ledger, costs, links; nothing from outside.
 
-It reads what `signseg_utils.publish` left beside each executed chapter (``*.run.json``,
+It reads what `signseg_utils.publishing.publish` left beside each executed chapter (``*.run.json``,
 ``*.ledger.json``) while the book is built, so the notebooks themselves stay free of timings.
 """
 
@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
-from signseg_utils import ledger
+from signseg_utils.chapter import ledger
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 LAUNCHED = re.compile(r"book/executed/[^/]+/")

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
-from signseg_utils import checkpoints
-from signseg_utils.weights import DamagedWeights
+from signseg_utils.files import checkpoints
+from signseg_utils.files.weights import DamagedWeights
 
 # biggan-deep-256: (doubles the size?, channels in, channels out) in units of channel_width
 DEEP_256: Mapping[str, Any] = {
@@ -143,7 +143,7 @@ class BigGAN(nn.Module):
 
         Raises
         ------
-        signseg_utils.weights.DamagedWeights
+        signseg_utils.files.weights.DamagedWeights
             If a key is missing or unexpected, or of another shape; it is named.
         """
         tensors = checkpoints.state_dict(checkpoint, source=source)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws, weights
+from signseg_utils import draws
+from signseg_utils.files import weights
 
 
 class Decoder(nn.Module):

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import checkpoints, draws
+from signseg_utils import draws
+from signseg_utils.files import checkpoints
 
 # Name in either layout, channels in and out (thirds of width 256 and so on), kernel, stride.
 _LINEAR = (("defc7", "fc7"), ("defc6", "fc6"), ("defc5", "fc5"))
@@ -73,7 +74,7 @@ class DeepSim(nn.Module):
 
         Raises
         ------
-        signseg_utils.weights.DamagedWeights
+        signseg_utils.files.weights.DamagedWeights
             If a key is missing or unexpected, or of another shape; it is named.
         """
         checkpoints.fit(self, unpack(checkpoint, source), source)

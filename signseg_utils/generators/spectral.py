@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws, weights
+from signseg_utils import draws
+from signseg_utils.files import weights
 
 # Karhunen-Loeve axes of natural colours: luminance, blue-yellow, red-green, with their spread
 # (Olah et al. 2017, colour decorrelation; columns scaled to unit luminance).
@@ -69,7 +70,7 @@ class Spectral(nn.Module):
 
         Raises
         ------
-        FileNotFoundError, signseg_utils.weights.DamagedWeights
+        FileNotFoundError, signseg_utils.files.weights.DamagedWeights
             If the components are missing or not the ones of their manifest.
         """
         if name == "pink":

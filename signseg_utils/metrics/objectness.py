@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import checkpoints, weights
-from signseg_utils.paths import cache_folder
+from signseg_utils.files import checkpoints, weights
+from signseg_utils.files.paths import cache_folder
 
 ARTEFACT = "detector"
 _LAYERS = ("ultralytics.nn", "ultralytics.utils.IterableSimpleNamespace", "torch.nn.modules")
@@ -50,7 +50,7 @@ class Detector:
 
         Raises
         ------
-        FileNotFoundError, signseg_utils.weights.DamagedWeights
+        FileNotFoundError, signseg_utils.files.weights.DamagedWeights
             If they are missing or do not belong together.
         ImportError
             If ``ultralytics`` is not installed.
@@ -70,7 +70,7 @@ class Detector:
 
         Raises
         ------
-        signseg_utils.weights.DamagedWeights
+        signseg_utils.files.weights.DamagedWeights
             If it is damaged, names anything else, or is no detector of that kind.
         ImportError
             If ``ultralytics`` is not installed.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from signseg_utils import draws, registry
-from signseg_utils.readout import Readout
+from signseg_utils.units.readout import Readout
 
 
 @dataclass(frozen=True)

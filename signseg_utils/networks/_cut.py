@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from signseg_utils import checkpoints
+from signseg_utils.files import checkpoints
 from signseg_utils.registry import unknown
 
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")

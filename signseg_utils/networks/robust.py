@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from signseg_utils import checkpoints
+from signseg_utils.files import checkpoints
+from signseg_utils.files.weights import DamagedWeights
 from signseg_utils.networks._cut import MEAN, STD, Cut, torchvision_model
-from signseg_utils.weights import DamagedWeights
 
 _NETWORK, _ATTACKER = "module.model.", "module.attacker."
 _NORMALISER = {"module.normalizer.new_mean": MEAN, "module.normalizer.new_std": STD}

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from signseg_utils import checkpoints
+from signseg_utils.files import checkpoints
+from signseg_utils.files.weights import DamagedWeights
 from signseg_utils.networks._cut import Cut, torchvision_model
-from signseg_utils.weights import DamagedWeights
 
 _WHOLE, _ENCODER = "module.", "module.encoder."
 _LEFT_OUT = ("module.encoder.fc.", "module.predictor.")  # projection and prediction heads

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from signseg_utils import checkpoints
+from signseg_utils.files import checkpoints
 from signseg_utils.networks._cut import Cut, torchvision_model
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import checkpoints, draws
+from signseg_utils import draws
+from signseg_utils.files import checkpoints
 from signseg_utils.networks import Network
 from signseg_utils.networks._cut import MEAN, STD, Cut
-from signseg_utils.readout import Readout
 from signseg_utils.registry import unknown
+from signseg_utils.units.readout import Readout
 
 
 class NoLinearReadout(ValueError):
@@ -115,7 +116,7 @@ def by_name(
     ------
     KeyError
         If neither library has it.
-    NoLinearReadout, signseg_utils.weights.DamagedWeights
+    NoLinearReadout, signseg_utils.files.weights.DamagedWeights
         If it does not end in a linear layer; if the file does not fit.
     """
     model = _built(name)

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.readout import Readout
 from signseg_utils.registry import unknown
+from signseg_utils.units.readout import Readout
 
 
 class Neurons(nn.Module, ABC):

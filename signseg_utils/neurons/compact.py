@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 from signseg_utils.neurons._base import Neurons
 
 IMAGE_SIZE = 112

@@ -19,7 +19,7 @@ class Features(nn.Module):
     """Images [image, 3, height, width] in 0..1 to the features of one layer, [image, feature].
 
     It is a backbone: readout rows over these features (a fitted neuron model) are searched by
-    `signseg_utils.evolution.evolve` with it as they are with the whole backbone.
+    `signseg_utils.search.evolution.evolve` with it as they are with the whole backbone.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 from signseg_utils.neurons.recordings import (
     ABOUT,
     RecordingError,

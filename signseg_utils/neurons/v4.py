@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 from signseg_utils.neurons.recordings import RecordingError, RecordingMissing, joined, recording
 
 if TYPE_CHECKING:
-    from signseg_utils.fetch import Remote
+    from signseg_utils.files.fetch import Remote
 
 SOURCE = "github.com/cowleygroup/V4_compact_models (Cowley et al. 2023)"
 LICENCE = "GPL-3.0"
@@ -106,17 +106,17 @@ def animal(session: str) -> str:
 
 
 def fetch(sessions: Sequence[str] = SESSIONS, where: Path | None = None) -> list[Path]:
-    """Download sessions, checked (`signseg_utils.fetch`): SHA-256, mirror folder, offline mode.
+    """Download sessions, checked : SHA-256, mirror folder, offline mode.
 
     Sessions other than `SESSIONS` have no hash on record: the first download records one, and
     another content is refused from then on.
 
     Raises
     ------
-    signseg_utils.fetch.FetchError
+    signseg_utils.files.fetch.FetchError
         If a file cannot be had.
     """
-    from signseg_utils import fetch as fetching  # what it imports is slow and seldom needed
+    from signseg_utils.files import fetch as fetching  # what it imports is slow and seldom needed
 
     registry = remotes(sessions)
     where = folder() if where is None else where
@@ -125,7 +125,7 @@ def fetch(sessions: Sequence[str] = SESSIONS, where: Path | None = None) -> list
 
 def remotes(sessions: Sequence[str]) -> Mapping[str, Remote]:
     """Entries of the checked download for the files of sessions, hashes where they are known."""
-    from signseg_utils import fetch as fetching
+    from signseg_utils.files import fetch as fetching
 
     base = "https://raw.githubusercontent.com/cowleygroup/V4_compact_models/HEAD/data_V4_responses"
     kinds = ("images", "responses_repeat_averaged")

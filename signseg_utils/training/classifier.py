@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import weights
 from signseg_utils.draws import Twister
+from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
 from signseg_utils.registry import unknown
-from signseg_utils.signs import sign_ratio
 from signseg_utils.training import loop
 from signseg_utils.training.attack import perturb
+from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Images, Zoo
 
 MODULE = "small"  # the file of `signseg_utils.networks` that defines all of them

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from signseg_utils import draws, weights
+from signseg_utils import draws
+from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo, load_zoo

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from signseg_utils import weights
 from signseg_utils.draws import Twister
+from signseg_utils.files import weights
 from signseg_utils.registry import unknown
 
 CHECKS = 10  # an epoch, where training may stop early

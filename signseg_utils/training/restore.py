@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from signseg_utils import signs
 from signseg_utils.networks import Classifier, initial
+from signseg_utils.units import signs
 from signseg_utils.zoos import Zoo
 
 
@@ -26,7 +26,7 @@ def classifier(zoo: Zoo, name: str, state: str | int = "trained") -> Classifier:
         For another word than these two.
     KeyError
         If the zoo has no network of that name.
-    FileNotFoundError, signseg_utils.weights.DamagedWeights
+    FileNotFoundError, signseg_utils.files.weights.DamagedWeights
         If the weights are missing or not those of their manifest.
     """
     if isinstance(state, str) and state not in ("trained", "start"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from signseg_utils import weights
+from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
 from signseg_utils.training.classifier import MODULE, Recipe, ship
 from signseg_utils.zoos import Images, Zoo

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from signseg_utils import checkpoints, draws, registry, weights
+from signseg_utils import draws, registry
+from signseg_utils.files import checkpoints, weights
+from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
-from signseg_utils.paths import zoo_folder
-from signseg_utils.readout import Readout
+from signseg_utils.units.readout import Readout
 
 
 class DatasetMissing(FileNotFoundError):
@@ -124,7 +125,7 @@ class Zoo(ABC):
         ------
         KeyError
             If the zoo has no network of that name.
-        FileNotFoundError, signseg_utils.weights.DamagedWeights
+        FileNotFoundError, signseg_utils.files.weights.DamagedWeights
             If its weights are missing or not the ones of its manifest.
         """
         self.config(network)
@@ -147,7 +148,7 @@ class Zoo(ABC):
 
         Raises
         ------
-        KeyError, FileNotFoundError, signseg_utils.weights.DamagedWeights
+        KeyError, FileNotFoundError, signseg_utils.files.weights.DamagedWeights
             As `state`.
         """
         tensors, manifest = self.state(name)

@@ -1,6 +1,6 @@
 """The networks of the paper: architecture, file, published accuracy.
 
-``file`` is a name in `signseg_utils.sources`. Accuracies (top-1, top-5; share of the 50,000
+``file`` is a name in `signseg_utils.files.sources`. Accuracies (top-1, top-5; share of the 50,000
 validation images) are the publishers': torchvision's model pages; Salman et al. 2020; the
 repositories of SimSiam and of the semi-supervised models. ``None``: not published.
 """

@@ -1,8 +1,9 @@
 """The paper's own networks and generators, at 224 and 256 pixels, from their public weights.
 
 Nothing of it ships: each file is fetched when it is first needed, and checked
-(`signseg_utils.fetch`; terms in `signseg_utils.sources`). A GPU should run it; what a sweep
-takes, ``python -m signseg_utils.sweep --zoo imagenet --estimate`` says beforehand.
+(`signseg_utils.files.fetch`; terms in `signseg_utils.files.sources`). A GPU should run it; what a
+sweep takes, ``python -m signseg_utils.experiments.sweep --zoo imagenet --estimate`` says
+beforehand.
 
 Classes have torchvision's names. Names that differ in nothing but case, or not at all, are told
 apart by their class number: "Cardigan (264)", "cardigan (474)".
@@ -17,8 +18,9 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
-from signseg_utils import checkpoints, fetch, paths, registry, weights
-from signseg_utils.sources import REGISTRY, Remote
+from signseg_utils import registry
+from signseg_utils.files import checkpoints, fetch, paths, weights
+from signseg_utils.files.sources import REGISTRY, Remote
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
 from signseg_utils.zoos._imagenet_networks import FAMILIES, JUDGES, STANDARD
 
@@ -51,7 +53,7 @@ class ImageNet(Zoo):
     folder
         Where downloads are kept; default ``downloads/`` in the cache folder.
     remotes
-        What is published where; default `signseg_utils.sources.REGISTRY`.
+        What is published where; default `signseg_utils.files.sources.REGISTRY`.
     """
 
     name = "imagenet"

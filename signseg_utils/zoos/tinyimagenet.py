@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from signseg_utils import paths
+from signseg_utils.files import paths
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._families import families
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES
@@ -134,13 +134,15 @@ def _reader() -> _Reader:
     raise DatasetMissing(
         f"expected Tiny ImageNet in {folder} (one of {', '.join((*FOLDERS, *ARCHIVES))}); nothing "
         "found; set SIGNSEG_DATASETS to the folder that holds it, or fetch it with "
-        "'python -m signseg_utils.fetch tiny-imagenet-200.zip'"
+        "'python -m signseg_utils.files.fetch tiny-imagenet-200.zip'"
     )
 
 
 def download() -> Path:
     """Fetch the public archive (checked, 237 MB) into the dataset folder."""
-    from signseg_utils import fetch  # what it imports warns in notebooks, and is seldom needed
+    from signseg_utils.files import (
+        fetch,  # what it imports warns in notebooks, and is seldom needed
+    )
 
     return fetch.fetch("tiny-imagenet-200.zip", paths.dataset_folder())
 

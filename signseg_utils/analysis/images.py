@@ -1,0 +1,214 @@
+"""Look at a sweep's images: render the stored codes again and measure what they hold.
+
+Nothing but codes is stored, so every measure here is made anew from the images themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm import tqdm
+
+from signseg_utils import zoos
+from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features, within_similarity
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
+
+
+def arranged(found: xr.Dataset) -> xr.Dataset:
+    """A collected sweep with dimensions (network, generator, unit) in place of ``shard``.
+
+    The order of names is that of the sweep's plan.
+    """
+    names = ["network", "generator", "unit"]
+    orders = {name: list(dict.fromkeys(found[name].values.tolist())) for name in names}
+    plain = found.drop_vars(["zoo", "key", "code_size"])
+    return plain.set_index(shard=names).unstack("shard").reindex(orders)
+
+
+@torch.inference_mode()
+def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) -> Tensor:
+    """Images [..., 3, height, width] in 0..1 of stored codes [..., code], padding cut off."""
+    values = torch.from_numpy(np.asarray(codes, dtype=np.float32))
+    flat = values.flatten(0, -2)[:, : generator.code_size]
+    images = torch.cat([generator(part) for part in flat.split(batch)])
+    return images.unflatten(0, values.shape[:-1])
+
+
+def panel(
+    searches: xr.Dataset, zoo: zoos.Zoo, network: str, generator: str, units: Sequence[str],
+    alphas: Sequence[float],
+) -> tuple[Tensor, list[tuple[str, float]]]:
+    """Images [unit, condition, 3, height, width] for a panel, and (sign, alpha) of each condition.
+
+    Of `arranged` searches: intact, and either sign at the strengths ``alphas``; of the seeds the
+    one with the highest activation.
+    """
+    told = ~searches["sign"].str.startswith("random") & searches["alpha"].isin([0, *alphas])
+    chosen = searches.sel(network=network, generator=generator, unit=list(units))
+    chosen = chosen.isel(condition=np.flatnonzero(told))
+    best = chosen.isel(seed=chosen["activation"].argmax("seed"))
+    codes = best["codes"].transpose("unit", "condition", "code")
+    conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
+    return rendered(zoo.generator(generator), codes), list(conditions)
+
+
+@torch.inference_mode()
+def own_images(
+    searches: xr.Dataset, zoo: zoos.Zoo, network: str, units: Sequence[str]
+) -> Tensor:
+    """Preferred images [unit, image, 3, height, width] of a network's intact units.
+
+    Of `arranged` searches, over all generators and seeds.
+    """
+    intact = searches["codes"].isel(condition=0).sel(network=network, unit=list(units))
+    return torch.cat(
+        [
+            rendered(zoo.generator(str(name)), intact.sel(generator=name).transpose("unit", ...))
+            for name in intact["generator"].values
+        ],
+        dim=1,
+    )
+
+
+@torch.inference_mode()
+def measure(
+    found: xr.Dataset,
+    zoo: zoos.Zoo,
+    judges: Sequence[str],
+    *,
+    detector: Any = None,
+    centred_on: Sequence[str] | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Measure every image of a collected sweep.
+
+    Parameters
+    ----------
+    found
+        From `signseg_utils.experiments.sweep.collect` or ``run``; condition 0 is the intact unit.
+    judges
+        Networks of ``zoo`` whose features say how alike images are; the first one's maps also
+        give the perceptual distance, unless the zoo has the real LPIPS.
+    detector
+        Anything with ``objectness(images)``; default: the zoo's own.
+    centred_on
+        Networks of the sweep whose control images give the mean feature that is subtracted;
+        default: all. Unrelated images have a centred similarity of about 0 only if the mean is
+        that of images of their kind: leave out networks that ask for noise.
+
+    Returns
+    -------
+    Dataset
+        ``similarity``, ``centred_similarity`` (network, unit, condition, judge): mean over all
+        pairs of a control and an ablated image of the cosine between their features, over seeds
+        and generators; centred: less the mean feature of control images.
+        ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
+        none paired with itself.
+        ``objectness``, ``change``, ``luminance``, ``contrast`` (network, generator, unit,
+        condition, seed): confidence of the zoo's detector; perceptual distance to the
+        control image of the same seed; mean and s.d. of luminance. ``foreground``: the object's
+        share of the image where the generator's code tells it, else NaN. ``background``,
+        ``whiteness``: mean luminance, and mean of the smallest of the three colour values (1 is
+        white, and nothing else is), outside the object where the code tells it, else of the
+        outermost eighth of the image on each side.
+    """
+    backbones = {name: zoo.network(name).backbone for name in judges}
+    eye = zoo.perceptual(judges[0])
+    detector = detector or zoo.detector()
+    generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
+    rows: list[dict[str, np.ndarray]] = []
+    seen: list[Mapping[str, Tensor]] = []
+    for shard in tqdm(range(found.sizes["shard"]), desc="look at images", disable=not progress):
+        piece = found.isel(shard=shard)
+        generator = generators[str(piece["generator"].values)]
+        images = rendered(generator, piece["codes"])
+        flat = images.flatten(0, 1)
+        features = ensemble_features(flat, backbones)
+        seen.append({name: f.unflatten(0, images.shape[:2]) for name, f in features.items()})
+        control = images[:1].expand_as(images).flatten(0, 1)
+        pairs = zip(flat.split(64), control.split(64), strict=True)
+        change = torch.cat([eye.distance(a, b).values for a, b in pairs])
+        luminance = torch.einsum("nchw,c->nhw", flat, torch.tensor(LUMINANCE))
+        behind = _background(generator, piece["codes"], luminance.shape)
+        values = {
+            "objectness": detector.objectness(flat),
+            "change": change,
+            "luminance": luminance.mean((1, 2)),
+            "contrast": luminance.std((1, 2)),
+            "background": (luminance * behind).sum((1, 2)),
+            "whiteness": (flat.amin(1) * behind).sum((1, 2)),
+            "foreground": _foreground(generator, piece["codes"]),
+        }
+        rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
+    along = ("shard", "condition", "seed")
+    kept = (*found["shard"].coords, "condition", "sign", "alpha", "seed")
+    coords = {name: found[name] for name in kept}
+    stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
+    images_seen = arranged(xr.Dataset(stacked, coords))
+    return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
+
+
+def side_by_side(
+    sweeps: Mapping[str, xr.Dataset], zoo: zoos.Zoo, judges: Sequence[str]
+) -> xr.Dataset:
+    """`measure` of several sweeps of one network, under names of their own along ``network``."""
+    seen = [measure(found, zoo, judges, progress=False) for found in sweeps.values()]
+    return xr.concat(seen, "network").assign_coords(network=list(sweeps))
+
+
+def _foreground(generator: Any, codes: xr.DataArray) -> Tensor:
+    values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
+    if not hasattr(generator, "foreground"):
+        return torch.full((len(values),), torch.nan)
+    share: Tensor = generator.foreground(values[:, : generator.code_size])
+    return share
+
+
+def _background(generator: Any, codes: xr.DataArray, shape: Sequence[int]) -> Tensor:
+    """Weight of each pixel in the background [image, height, width]; sums to 1 in each image."""
+    count, height, width = shape
+    if hasattr(generator, "masks"):
+        values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
+        outside: Tensor = 1 - generator.masks(values[:, : generator.code_size])
+    else:
+        outside = torch.ones(count, height, width)
+        outside[:, height // 8 : height - height // 8, width // 8 : width - width // 8] = 0
+    return outside / outside.sum((1, 2), keepdim=True).clamp_min(1e-6)
+
+
+def _similarities(
+    found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str],
+    centred_on: Sequence[str] | None,
+) -> xr.Dataset:
+    names = list(zip(found["network"].values.tolist(), found["unit"].values.tolist(), strict=True))
+    networks, units = (list(dict.fromkeys(column)) for column in zip(*names, strict=True))
+    shape = (len(networks), len(units), found.sizes["condition"], len(judges))
+    raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
+    within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
+    for place, judge in enumerate(judges):
+        of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
+                   if centred_on is None or name[0] in centred_on]  # fmt: skip
+        centre = torch.cat(of_kind).mean(0)
+        for network, unit in dict.fromkeys(names):
+            at = (networks.index(network), units.index(unit))
+            mine = [i for i, name in enumerate(names) if name == (network, unit)]
+            images = torch.cat([seen[i][judge] for i in mine], dim=1)  # over all generators
+            raw[(*at, slice(None), place)] = cosine_similarity(images[:1], images)
+            centred[(*at, slice(None), place)] = cosine_similarity(images[:1], images, centre)
+            if images.shape[1] > 1:
+                within[(*at, place)] = within_similarity(images[0])
+                centred_within[(*at, place)] = within_similarity(images[0], centre)
+    dims = ("network", "unit", "condition", "judge")
+    return xr.Dataset(
+        {
+            "similarity": (dims, raw),
+            "centred_similarity": (dims, centred),
+            "within": (("network", "unit", "judge"), within),
+            "centred_within": (("network", "unit", "judge"), centred_within),
+        },
+        {"network": networks, "unit": units, "judge": list(judges)},
+    )

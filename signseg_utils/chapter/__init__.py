@@ -1,0 +1,1 @@
+"""What a chapter calls: its parameters, its ledger, what the sources report."""

@@ -1,0 +1,445 @@
+"""The ledger: for each claim what the paper reports, what was measured here, and the verdict."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+from signseg_utils.files.paths import write_text
+from signseg_utils.registry import unknown
+
+VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
+
+# Of fewer units no verdict follows: an exact two-sided sign test of 5 cannot reach p = .05.
+FEWEST_UNITS = 6
+
+# A mark and a colour for each verdict; the text stands beside them, so neither carries it alone.
+# Colours: Okabe and Ito, "Color universal design" (2008).
+_MARKS = {
+    "replicated": ("✓", "#0072B2"),
+    "not replicated": ("✗", "#D55E00"),
+    "reversed": ("⇄", "#CC79A7"),
+    "inconclusive": ("?", "#E69F00"),
+    "not testable": ("–", "#7F7F7F"),
+}
+
+
+# What the words after a claim's id say in the ids of its further lines, such as ``P-4 strict``.
+QUALIFIERS = {
+    "depth": "more so in the readout",
+    "matched": "among channels of equal activity",
+    "middle": "in the middle stage",
+    "objectness": "by objectness",
+    "random": "compared with random ablation",
+    "shuffled": "less the same with shuffled filters",
+    "strict": "as other networks see it",
+    "untrained": "compared with an untrained network",
+}
+
+
+class Measured(Protocol):
+    """A value with its 95 % interval, as the results of `signseg_utils.analysis.stats` have it."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def seed(self) -> int | None: ...
+
+
+class MeasuredAlike(Measured, Protocol):
+    """The result of an equivalence test."""
+
+    @property
+    def equivalent(self) -> bool: ...
+    @property
+    def margin(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim in one zoo.
+
+    Attributes
+    ----------
+    id
+        Of the claim, such as ``P-1a``.
+    zoo
+        Where it was measured.
+    statement
+        The claim in words.
+    reported
+        What the source gives: a number or a direction.
+    measured
+        Effect size; None where there is none.
+    ci_low, ci_high
+        Its 95 % interval.
+    n
+        Number of units behind it.
+    test
+        Name of the test that was stated beforehand.
+    seed
+        Of bootstrap or permutation.
+    verdict
+        One of `VERDICTS`.
+    """
+
+    id: str
+    zoo: str
+    statement: str
+    reported: str
+    measured: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int | None
+    test: str
+    seed: int | None
+    verdict: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(unknown("verdict", self.verdict, VERDICTS))
+        for name in ("id", "zoo", "statement", "reported", "test"):
+            if not str(getattr(self, name)).strip():
+                raise ValueError(f"expected a {name} in a ledger line; got none")
+            object.__setattr__(self, name, str(getattr(self, name)))
+        for name in ("measured", "ci_low", "ci_high"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"expected a finite {name} or None in {self.id}; got {value}")
+            object.__setattr__(self, name, None if value is None else float(value))
+        for name in ("n", "seed"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else int(value))
+        if self.verdict in VERDICTS[:3] and None in (self.measured, self.n):
+            raise ValueError(
+                f"expected measured and n in {self.id}, because the verdict is {self.verdict!r}; "
+                "use 'not testable' where nothing can be measured"
+            )
+        if (self.ci_low is None) != (self.ci_high is None):
+            raise ValueError(f"expected both ends of the interval in {self.id} or neither")
+        if self.ci_low is not None and self.ci_high is not None and self.ci_low > self.ci_high:
+            raise ValueError(
+                f"expected ci_low <= ci_high in {self.id}; got {self.ci_low} and {self.ci_high}"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        estimate: Measured,
+        *,
+        id: str,
+        zoo: str,
+        statement: str,
+        reported: str,
+        test: str,
+        verdict: str,
+    ) -> Line:
+        """A line with the value, interval, n and seed of an estimate."""
+        return cls(
+            id=id,
+            zoo=zoo,
+            statement=statement,
+            reported=reported,
+            measured=estimate.value,
+            ci_low=estimate.low,
+            ci_high=estimate.high,
+            n=estimate.n,
+            test=test,
+            seed=estimate.seed,
+            verdict=verdict,
+        )
+
+
+def directions(
+    effects: Mapping[str, tuple[Measured, str]],
+    expected: str,
+    margin: float,
+    *,
+    zoo: str,
+    test: str,
+    reported: Callable[[str], str],
+) -> list[Line]:
+    """One line for each effect whose direction was stated beforehand (`judge_direction`).
+
+    Parameters
+    ----------
+    effects
+        Id of the line, whose first word is the claim's, to the estimate and the claim in words.
+    test
+        How the interval was made; side and margin are added.
+    reported
+        Claim to what is reported for it, such as `signseg_utils.chapter.reported.words`.
+    """
+    side = "above" if expected == "positive" else "below"
+    return [
+        Line.of(
+            estimate, id=name, zoo=zoo, statement=words, reported=reported(name.split()[0]),
+            test=f"{test}, {side} 0, margin {margin:g}",
+            verdict=judge_direction(estimate, expected, margin),
+        )
+        for name, (estimate, words) in effects.items()
+    ]  # fmt: skip
+
+
+def in_each(
+    cells: Mapping[str, Measured], together: Measured, expected: str, margin: float, *,
+    id: str, zoo: str, statement: str, reported: str, test: str,
+) -> Line:
+    """One line for a direction that must hold in each cell, such as each network.
+
+    Parameters
+    ----------
+    cells
+        Name to the estimate that `judge_direction` judges; the verdict is what they `agreed` on.
+    together
+        What the line shows as measured.
+    test
+        How the intervals were made; side, margin and number of cells are added.
+    """
+    side = "above" if expected == "positive" else "below"
+    return Line.of(
+        together, id=id, zoo=zoo, statement=statement, reported=reported,
+        test=f"{test}, {side} 0 in each of {len(cells)}, margin {margin:g}",
+        verdict=agreed([judge_direction(cell, expected, margin) for cell in cells.values()]),
+    )  # fmt: skip
+
+
+def qualified(statement: str, id: str, stem: str) -> str:
+    """The statement of the line ``stem``, for a line of the same claim with `QUALIFIERS` in its id.
+
+    Raises
+    ------
+    KeyError
+        If a word after the stem is no qualifier.
+    """
+    words = id.removeprefix(stem).split()
+    for word in words:
+        if word not in QUALIFIERS:
+            raise KeyError(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
+    return ", ".join([statement, *(QUALIFIERS[word] for word in words)])
+
+
+def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:
+    """A line for a claim that cannot be measured here; ``why`` stands where the test would."""
+    return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
+
+
+def judge_direction(
+    estimate: Measured, expected: str, margin: float | None = None, *, p: float = 0.0
+) -> str:
+    """Verdict on a direction: is the effect above (``expected="positive"``) or below 0?
+
+    replicated: the interval lies on the expected side of 0; reversed: on the other side;
+    not replicated: it holds 0 and lies within ``margin`` of it, the smallest effect that would
+    count, stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units. Of one
+    effect among many, ``p`` is its p value corrected for their number
+    (`signseg_utils.analysis.stats.holm`): from .05 on, neither side of 0 is told.
+    """
+    if expected not in ("positive", "negative"):
+        raise ValueError(unknown("direction", expected, ("positive", "negative")))
+    if estimate.n < FEWEST_UNITS:
+        return "inconclusive"
+    low, high = (estimate.low, estimate.high)
+    if expected == "negative":
+        low, high = -high, -low
+    if low > 0 and p < 0.05:
+        return "replicated"
+    if high < 0 and p < 0.05:
+        return "reversed"
+    if margin is not None and -margin < low and high < margin:
+        return "not replicated"
+    return "inconclusive"
+
+
+def judge_number(estimate: Measured, reported: float, tolerance: float) -> str:
+    """Verdict on a number: is the interval within ``tolerance`` of what was reported?
+
+    replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else, or of
+    fewer than `FEWEST_UNITS` units.
+    """
+    if not tolerance > 0:
+        raise ValueError(f"expected a tolerance above 0; got {tolerance}")
+    if estimate.n < FEWEST_UNITS:
+        return "inconclusive"
+    if abs(estimate.low - reported) <= tolerance and abs(estimate.high - reported) <= tolerance:
+        return "replicated"
+    if estimate.low > reported + tolerance or estimate.high < reported - tolerance:
+        return "not replicated"
+    return "inconclusive"
+
+
+def judge_alike(result: MeasuredAlike) -> str:
+    """Verdict on "alike": equivalent, clearly farther apart than the margin, or neither."""
+    if result.n < FEWEST_UNITS:
+        return "inconclusive"
+    if result.equivalent:
+        return "replicated"
+    if result.low > result.margin or result.high < -result.margin:
+        return "not replicated"
+    return "inconclusive"
+
+
+def agreed(verdicts: Sequence[str]) -> str:
+    """Verdict on a claim about each network (or neuron area), from the verdict in each.
+
+    The common one where all agree; where they do not: not replicated if it is reversed or not
+    replicated in any, because the claim was about each; else inconclusive.
+    """
+    if not verdicts:
+        raise ValueError("expected at least one verdict; got none")
+    for verdict in verdicts:
+        if verdict not in VERDICTS:
+            raise ValueError(unknown("verdict", verdict, VERDICTS))
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return "not replicated" if {"reversed", "not replicated"} & set(verdicts) else "inconclusive"
+
+
+def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
+    """Write lines as a JSON list of objects."""
+    target = Path(path)
+    _check_unique(lines)
+    text = json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False) + "\n"
+    write_text(target, text)
+    return target
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
+    """Read a ledger; ValueError names the file and what in it is not a line."""
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {error}") from error
+    keys = {field.name for field in fields(Line)}
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {type(rows)}")
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or set(row) != keys:
+            got = sorted(row) if isinstance(row, dict) else type(row)
+            raise ValueError(
+                f"expected the keys {sorted(keys)} in line {number} of {path}; got {got}"
+            )
+    return tuple(Line(**row) for row in rows)
+
+
+def summary(lines: Sequence[Line]) -> str:
+    """The verdicts in a few sentences of Markdown, failures first: the opening of a page."""
+    order = ("reversed", "not replicated", "inconclusive", "replicated", "not testable")
+    said = []
+    for verdict in order:
+        held = [f"{line.statement} ({line.id})" for line in lines if line.verdict == verdict]
+        if held:
+            said.append(f"**{verdict.capitalize()} here:** {'; '.join(held)}.")
+    return "\n\n".join(said)
+
+
+@dataclass(frozen=True)
+class Table:
+    """HTML that a notebook shows."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+# On a narrow screen each claim becomes a card: no sideways scroll.
+_STYLE = """
+.signseg-ledger { width: 100%; border-collapse: collapse; font-size: .9em; text-align: left }
+.signseg-ledger th, .signseg-ledger td { padding: .35em .5em; vertical-align: top;
+  text-align: left !important; white-space: normal }
+.signseg-ledger thead th { border-bottom: 2px solid currentColor }
+.signseg-ledger tbody tr { border-bottom: 1px solid rgba(127, 127, 127, .4) }
+.signseg-ledger .verdict { border-left: .35em solid var(--mark); font-weight: 600 }
+.signseg-ledger small { opacity: .8 }
+@media (max-width: 45rem) {
+  .signseg-ledger thead { display: none }
+  .signseg-ledger tr, .signseg-ledger td, .signseg-ledger th { display: block }
+  .signseg-ledger tbody tr { padding: .5em 0 }
+  .signseg-ledger td[data-label]::before { content: attr(data-label) ": "; opacity: .75 }
+}
+"""
+
+
+def table(lines: Sequence[Line], caption: str = "Ledger of this chapter") -> Table:
+    """The ledger as a table for a page: one row for each claim, verdict in words and by mark."""
+    heads = ("Claim", "Reported", "Measured (95 % interval)", "n", "Test", "Verdict")
+    body = "".join(_row(line, heads) for line in lines)
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    page = (
+        f"<style>{_STYLE}</style>"
+        f'<table class="signseg-ledger"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+    text = "\n".join(
+        f"{line.id} [{line.zoo}] {line.statement}: reported {line.reported}; "
+        f"measured {measured(line)}; n {_count(line.n)}; {line.verdict}"
+        for line in lines
+    )
+    return Table(page, text)
+
+
+def measured(line: Line) -> str:
+    """The measured value with its interval, in words fit for a table."""
+    if line.measured is None:
+        return "–"
+    value = _number(line.measured)
+    if line.ci_low is None or line.ci_high is None:
+        return value
+    return f"{value} ({_number(line.ci_low)} to {_number(line.ci_high)})"
+
+
+def _row(line: Line, heads: Sequence[str]) -> str:
+    mark, colour = _MARKS[line.verdict]
+    test = html.escape(line.test)
+    if line.seed is not None:
+        test += f" <small>(seed {line.seed})</small>"
+    cells = (
+        html.escape(line.reported),
+        measured(line),
+        _count(line.n),
+        test,
+    )
+    middle = "".join(
+        f'<td data-label="{name}">{cell}</td>' for name, cell in zip(heads[1:5], cells, strict=True)
+    )
+    return (
+        f'<tr><th scope="row">{html.escape(line.id)} <small>{html.escape(line.zoo)}</small><br>'
+        f'<span style="font-weight:400">{html.escape(line.statement)}</span></th>{middle}'
+        f'<td class="verdict" style="--mark:{colour}"><span aria-hidden="true">{mark}</span> '
+        f"{line.verdict}</td></tr>"
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _count(n: int | None) -> str:
+    return "–" if n is None else str(n)
+
+
+def _check_unique(lines: Sequence[Line]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for line in lines:
+        if (line.id, line.zoo) in seen:
+            raise ValueError(f"expected each claim once a zoo; got {line.id} twice in {line.zoo}")
+        seen.add((line.id, line.zoo))

@@ -1,0 +1,1 @@
+"""Computed once, stored with its identity, resumed, audited."""

@@ -1,0 +1,293 @@
+"""Where on an image the channels of a layer are active: in one place or all over, on the object.
+
+Claim F-L2 of the final version (ICLR 2026): channels that project positively are local and
+object-like, channels that project negatively dispersed and background-like.
+
+``python -m signseg_utils.experiments.channel_maps --zoo tinyimagenet`` measures the channels on the
+zoo's images and writes ``data/results/<zoo>/channels.csv``, which a chapter reads, so that it needs
+no dataset.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from signseg_utils import registry, zoos
+from signseg_utils.files import paths
+from signseg_utils.units.contributions import by_sign, contributions, maps
+
+IMAGES = 1_000  # of the zoo's held-out images
+STRONGEST = 20  # images of each channel
+COLUMNS = ("network", "sha256", "layer", "channel", "spread", "on_object", "activity")
+
+
+def spread(activity: Tensor) -> Tensor:
+    """Share of its map over which a channel is active: ``[..., height, width] -> [...]``.
+
+    The participation ratio ``(sum_x a)^2 / (N sum_x a^2)`` of the magnitudes ``a`` over ``N``
+    places: 1 if they are alike everywhere, 1/N if there is one place only, NaN if there is none.
+    """
+    places = activity.double().abs().flatten(-2)
+    return places.sum(-1).square() / (places.shape[-1] * places.square().sum(-1))
+
+
+def on_object(activity: Tensor, inside: Tensor) -> Tensor:
+    """Share of the activity inside the object less the object's share of the image.
+
+    Parameters
+    ----------
+    activity
+        ``[..., height, width]``; magnitudes count.
+    inside
+        ``[..., h, w]`` in 0..1, brought to the size of the map by averaging over areas.
+
+    Returns
+    -------
+    Tensor
+        ``[...]``: above 0 if the channel prefers the object, below 0 if it prefers the background;
+        NaN without activity.
+    """
+    places = activity.double().abs()
+    flat = inside.double().reshape(-1, 1, *inside.shape[-2:])
+    small = F.adaptive_avg_pool2d(flat, (places.shape[-2], places.shape[-1]))
+    small = small.reshape(*inside.shape[:-2], *places.shape[-2:])
+    share = (places * small).sum((-2, -1)) / places.sum((-2, -1))
+    return share - small.mean((-2, -1))
+
+
+def measure(
+    backbone: nn.Module, layer: str, pixels: Tensor, inside: Tensor, strongest: int = STRONGEST
+) -> dict[str, Tensor]:
+    """`spread`, `on_object` and mean activity of each channel of a layer: ``[channel]`` each.
+
+    Parameters
+    ----------
+    pixels
+        ``[image, 3, height, width]`` uint8.
+    inside
+        ``[image, height, width]``: which pixels belong to the object.
+    strongest
+        The first two are means over so many images, those where the channel is most active;
+        the activity is a mean over all images.
+
+    Raises
+    ------
+    KeyError
+        If the backbone has no such layer.
+    """
+    parts = [maps(backbone, layer, part.float() / 255) for part in pixels.split(64)]
+    activity = torch.cat(parts).abs()  # [image, channel, h, w]
+    level = activity.mean((2, 3))
+    best = level.topk(min(strongest, len(level)), dim=0).indices  # [place, channel]
+    chosen = activity[best, torch.arange(activity.shape[1])]
+    return {
+        "spread": spread(chosen).mean(0),
+        "on_object": on_object(chosen, inside[best]).mean(0),
+        "activity": level.double().mean(0),
+    }
+
+
+def regions(images: zoos.Images) -> Tensor:
+    """Which pixels belong to the object, ``[image, height, width]`` bool: masks, else boxes."""
+    if images.masks is not None:
+        return images.masks
+    height, width = images.pixels.shape[-2:]
+    x0, y0, x1, y1 = (images.boxes[:, k, None, None] for k in range(4))
+    x, y = torch.arange(width) + 0.5, torch.arange(height)[:, None] + 0.5
+    return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)  # NaN: nowhere
+
+
+def stored_file(zoo: str) -> Path:
+    """Where the measures of a zoo's channels lie that were made with its images."""
+    return paths.results_folder(zoo) / "channels.csv"
+
+
+def table(zoo: zoos.Zoo, networks: Sequence[str], limit: int = IMAGES) -> pd.DataFrame:
+    """Measures of all layers of networks: stored ones where there are, else made now.
+
+    Returns
+    -------
+    DataFrame
+        ``network``, ``sha256`` of its weights (begin), ``layer``, ``channel``, and the measures of
+        `measure`, over images that hold an object. Stored rows that belong to other weights are
+        not used. A control network without rows is left out if the images are not here, and so is
+        any network of a zoo that does not ship.
+
+    Raises
+    ------
+    zoos.DatasetMissing
+        If a standard network of a zoo that ships has no rows and the images are not here.
+    ValueError
+        If the stored file has other columns.
+    """
+    stored = _read(stored_file(zoo.name))
+    sha = pd.Series({name: _sha(zoo, name) for name in networks}, dtype=object)
+    fits = stored[stored["sha256"] == stored["network"].map(sha)]
+    absent = [name for name in networks if name not in set(fits["network"])]
+    try:
+        images = zoo.images("val", limit) if absent else None
+    except zoos.DatasetMissing:
+        if zoo.ships and set(absent) & set(zoo.networks):
+            raise
+        images = None
+    made = [] if images is None else [_measured(zoo, name, images) for name in absent]
+    pieces = [piece for piece in (fits, *made) if len(piece)]
+    return pd.concat(pieces or [stored[:0]], ignore_index=True)
+
+
+def sign_gap(
+    channels: pd.DataFrame, measure: str, contribution: Tensor, matched: bool = False
+) -> np.ndarray:
+    """A property of positive- less that of negative-projecting channels, for each unit: ``[unit]``.
+
+    Parameters
+    ----------
+    channels
+        Rows of `table` of one network and one layer.
+    measure
+        ``spread`` or ``on_object``.
+    contribution
+        ``[unit, channel]``: the weights of the two means, see
+        `signseg_utils.units.contributions.contributions`.
+    matched
+        Compare channels of equal activity: the property less the line that a regression on the
+        logarithm of the activity gives.
+
+    Raises
+    ------
+    ValueError
+        If rows and contributions are of different channels.
+    """
+    rows = channels.sort_values("channel")
+    values, activity = (rows[name].to_numpy(np.float64) for name in (measure, "activity"))
+    alive = np.isfinite(values) & (activity > 0)
+    values = np.where(alive, values, np.nan)
+    if matched:
+        level = np.log(np.where(alive, activity, 1.0))
+        slope, start = np.polyfit(level[alive], values[alive], 1)
+        values = values - slope * level - start
+    positive, negative = by_sign(torch.from_numpy(values), contribution)
+    return (positive - negative).numpy()
+
+
+def middle(backbone: Any) -> str:
+    """Name of the layer half-way through a backbone."""
+    names: Sequence[str] = backbone.layer_names
+    return names[len(names) // 2]
+
+
+def unit_gaps(
+    zoo: zoos.Zoo, channels: pd.DataFrame, network: str, units: Sequence[str], images: Tensor
+) -> dict[str, np.ndarray]:
+    """`sign_gap` of the last and of the middle layer, for units of one network.
+
+    Parameters
+    ----------
+    channels
+        From `table`.
+    images
+        ``[unit, image, 3, height, width]`` in 0..1, at which contributions are taken.
+
+    Returns
+    -------
+    dict
+        ``[unit]`` each: ``local`` (of the spread) and ``object``; with ``matched`` for channels of
+        equal activity, with ``untrained`` less the same in the network's untrained twin; each also
+        with ``middle`` for that layer. What the table does not hold is left out.
+    """
+    found: dict[str, np.ndarray] = {}
+    for word in ("", " middle"):
+        own, twin = (
+            _gaps(zoo, channels, name, word, units, images)
+            for name in (network, f"{network}-untrained")
+        )
+        for kind, values in own.items():
+            found[f"{kind}{word}"] = values
+            if kind in twin and "matched" not in kind:
+                found[f"{kind}{word} untrained"] = values - twin[kind]
+    return found
+
+
+def _gaps(
+    zoo: zoos.Zoo, channels: pd.DataFrame, name: str, word: str, units: Sequence[str],
+    images: Tensor,
+) -> dict[str, np.ndarray]:
+    rows = channels[channels["network"] == name]
+    if rows.empty:
+        return {}
+    network = zoo.network(name)
+    names = network.backbone.layer_names
+    layer = middle(network.backbone) if word else str(names[-1])  # type: ignore[index]
+    rows = rows[rows["layer"] == layer]
+    shares = contributions(network.backbone, layer, network.readout.rows(units), images)
+    return {
+        f"{kind} matched" if matched else kind: sign_gap(rows, measure, shares, matched)
+        for kind, measure in (("local", "spread"), ("object", "on_object"))
+        for matched in (False, True)
+    }
+
+
+def _sha(zoo: zoos.Zoo, name: str) -> str:
+    return str(zoo.card(name)["sha256"])[:16]
+
+
+def _measured(zoo: zoos.Zoo, name: str, images: zoos.Images) -> pd.DataFrame:
+    images = images[images.labels >= 0]
+    inside, network = regions(images), zoo.network(name)
+    rows = []
+    for layer in network.backbone.layer_names:  # type: ignore[union-attr]
+        found = measure(network.backbone, str(layer), images.pixels, inside)
+        values = {key: value.numpy() for key, value in found.items()}
+        rows.append(
+            pd.DataFrame(values).assign(
+                network=name, sha256=_sha(zoo, name), layer=layer,
+                channel=range(len(values["spread"])),
+            )  # fmt: skip
+        )
+    return pd.concat(rows, ignore_index=True)[list(COLUMNS)]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=list(COLUMNS))
+    found = pd.read_csv(path)
+    if tuple(found.columns) != COLUMNS:
+        raise ValueError(
+            f"expected the columns {COLUMNS} in {path}; got {tuple(found.columns)}; "
+            "make it anew with `python -m signseg_utils.experiments.channel_maps`"
+        )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.experiments.channel_maps",
+        description="Measure where the channels of a zoo's networks are active, and store it.",
+    )
+    parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
+    parser.add_argument("--networks", default="", help="comma separated; default: those here")
+    given = parser.parse_args(arguments)
+    zoo = zoos.load_zoo(given.zoo)
+    names = [name for name in given.networks.split(",") if name]
+    plain = (*zoo.networks, *zoo.families.get("untrained", ()))
+    names = names or [name for name in plain if zoo.path(name).exists()]
+    kept = _read(stored_file(zoo.name))
+    kept = kept[~kept["network"].isin(names)]
+    images = zoo.images("val", IMAGES)
+    made = [_measured(zoo, name, images) for name in names]
+    together = pd.concat([piece for piece in (kept, *made) if len(piece)], ignore_index=True)
+    text = together.to_csv(index=False, float_format="%.5g")
+    paths.write_text(stored_file(zoo.name), text)
+    print(f"{len(together)} channels of {together['network'].nunique()} networks measured")
+
+
+if __name__ == "__main__":
+    main()

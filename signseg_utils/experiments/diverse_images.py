@@ -1,0 +1,374 @@
+"""A small set of images that spans what a network tells apart (paper, A.1, "Image dataset").
+
+Principal components of the network's outputs for a pool of images, mini-batch k-means on them, and
+the pool's image nearest to each centre. Whether the set spans the space evenly is then asked in
+the space of another network, against random sets of the same size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from signseg_utils import zoos
+from signseg_utils.chapter import parameters
+from signseg_utils.files import paths
+from signseg_utils.files.store import Store
+from signseg_utils.networks import Network
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Principal components of features: ``(x - mean) @ components.T``.
+
+    Attributes
+    ----------
+    mean, components
+        ``[feature]`` and ``[component, feature]``.
+    explained
+        Share of the variance that each component holds, ``[component]``.
+    """
+
+    mean: Array
+    components: Array
+    explained: Array
+
+    def __call__(self, features: ArrayLike) -> Array:
+        """Features ``[image, feature]`` in this space, ``[image, component]``."""
+        return np.asarray((np.asarray(features, dtype=np.float64) - self.mean) @ self.components.T)
+
+
+@dataclass(frozen=True, eq=False)
+class DiverseSet:
+    """Numbers of the chosen images in the pool, in order of the centres they stand for.
+
+    ``distance`` [image]: from each to its centre, in the space that was clustered.
+    """
+
+    images: Numbers
+    distance: Array
+    space: Space
+
+
+def image_files(folders: Sequence[str | Path]) -> list[Path]:
+    """Image files of some folders and those below them, sorted: a pool to choose from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is missing or holds no image.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        own = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not own:
+            raise FileNotFoundError(
+                f"expected images ({', '.join(SUFFIXES)}) in {folder}; got none; check the path"
+            )
+        found += own
+    return found
+
+
+def principal(features: ArrayLike, components: int | float = 0.95, seed: int = 0) -> Space:
+    """Principal components of features ``[image, feature]``.
+
+    Parameters
+    ----------
+    components
+        How many, or, below 1, the share of variance they hold together (paper: 300 for about .95).
+    """
+    from sklearn.decomposition import PCA
+
+    x = np.asarray(features, dtype=np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise ValueError(
+            f"expected finite features [image, feature]; got shape {x.shape}"
+            + ("" if x.ndim != 2 else " with NaN or infinity")
+        )
+    if components >= 1:
+        components = min(int(components), *x.shape)
+    fitted = PCA(components, svd_solver="full", random_state=seed).fit(x)
+    return Space(fitted.mean_, fitted.components_, fitted.explained_variance_ratio_)
+
+
+def choose(
+    features: ArrayLike,
+    count: int = 160,
+    *,
+    components: int | float = 0.95,
+    pool: ArrayLike | None = None,
+    seed: int = 0,
+) -> DiverseSet:
+    """Choose ``count`` images that span the space of ``features``.
+
+    Parameters
+    ----------
+    features
+        ``[image, feature]``: a network's outputs before the softmax, as in the paper, or others.
+        They define the space and its clusters.
+    components
+        As `principal`.
+    pool
+        ``[image, feature]``: images to choose from; default: those of ``features``.
+    seed
+        Of the clustering.
+
+    Returns
+    -------
+    DiverseSet
+        No image twice: a centre whose nearest image is taken gets the nearest that is free.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer images than wanted.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    x = np.asarray(features, dtype=np.float64)
+    offered = x if pool is None else np.asarray(pool, dtype=np.float64)
+    if not 2 <= count <= min(len(x), len(offered)):
+        raise ValueError(
+            f"expected 2 to {min(len(x), len(offered))} images, because the pool has no more; "
+            f"got {count}"
+        )
+    space = principal(x, components, seed)
+    clusters = MiniBatchKMeans(
+        count, random_state=seed, n_init=3, batch_size=min(1024, len(x)), max_iter=100
+    ).fit(space(x))
+    distance = distances(clusters.cluster_centers_, space(offered))
+    chosen = np.full(count, -1)
+    free = np.ones(len(offered), dtype=bool)
+    for centre in np.argsort(distance.min(1)):  # the closest pairs first
+        row = np.where(free, distance[centre], np.inf)
+        chosen[centre] = int(row.argmin())
+        free[chosen[centre]] = False
+    return DiverseSet(chosen, distance[np.arange(count), chosen], space)
+
+
+def distances(a: ArrayLike, b: ArrayLike) -> Array:
+    """Euclidean distances between rows, ``[a, b]``."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    squared = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
+    return np.sqrt(np.maximum(squared, 0))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How well a set covers a pool, in one space.
+
+    Attributes
+    ----------
+    gap
+        Mean distance of the pool's images to the nearest one of the set, over the same distance
+        to the pool's mean: 1 says no better than one average image, 0 that the set is the pool.
+    clusters
+        Share of as many k-means clusters of the pool as the set has images that it hits.
+    evenness
+        Entropy of the set's images over these clusters, over its largest value: 1 is one each.
+    """
+
+    gap: float
+    clusters: float
+    evenness: float
+
+
+class Judge:
+    """Coverage of sets in one space of a pool; clusters are made once, for sets of ``count``.
+
+    Parameters
+    ----------
+    features
+        ``[image, feature]`` of the pool, in a network other than the one that chose.
+    count
+        Size of the sets to be judged.
+    components, seed
+        As `choose`.
+    """
+
+    def __init__(
+        self, features: ArrayLike, count: int, *, components: int | float = 0.95, seed: int = 0
+    ) -> None:
+        from sklearn.cluster import MiniBatchKMeans
+
+        self.space = principal(features, components, seed)
+        self.points = self.space(features)
+        self.count = count
+        self.labels = MiniBatchKMeans(
+            count, random_state=seed, n_init=3, batch_size=min(1024, len(self.points))
+        ).fit_predict(self.points)
+        self._scale = float(np.linalg.norm(self.points, axis=1).mean())  # the mean lies at 0
+
+    def __call__(self, images: ArrayLike) -> Coverage:
+        """Coverage by the pool's images with these numbers."""
+        rows = np.asarray(images, dtype=np.int64)
+        if len(rows) != self.count:
+            raise ValueError(
+                f"expected {self.count} images, because clusters were made for as many; "
+                f"got {len(rows)}"
+            )
+        gap = distances(self.points, self.points[rows]).min(1).mean() / self._scale
+        hits = np.bincount(self.labels[rows], minlength=self.count)
+        share = hits[hits > 0] / hits.sum()
+        entropy = float(-(share * np.log(share)).sum() / np.log(self.count))
+        return Coverage(float(gap), float((hits > 0).mean()), entropy)
+
+
+def random_sets(pool: int, count: int, sets: int, seed: int = 0) -> list[Numbers]:
+    """Random sets of ``count`` of the pool's images, none twice within one."""
+    rng = np.random.default_rng(seed)
+    return [rng.choice(pool, count, replace=False) for _ in range(sets)]
+
+
+# ---------------------------------------------------------------- is the set spread evenly?
+
+PIXELS = "pixels"  # a chooser that knows no network
+MEASURES = ("gap", "clusters", "evenness")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Sets chosen by several means from one pool, judged by networks that did not choose.
+
+    Attributes
+    ----------
+    zoo
+        Whose images are the pool.
+    networks
+        The first chooses, the other trained ones judge; untrained ones choose, as controls.
+    images
+        Size of a set.
+    pool
+        Number of images to choose from, of split "val".
+    seeds
+        Of the clustering; one set each.
+    random_sets
+        Number of random sets.
+    """
+
+    zoo: str
+    networks: tuple[str, ...]
+    images: int = 160
+    pool: int = 2000
+    seeds: tuple[int, ...] = tuple(range(10))
+    random_sets: int = 100
+
+    @property
+    def key(self) -> str:
+        """Name of its file."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"diverse_set-{self.networks[0]}-{digest[:10]}"
+
+    def expected(self) -> dict[str, Any]:
+        """What the provenance of its result must say."""
+        zoo = zoos.load_zoo(self.zoo)
+        asked = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {**asked, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
+
+
+def measure(pixels: Tensor, networks: Mapping[str, Network], study: Study) -> xr.Dataset:
+    """Choose sets and judge them.
+
+    Parameters
+    ----------
+    pixels
+        ``[image, 3, height, width]`` uint8, the pool.
+    networks
+        Those of the study, by name.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``gap``, ``clusters``, ``evenness`` [chooser, set, judge] of `Coverage`, where ``set``
+        counts seeds; the same for random sets, ``random_gap`` ... [random, judge]; ``chosen``
+        [chooser, set, image], numbers in the pool; ``components`` and ``explained`` [chooser].
+    """
+    trained = [name for name in study.networks if not name.endswith("-untrained")]
+    if len(trained) < 2:
+        raise ValueError(
+            "expected two trained networks or more, because the one that chooses must not judge; "
+            f"got {', '.join(trained)}"
+        )
+    spaces = {name: outputs(network, pixels) for name, network in networks.items()}
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels.float(), 12)
+    spaces[PIXELS] = small.flatten(1).double().numpy()
+    choosers = [trained[0], *(n for n in study.networks if n not in trained), PIXELS]
+    judges = {name: Judge(spaces[name], study.images) for name in trained[1:]}
+    sets = {c: [choose(spaces[c], study.images, seed=s) for s in study.seeds] for c in choosers}
+    chance = random_sets(len(pixels), study.images, study.random_sets)
+    out: dict[str, Any] = {}
+    for kind in MEASURES:
+        out[kind] = (("chooser", "set", "judge"), [
+            [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
+            for c in choosers
+        ])  # fmt: skip
+        out[f"random_{kind}"] = (("random", "judge"), [
+            [getattr(judge(rows), kind) for judge in judges.values()] for rows in chance
+        ])  # fmt: skip
+    out["chosen"] = (("chooser", "set", "image"), [[s.images for s in sets[c]] for c in choosers])
+    first = [sets[c][0].space.explained for c in choosers]
+    out["components"] = ("chooser", [len(one) for one in first])
+    out["explained"] = ("chooser", [float(one.sum()) for one in first])
+    return xr.Dataset(out, {"chooser": choosers, "judge": list(judges), "set": list(study.seeds)})
+
+
+@torch.inference_mode()
+def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
+    """Outputs before the softmax, ``[image, class]``, of uint8 images."""
+    parts = [network.logits(part.float() / 255).double() for part in pixels.split(batch)]
+    return np.asarray(torch.cat(parts).numpy())
+
+
+def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr.Dataset, str]:
+    """The result of a study, and where from: ``shipped`` or ``recomputed``.
+
+    Raises
+    ------
+    signseg_utils.zoos.DatasetMissing
+        If it must be computed and the zoo's images are not here.
+    """
+    shipped = Store(paths.results_folder(study.zoo))
+    if not (results or recompute) and shipped.has(study.key, study.expected()):
+        return shipped.read(study.key, study.expected()), "shipped"
+    store = Store(Path(results or Path("runs") / study.zoo))
+    if recompute or not store.has(study.key, study.expected()):
+        zoo = zoos.load_zoo(study.zoo)
+        networks = {name: zoo.network(name) for name in study.networks}
+        found = measure(zoo.images("val", study.pool).pixels, networks, study)
+        store.write(study.key, found, study.expected())
+    return store.read(study.key, study.expected()), "recomputed"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.experiments.diverse_images",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")
+    parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
+    parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
+    given = parser.parse_args(arguments)
+    study = Study(given.zoo, parameters.split(given.networks))
+    found, _ = obtain(study, given.folder or str(paths.results_folder(given.zoo)))
+    print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
+    print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""Occlusion: which pixels feed a unit's positive, and which its negative inputs.
+
+The object in an image is painted over, or as large a part of its background of the same shape.
+What each sign's inputs lose then needs neither a generator nor a search (compare Zeiler & Fergus
+2014, doi:10.1007/978-3-319-10590-1_53, who slid a grey square over images).
+
+``python -m signseg_utils.experiments.occlusion --zoo tinyimagenet`` stores the numbers.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.functional import gaussian_blur
+
+from signseg_utils import draws, zoos
+from signseg_utils.chapter import parameters
+from signseg_utils.files import weights
+from signseg_utils.files.paths import results_folder
+from signseg_utils.files.store import ShardError, Store
+from signseg_utils.networks import Network
+from signseg_utils.registry import unknown
+from signseg_utils.zoos import Images, Zoo
+
+FILLS = ("mean", "blur", "other")
+PLACES = ("intact", "object", "background")
+VERSION = 1  # raise by hand when a change of this file changes its numbers
+
+
+def object_masks(images: Images) -> Tensor:
+    """Masks [image, height, width] that cover the objects; empty without object.
+
+    Exact masks are grown by one pixel, because edges are soft and an outline would be left of the
+    object; where there are none, boxes stand in.
+    """
+    if images.masks is not None:
+        return F.max_pool2d(images.masks.float(), 3, stride=1, padding=1) > 0
+    height, width = images.pixels.shape[-2:]
+    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    x0, y0, x1, y1 = (edge[:, None] for edge in images.boxes.unbind(1))
+    columns, lines = (x0 < x) & (x < x1), (y0 < y) & (y < y1)  # NaN holds no pixel
+    return lines[:, :, None] & columns[:, None, :]
+
+
+def displaced(masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Each mask moved, whole, to a place in the image where it does not touch itself.
+
+    Parameters
+    ----------
+    masks
+        ``[image, height, width]`` bool.
+    seed
+        Of the choice among all such places, which are equally likely; it is drawn for each image.
+
+    Returns
+    -------
+    Tensor, Tensor
+        The moved masks, as ``masks``, empty where there is no such place (or no object); and
+        whether there is one, ``[image]``.
+    """
+    moved = torch.zeros_like(masks)
+    height, width = masks.shape[1:]
+    for number, mask in enumerate(masks):
+        lines, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+        if len(lines) == 0:
+            continue
+        down = np.arange(-int(lines[0]), height - int(lines[-1]))
+        right = np.arange(-int(columns[0]), width - int(columns[-1]))
+        # Pixels that mask and moved mask share, for every move at once: their correlation.
+        spectrum = np.fft.rfft2(mask.numpy().astype(float), (2 * height, 2 * width))
+        shared = np.fft.irfft2(spectrum.conj() * spectrum, (2 * height, 2 * width))
+        free = np.argwhere(shared[np.ix_(down, right)] < 0.5)
+        if len(free):
+            line, column = free[np.random.default_rng([seed, number]).integers(len(free))]
+            moves = (int(down[line]), int(right[column]))
+            moved[number] = mask.roll(moves, (0, 1))  # nothing crosses the border
+    return moved, moved.flatten(1).any(1)
+
+
+def occluded(
+    pixels: Tensor, regions: Tensor, fill: str, lenders: tuple[Tensor, Tensor] | None = None,
+    places: Tensor | None = None, seed: int = 0,
+) -> Tensor:
+    """Images with one region each painted over.
+
+    Parameters
+    ----------
+    pixels
+        ``[image, 3, height, width]``, floats in 0..1.
+    regions
+        ``[image, height, width]`` bool.
+    fill
+        ``mean``: the image's mean colour; ``blur``: the image, blurred by an eighth of its side;
+        ``other``: the same place of another image, drawn among those whose object is not there.
+    lenders
+        For ``other``: pixels and object masks of the images to draw from.
+    places
+        Number of each image among the lenders, ``[image]``, since none lends to itself; default:
+        the lenders are the images, in the same order.
+    seed
+        Of the draw.
+
+    Raises
+    ------
+    ValueError
+        For an unknown fill, or ``other`` without lenders; or if an image's region is background in
+        no other image.
+    """
+    if fill not in FILLS:
+        raise ValueError(unknown("fill", fill, FILLS))
+    if fill == "mean":
+        paint = pixels.mean((2, 3), keepdim=True)
+    elif fill == "blur":
+        sigma = pixels.shape[-1] / 8
+        paint = gaussian_blur(pixels, [2 * int(2 * sigma) + 1] * 2, [sigma] * 2)
+    elif lenders is None:
+        raise ValueError("expected lenders, because 'other' paints with other images; got none")
+    else:
+        own = torch.arange(len(pixels)) if places is None else places
+        paint = lenders[0][_lenders(regions, lenders[1], own, seed)]
+    return torch.where(regions[:, None], paint, pixels)
+
+
+def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
+    """For each region the number of another image whose object it does not touch."""
+    touched = regions.flatten(1).float() @ masks.flatten(1).float().T > 0.5
+    touched.scatter_(1, own[:, None], True)
+    if touched.all(1).any():
+        raise ValueError(
+            "expected for each region another image whose object is elsewhere; there is none for "
+            f"{int(touched.all(1).sum())} of {len(regions)}; take more images"
+        )
+    # Each image draws a random order of its own and takes the first that will do.
+    order = draws.Twister(seed).rand(*touched.shape)
+    return order.masked_fill(touched, 2).argmin(1)
+
+
+def drive(weight: Tensor, features: Tensor) -> Tensor:
+    """What the inputs of either sign contribute: ``[sign, image, unit]``, positive first.
+
+    ``sum_{w_i > 0} w_i f_i`` and ``sum_{w_i < 0} |w_i| f_i`` of weights [unit, feature] and
+    features [image, feature] (paper, section 3).
+    """
+    signs = torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
+    return torch.einsum("if,suf->siu", features, signs)
+
+
+@torch.inference_mode()
+def measure_drives(
+    network: Network, images: Images, *, fills: Sequence[str] = FILLS, seed: int = 0
+) -> xr.Dataset:
+    """Mean drive of each unit in images whole, without object, without as much background.
+
+    Images without an object, and those whose object leaves no room for its displaced mask, are
+    left out: objects seen here are smaller than on average.
+
+    Returns
+    -------
+    Dataset
+        ``drive`` (sign, fill, place, whose, unit): mean over the unit's ``own`` images, and over
+        ``other`` ones that show an object of another class; NaN where there are none. ``images``
+        (whose, unit): how many. ``covered``: mean share of the image that an object covers.
+    """
+    masks = object_masks(images)
+    moved, free = displaced(masks, seed)
+    kept = free & (images.labels >= 0)
+    if not kept.any():
+        raise ValueError(
+            f"expected images with an object and room beside it; got none of {len(images)}; "
+            "take more images"
+        )
+    everything = images.pixels.float() / 255
+    lenders, places = (everything, masks), kept.nonzero()[:, 0]
+    pixels, masks, moved, labels = everything[kept], masks[kept], moved[kept], images.labels[kept]
+    names = network.readout.labels
+    own = labels[:, None] == torch.arange(len(names))
+    shares = torch.stack([own, ~own]).double()
+    shares = shares / shares.sum(1, keepdim=True)  # no images: NaN
+    values = np.empty((2, len(fills), len(PLACES), 2, len(names)))
+    for at, fill in enumerate(fills):
+        for place, regions in enumerate((None, masks, moved)):
+            if regions is None:
+                shown = pixels
+            else:
+                shown = occluded(pixels, regions, fill, lenders, places, seed)
+            features = torch.cat([network.backbone(part) for part in shown.split(64)]).double()
+            found = drive(network.readout.weight.double(), features)
+            values[:, at, place] = torch.einsum("siu,wiu->swu", found, shares).numpy()
+    return xr.Dataset(
+        {
+            "drive": (("sign", "fill", "place", "whose", "unit"), values),
+            "images": (("whose", "unit"), torch.stack([own, ~own]).sum(1).numpy()),
+            "covered": masks.float().mean().item(),
+        },
+        {
+            "sign": ["positive", "negative"], "fill": list(fills), "place": list(PLACES),
+            "whose": ["own", "other"], "unit": list(names),
+        },
+    )  # fmt: skip
+
+
+def losses(drives: xr.DataArray) -> xr.DataArray:
+    """Share of a drive that is lost when the object, or as much background, is painted over.
+
+    ``1 - drive(occluded) / drive(intact)``; below 0 where the drive rises.
+    """
+    places = list(PLACES[1:])
+    return 1 - drives.sel(place=places) / drives.sel(place="intact", drop=True)
+
+
+def contrast(
+    loss: xr.DataArray, first: tuple[str, str], second: tuple[str, str], whose: str = "own"
+) -> xr.DataArray:
+    """One of `losses`, given as (sign, place), less another: ``(network, fill, unit)``."""
+    one, two = (
+        loss.sel(sign=sign, place=place, whose=whose, drop=True) for sign, place in (first, second)
+    )
+    return (one - two).transpose("network", "fill", "unit")
+
+
+def obtain(
+    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, folder: Path | None = None,
+    recompute: bool = False,
+) -> tuple[xr.Dataset, str]:
+    """Drives of networks: stored ones where they fit, else measured on validation images.
+
+    Parameters
+    ----------
+    limit
+        Validation images to begin with; 0: all.
+    folder
+        Where new numbers go, network by network; default: ``runs/<zoo>-occlusion``.
+    recompute
+        Measure even where stored numbers fit.
+
+    Returns
+    -------
+    Dataset, str
+        As `measure_drives`, with dimension ``network``; ``"shipped"`` or ``"recomputed"``.
+
+    Raises
+    ------
+    DatasetMissing
+        If there are no fitting numbers and the zoo's images are not on this machine.
+    """
+    shipped = Store(results_folder(zoo.name) / "occlusion")
+    wanted = {name: _identity(zoo, name, limit, seed) for name in networks}
+    stored = not recompute and all(shipped.has(name, wanted[name]) for name in networks)
+    store = shipped if stored else Store(folder or Path(f"runs/{zoo.name}-occlusion"))
+    found = [dataset for _, dataset in _each(zoo, wanted, store, limit, seed)]
+    together = xr.concat(found, dim="network").assign_coords(network=list(networks))
+    return together, "shipped" if stored else "recomputed"
+
+
+def _each(
+    zoo: Zoo, wanted: dict[str, dict], store: Store, limit: int, seed: int
+) -> Iterator[tuple[str, xr.Dataset]]:
+    images: Images | None = None
+    for name, identity in wanted.items():
+        try:
+            yield name, store.read(name, identity).drop_attrs()
+            continue
+        except ShardError:  # missing, damaged or foreign: measured anew
+            pass
+        images = images or zoo.images("val", limit or None)
+        dataset = measure_drives(zoo.network(name), images, seed=seed)
+        store.write(name, dataset, {**identity, "code_version": weights.code_version()})
+        yield name, dataset
+
+
+def _identity(zoo: Zoo, network: str, limit: int, seed: int) -> dict:
+    return {
+        "zoo": zoo.name, "network": network, "network_sha256": zoo.card(network)["sha256"],
+        "split": "val", "limit": limit, "seed": seed, "fills": list(FILLS), "version": VERSION,
+    }  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: store the numbers of a zoo's networks; it continues where it was cut off."""
+    parser = argparse.ArgumentParser(prog="python -m signseg_utils.experiments.occlusion")
+    parser.add_argument("--zoo", default="tinyimagenet")
+    parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
+    parser.add_argument("--limit", type=int, default=0, help="validation images; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
+    given = parser.parse_args(arguments)
+    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks})
+    zoo = zoos.load_zoo(given.zoo)
+    store = Store(given.out or results_folder(zoo.name) / "occlusion")
+    wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}
+    for name, dataset in _each(zoo, wanted, store, given.limit, given.seed):
+        print(f"{name}: {int(dataset['images'].sel(whose='own').sum())} images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,506 @@
+"""Images of ablated neuron models, shown to the neurons: computed once, stored, read by chapters.
+
+A neuron is modelled by a readout row over features of a network; the row is ablated by sign; an
+image is evolved for each ablated row and shown to the neuron, or to what stands in for it (paper,
+section 4.4, Fig. 8 to 10). One `Study` does so for all well-fitted neurons of one session. Its
+result holds codes of evolved images and numbers, no response to and no pixel of a recorded image.
+``python -m signseg_utils.experiments.recorded.ablated_models --recording v4`` computes what the
+store does not hold yet; the same command continues an interrupted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from signseg_utils import zoos
+from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
+from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
+from signseg_utils.neurons import encoding, features, recordings, stimuli
+from signseg_utils.neurons._base import Neurons
+from signseg_utils.neurons.pictures import pictures
+from signseg_utils.neurons.twins import twins
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.units.ablation import Ablation, ablate, conditions
+from signseg_utils.units.readout import Readout, concatenate
+
+__all__ = [
+    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "Fit", "Study", "alike", "audit", "bank", "fit",
+    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "run", "show",
+]  # fmt: skip
+
+CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
+WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
+TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
+OVERSIZE = 2e-3  # and relative
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Study(studies.Stored):
+    """All well-fitted neurons of one session, modelled on one layer of one network.
+
+    Attributes
+    ----------
+    layer
+        ``features``: what the network's own readout weighs (the paper's choice); ``chosen``: the
+        layer that predicts training images best in cross-validation, maps averaged to side x side.
+    fitted_by
+        The network whose penultimate features decide which neurons are well-fitted: alike for all
+        studies that are to be compared.
+    least
+        R2 in cross-validation on training images from which on a neuron is well-fitted.
+    images
+        Images, drawn at random, that models are fitted to; all of them are training images.
+    generator, optimizer, generations, seeds
+        Of the searches.
+    signs, alphas, rule
+        Of the ablations (`signseg_utils.units.ablation`).
+    everybody
+        Whether images are shown to all neurons of the session, too (those of the first seed).
+    side, folds
+        Of layers that are maps; of the cross-validation.
+    seed
+        Of images, folds and random ablations.
+    """
+
+    KIND: ClassVar[str] = "shown"
+    VERSION: ClassVar[int] = 1
+
+    layer: str = features.LAST
+    fitted_by: str = ""
+    least: float = 0.05
+    images: int = 160
+    generator: str = "decoder"
+    optimizer: str = "sphere_cma"
+    generations: int = 12
+    seeds: tuple[int, ...] = (0, 1, 2)
+    signs: tuple[str, ...] = ("positive", "negative", "random_magnitude")
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0)
+    rule: str = "smallest"
+    everybody: bool = True
+    side: int = 4
+    folds: int = 5
+    seed: int = 0
+
+    @property
+    def judge(self) -> str:
+        """The network that decides which neurons are well-fitted."""
+        return self.fitted_by or self.network
+
+    @property
+    def conditions(self) -> tuple[Ablation, ...]:
+        """Intact first, then each sign with each strength."""
+        return conditions(self.signs, self.alphas, rule=self.rule, seed=self.seed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (Path(self.recording).stem, self.session, self.network, self.layer)
+
+    def expected(self) -> dict[str, Any]:
+        zoo, file = zoos.load_zoo(self.zoo), Path(self.recording)
+        used = sorted({self.network, self.judge, *zoo.networks})
+        return {
+            **super().expected(),
+            "weights": {name: zoo.card(name)["sha256"] for name in used},
+            "generator_weights": zoo.fingerprint(self.generator),
+            "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
+        }
+
+    def measure(
+        self, found: xr.Dataset, state: Any = None, save: Any = None, *_: Any
+    ) -> xr.Dataset:  # fmt: skip
+        return measure(found, self, resume=state, checkpoint=save)
+
+
+def plan(
+    recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
+) -> list[Study]:
+    """Studies that belong together, by session.
+
+    Of the first network, the penultimate layer under all ablations and the layer chosen on training
+    images; of each further network the penultimate layer, without random ablations. All but the
+    first study of a session ablate at the largest strength only, show images to the neuron itself
+    only, and take the neurons that are well-fitted by the first.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingMissing
+        If the sessions must be read from a recording that is not here.
+    """
+    strongest = (0.0, max(settings.get("alphas", Study.alphas)))
+    also = {**settings, "alphas": strongest, "everybody": False, "fitted_by": networks[0]}
+    plain = {**also, "signs": ("positive", "negative")}
+    return [
+        study
+        for session in studies.sessions_of(recording, sessions)
+        for study in (
+            Study(recording, session, zoo, networks[0], **settings),
+            Study(recording, session, zoo, networks[0], CHOSEN, **also),
+            *(Study(recording, session, zoo, name, **plain) for name in networks[1:]),
+        )
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Models of the well-fitted neurons of a session.
+
+    Attributes
+    ----------
+    models
+        A row a neuron.
+    layer, backbone
+        What they weigh.
+    rows
+        Numbers of these neurons among those of the recording.
+    cv, fresh
+        R2 in cross-validation on training images, and correlation on all other images (NaN where
+        there are none), ``[neuron]``; ``cv`` is that of the penultimate model that decided.
+    centre, spread
+        Mean and standard deviation of the recorded responses to the training images, ``[neuron]``.
+    natural
+        The training images, ``[image, 3, size, size]`` uint8, at the size of evolved ones.
+    """
+
+    models: Readout
+    layer: str
+    backbone: features.Features
+    rows: list[int]
+    cv: Array
+    fresh: Array
+    centre: Array
+    spread: Array
+    natural: Tensor
+
+
+def fit(found: xr.Dataset, study: Study) -> Fit:
+    """Fit one PLS component to each neuron of a session, and keep those that are well-fitted.
+
+    Which neurons are, and which layer is chosen, is decided in cross-validation on training images.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If the session has fewer images than asked for, or no neuron is well-fitted.
+    """
+    whole = recordings.complete(found)
+    y, zoo = whole["response"].values, zoos.load_zoo(study.zoo)
+    studies.enough(whole, study)
+    shown = pictures(whole, zoo.image_size)
+    order = np.random.default_rng([study.seed, 0]).permutation(len(y))
+    train, fresh = order[: study.images], order[study.images :]
+    folds, seed = study.folds, study.seed
+    last = features.extract_layers(zoo.network(study.judge), [features.LAST], shown[train])
+    cv = encoding.cross_validate(last[features.LAST].double(), y[train], folds=folds, seed=seed)[0]
+    rows = np.flatnonzero(cv >= study.least).tolist()
+    if not rows:
+        raise recordings.RecordingError(
+            f"expected a neuron of session {study.session!r} whose model reaches R2 = "
+            f"{study.least:g} in cross-validation; got {cv.max():.2f} at most; lower least=, or "
+            "record more images or repeats"
+        )
+    network = zoo.network(study.network)
+    maps = [f"{n}/{study.side}" for n in features.layers(network) if n != features.LAST]
+    names = [features.LAST] if study.layer != CHOSEN else [*maps, features.LAST]
+    seen = features.extract_layers(network, names, shown)
+    x = {name: values.double().numpy() for name, values in seen.items()}
+    inside = {name: values[train] for name, values in x.items()}
+    layer = names[0]
+    if len(names) > 1:
+        layer = encoding.choose(inside, y[train], "pls", (1,), folds=folds, seed=seed).layer
+    labels = whole["neuron"].values[rows].tolist()
+    models = encoding.fit(inside[layer], y[train][:, rows], "pls", 1, labels)
+    told = np.full(len(rows), np.nan)
+    if len(fresh) > 1:
+        guess = encoding.predict(models, x[layer][fresh])
+        told = encoding.correlation(guess, y[fresh][:, rows])
+    size = int(zoo.generator(study.generator).image_size)  # type: ignore[arg-type]
+    return Fit(
+        models.to(dtype=torch.float32), layer, features.Features(network, layer), rows, cv[rows],
+        told, y[train][:, rows].mean(0), y[train][:, rows].std(0), pictures(
+            whole.isel(image=train), size),
+    )  # fmt: skip
+
+
+def bank(models: Readout, study: Study) -> tuple[Readout, list[int]]:
+    """Rows neuron x condition x seed, the last varying fastest, and the seed of each row."""
+    ablated = [ablate(models, condition) for condition in study.conditions]
+    rows = [own.rows([i] * len(study.seeds)) for i in range(len(models)) for own in ablated]
+    return concatenate(rows), list(study.seeds) * (len(models) * len(ablated))
+
+
+@torch.inference_mode()
+def rendered(study: Study, codes: Any) -> Tensor:
+    """Images ``[..., 3, height, width]`` in 0..1 of stored codes ``[..., code]``."""
+    values = torch.from_numpy(np.asarray(codes, dtype=np.float32))
+    generator = zoos.load_zoo(study.zoo).generator(study.generator)
+    images = torch.cat([generator(part) for part in values.flatten(0, -2).split(32)])
+    return images.unflatten(0, values.shape[:-1])
+
+
+@torch.inference_mode()
+def predicted(own: Fit, images: Tensor) -> Tensor:
+    """What each neuron's intact model predicts for its images, in s.d. of recorded responses.
+
+    ``[neuron, ..., 3, height, width] -> [neuron, ...]``; 0 is the mean response to training images.
+    """
+    seen = features.extract(own.backbone, images.flatten(0, -4)).unflatten(0, images.shape[:-3])
+    scores = own.models.scores(seen.flatten(1, -2)).unflatten(1, images.shape[1:-3])
+    centre, spread = (torch.from_numpy(v).float() for v in (own.centre, own.spread))
+    shape = (-1, *[1] * (scores.ndim - 1))
+    return (scores - centre.reshape(shape)) / spread.reshape(shape)
+
+
+def measure(
+    found: xr.Dataset,
+    study: Study,
+    *,
+    resume: dict[str, Tensor] | None = None,
+    checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
+) -> xr.Dataset:
+    """Fit, ablate, evolve, and show the images to models and stand-ins.
+
+    Returns
+    -------
+    xarray.Dataset
+        With ``condition`` (coordinates ``sign``, ``alpha``; intact first), in standard deviations:
+
+        - ``codes`` [neuron, condition, seed, code];
+        - ``own`` [neuron, condition, seed]: score of the (ablated) model that was searched for;
+          ``predicted``: that of the intact model, both in s.d. of recorded responses;
+        - ``response`` [way, neuron, condition, seed]: of the neuron's stand-in, in s.d. of its
+          responses to training images, from their mean; ``others`` [way, neuron, condition]: mean
+          of all other neurons of the session, first seed; ``strangers`` [way, neuron]: the
+          neuron's mean response to intact images of the other models. NaN without stand-ins, and
+          the last two also where ``everybody`` is not asked for;
+        - ``luminance``, ``contrast`` [way, neuron, condition, seed];
+        - ``similarity``, ``centred`` [neuron, condition, judge]: to intact images of the same
+          model from other seeds, in networks that did not model the neuron;
+        - ``cv``, ``fresh`` [neuron]: how well models predict (`Fit`).
+    """
+    zoo, own = zoos.load_zoo(study.zoo), fit(found, study)
+    generator = zoo.generator(study.generator)
+    rows, seeds = bank(own.models, study)
+    search = Search(study.optimizer, study.generations)
+    found_codes = evolve(rows, own.backbone, generator, seeds, search, resume=resume,
+                         checkpoint=checkpoint, checkpoint_every=3)  # fmt: skip
+    shape = (len(own.rows), len(study.conditions), len(study.seeds))
+    codes = found_codes.codes.reshape(*shape, -1)
+    images = rendered(study, codes.numpy())
+    scores = found_codes.activations.cpu().reshape(shape).numpy()
+    standard = (scores - own.centre[:, None, None]) / own.spread[:, None, None]
+    natural = own.natural.float() / 255
+    light, spread = (values.mean().item() for values in stimuli.luminance_and_contrast(natural))
+    ways = {"as is": images, "held": stimuli.held(images, light, spread)}
+    light_of = [stimuli.luminance_and_contrast(ways[way]) for way in WAYS]
+    whole = recordings.complete(found)
+    population = twins(study.recording, study.session, whole["neuron"].values.tolist())
+    sizes = {"response": shape, "others": shape[:2], "strangers": shape[:1]}
+    answers = {name: np.full((len(WAYS), *size), np.nan) for name, size in sizes.items()}
+    if population is not None:
+        population = population.standardised(*population.statistics(natural))
+        for place, way in enumerate(WAYS):
+            shown = show(population, ways[way], own.rows, study.everybody)
+            for name, told in shown.items():
+                answers[name][place] = told
+    judges = [name for name in zoo.networks if name not in (study.network, study.judge)]
+    raw, centred = alike(images, {name: zoo.network(name).backbone for name in judges})
+    dims = ("neuron", "condition", "seed")
+    values: dict[str, tuple[Sequence[str], Any]] = {
+        "own": (dims, standard),
+        "predicted": (dims, predicted(own, images).numpy()),
+        "response": (("way", *dims), answers["response"]),
+        "others": (("way", *dims[:2]), answers["others"]),
+        "strangers": (("way", "neuron"), answers["strangers"]),
+        "luminance": (("way", *dims), torch.stack([one for one, _ in light_of]).numpy()),
+        "contrast": (("way", *dims), torch.stack([two for _, two in light_of]).numpy()),
+        "similarity": ((*dims[:2], "judge"), raw),
+        "centred": ((*dims[:2], "judge"), centred),
+        "cv": (dims[:1], own.cv),
+        "fresh": (dims[:1], own.fresh),
+    }
+    signs, alphas = zip(*((c.sign, c.alpha) for c in study.conditions), strict=True)
+    return xr.Dataset(
+        {
+            "codes": ((*dims, "code"), codes.numpy().astype(np.float16)),
+            **{n: (along, np.asarray(v, dtype=np.float16)) for n, (along, v) in values.items()},
+        },
+        {
+            "neuron": np.asarray(own.models.labels, dtype=str), "sign": ("condition", list(signs)),
+            "alpha": ("condition", list(alphas)), "seed": list(study.seeds), "way": list(WAYS),
+            "judge": judges,
+        },
+        {
+            "layer": own.layer, "of": whole.sizes["neuron"], "excluded": whole.attrs["excluded"],
+            "natural_luminance": light, "natural_contrast": spread,
+            "population": 0 if population is None else whole.sizes["neuron"],
+        },
+    )  # fmt: skip
+
+
+def show(
+    population: Neurons, images: Tensor, rows: Sequence[int], everybody: bool = True
+) -> dict[str, Array]:
+    """Show images ``[neuron, condition, seed, 3, height, width]`` to the neurons ``rows``.
+
+    Returns
+    -------
+    dict
+        ``response`` [neuron, condition, seed]: of the neuron whose model an image was made for;
+        with ``everybody`` also ``others`` and ``strangers``, as `measure` describes them.
+    """
+    each = [population.pick([row]) for row in rows]
+    told = [
+        one.responses(own.flatten(0, 1)).reshape(images.shape[1:3])
+        for one, own in zip(each, images, strict=True)
+    ]
+    result = {"response": torch.stack(told).numpy()}
+    if everybody:
+        first = population.responses(images[:, :, 0].flatten(0, 1))
+        first = first.unflatten(0, images.shape[:2])  # [neuron, condition, twin]
+        mine = first[torch.arange(len(rows)), :, list(rows)]
+        result["others"] = ((first.sum(-1) - mine) / max(len(population) - 1, 1)).numpy()
+        intact = first[:, 0, list(rows)]  # [model, neuron]
+        rest = intact.sum(0) - intact.diagonal()
+        result["strangers"] = (rest / max(len(rows) - 1, 1)).numpy()
+    return result
+
+
+@torch.inference_mode()
+def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
+    """Similarity of images [neuron, condition, seed, 3, h, w] to intact ones, raw and centred.
+
+    Mean over pairs of the cosine of features (paper, section 3), ``[neuron, condition, judge]``;
+    centred: less the mean feature of all intact images. Searches of one seed share their noise, so
+    pairs of one seed are left out: an intact image is not compared with itself, nor an ablated one
+    with its twin. A single seed has no other pairs; then intact images have no value (NaN).
+    """
+    seen = ensemble_features(images.flatten(0, 2), judges, 32)
+    tables = []
+    for centring in (False, True):
+        columns = []
+        for values in seen.values():
+            each = values.unflatten(0, images.shape[:3])
+            centre = each[:, 0].flatten(0, 1).mean(0) if centring else None
+            every = cosine_similarity(each[:, :1], each, centre)
+            seeds = images.shape[2]
+            own = [slice(seed, seed + 1) for seed in range(seeds)]
+            same = [cosine_similarity(each[:, :1, at], each[:, :, at], centre) for at in own]
+            others = (seeds**2 * every - sum(same)) / max(seeds * (seeds - 1), 1)
+            if seeds == 1:
+                others, others[:, 0] = every, torch.nan
+            columns.append(others.numpy())
+        tables.append(np.stack(columns, -1))
+    return tables[0], tables[1]
+
+
+def of_kind(
+    planned: Sequence[Study], found: Sequence[xr.Dataset], network: str, layer: str = features.LAST
+) -> xr.Dataset:
+    """Results of one network and layer, the neurons of all sessions together; no attributes."""
+    own = [
+        result
+        for study, result in zip(planned, found, strict=True)
+        if (study.network, study.layer) == (network, layer)
+    ]
+    if not own:
+        raise KeyError(f"expected a study of {network}, layer {layer}; there is none in this plan")
+    joined: xr.Dataset = xr.concat(
+        own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
+        combine_attrs="drop",
+    )  # fmt: skip
+    return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
+
+
+def audit(
+    planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
+) -> tuple[int, int] | None:
+    """Fit one study again, render a sample of its codes, ask models and stand-ins again.
+
+    Returns
+    -------
+    tuple or None
+        How many images were checked, and of how many prediction and response are what was stored;
+        None where the recording or its twins are not on this machine.
+    """
+    checked = agreed = 0
+    rng = np.random.default_rng(seed)
+    place = int(rng.integers(len(planned)))
+    study, own = planned[place], found[place]
+    try:
+        recorded = recordings.load(study.recording, [study.session])
+        names = recordings.complete(recorded)["neuron"].values.tolist()
+        there = twins(study.recording, study.session, names)
+    except FileNotFoundError:
+        return None
+    again = fit(recorded, study)
+    count = own["predicted"].size
+    picked = np.unravel_index(
+        rng.choice(count, min(sample, count), replace=False), own["predicted"].shape
+    )
+    if there is not None:
+        names = [again.models.labels[row] for row in picked[0]]
+        there = there.pick(list(dict.fromkeys(names)))
+        there = there.standardised(*there.statistics(again.natural))
+    for neuron, condition, run_of in zip(*picked, strict=True):
+        image = rendered(study, own["codes"].values[neuron, condition, run_of][None])
+        one = Fit(
+            again.models.rows([int(neuron)]), again.layer, again.backbone, [0],
+            again.cv[[neuron]], again.fresh[[neuron]], again.centre[[neuron]],
+            again.spread[[neuron]], again.natural,
+        )  # fmt: skip
+        pairs: list[tuple[float, str, tuple[int, ...]]] = [
+            (predicted(one, image[None])[0, 0].item(), "predicted", ())
+        ]
+        if there is not None:
+            told = there.pick([again.models.labels[neuron]]).responses(image).item()
+            pairs.append((told, "response", (0,)))
+        at = (neuron, condition, run_of)
+        stored = [float(own[name].values[(*way, *at)]) for _, name, way in pairs]
+        close = [
+            np.isclose(value, kept, rtol=OVERSIZE, atol=TOLERANCE)
+            for (value, _, _), kept in zip(pairs, stored, strict=True)
+        ]
+        checked, agreed = checked + 1, agreed + all(close)
+    return checked, agreed
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.experiments.recorded.ablated_models", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
+    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
+    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
+    parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
+    parser.add_argument("--generator", default=Study.generator, help="makes the images")
+    parser.add_argument("--images", type=int, default=Study.images, help="to fit models to")
+    parser.add_argument("--generations", type=int, default=Study.generations)
+    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
+    parser.add_argument("--recompute", action="store_true", help="even what is there")
+    given = parser.parse_args(arguments)
+    planned = plan(
+        given.recording, given.zoo, split(given.networks), split(given.sessions),
+        generator=given.generator, images=given.images, generations=given.generations,
+    )  # fmt: skip
+    folder = given.folder or shipped_folder(given.recording)
+    run(planned, folder, recompute=given.recompute, report=print)
+
+
+if __name__ == "__main__":
+    main()

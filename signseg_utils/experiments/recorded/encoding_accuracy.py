@@ -1,0 +1,296 @@
+"""Which layers of which networks predict which neurons: measured once, stored, read by chapters.
+
+A result holds numbers about fitted models only, no response and no image
+(`signseg_utils.experiments.recorded.base`). ``python -m
+signseg_utils.experiments.recorded.encoding_accuracy --recording v4`` computes what the store does
+not hold yet; the same command continues an interrupted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from signseg_utils import zoos
+from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded.base import V4_SESSIONS, obtain, run, shipped_folder
+from signseg_utils.files.store import Store
+from signseg_utils.networks import Network
+from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.units.signs import sign_ratio
+
+__all__ = ["V4_SESSIONS", "Study", "measure", "obtain", "plan", "run", "shipped_folder"]
+
+FEWEST_TESTED = 10  # on fewer images a correlation says nothing
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Study(studies.Study):
+    """How well each layer of a network predicts the neurons of one session.
+
+    Attributes
+    ----------
+    components
+        Numbers of PLS components to choose from.
+    sides
+        Maps are averaged to side x side places, for each of these sides: each is a layer of its own
+        to choose from. A map with fewer places is taken once, as it is.
+    """
+
+    KIND: ClassVar[str] = "predictions"
+    VERSION: ClassVar[int] = 4
+
+    components: tuple[int, ...] = (1, 2, 3, 4)
+    sides: tuple[int, ...] = (4, 8)
+
+    def measure(self, found: xr.Dataset, *_: Any) -> xr.Dataset:
+        return measure(found, zoos.load_zoo(self.zoo).network(self.network), self)
+
+
+def plan(
+    recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
+) -> list[Study]:
+    """Studies of all networks; see `signseg_utils.experiments.recorded.base.plan`."""
+    return studies.plan(Study, recording, zoo, networks, sessions, **settings)
+
+
+def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
+    """Fit and test models of all neurons of one session on all layers of one network.
+
+    For each draw, ``images`` of the session's images are chosen at random, 80 % of them to fit. In
+    cross-validation on these alone, each layer gets its number of components and one layer is
+    chosen (`encoding.choose`). Then models are fitted to all of them and tested on the other 20 %
+    (``test``) and on all images of the session that were not drawn (``fresh``).
+
+    Returns
+    -------
+    xarray.Dataset
+        ``[draw, layer, neuron]``: ``cv`` (R2 of cross-validation), ``r2_test``, ``r2_fresh`` (R2,
+        1 - SSE/SST), ``r_test``, ``r_fresh`` (Pearson), ``r_test_one``, ``r_fresh_one`` and
+        ``ratio_one`` (with one component, as in the paper), ``r_fresh_all`` (fitted to all images
+        of the experiment), ``ratio`` (summed positive over summed negative weight),
+        ``ratio_shuffled`` (one component, responses shuffled over images); ``components``
+        [draw, layer]; ``chosen`` [draw], number of the chosen layer. ``fresh`` is NaN where fewer
+        than 10 images are left.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If the session has fewer images than one experiment needs.
+    """
+    whole = recordings.complete(found)
+    studies.enough(whole, study)
+    responses = whole["response"].values
+    names = candidates(network, study.sides)
+    inputs = studies.inputs(network, names, whole)
+    shape = (study.draws, len(names), responses.shape[1])
+    kinds = ("cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one",
+             "r_fresh_all", "ratio", "ratio_one", "ratio_shuffled")  # fmt: skip
+    out = {kind: np.full(shape, np.nan) for kind in kinds}
+    components = np.zeros(shape[:2], dtype=np.int64)
+    chosen = np.zeros(study.draws, dtype=np.int64)
+    for draw in range(study.draws):
+        fit, test, fresh, rng = study.drawn(draw, len(responses))
+        shuffled = responses[rng.permutation(fit)]
+        choice = encoding.choose(
+            {name: values[fit] for name, values in inputs.items()}, responses[fit], "pls",
+            study.components, folds=study.folds, seed=study.seed,
+        )  # fmt: skip
+        chosen[draw] = names.index(choice.layer)
+        for place, name in enumerate(names):
+            table = choice.table[name]
+            best = int(np.argmax(np.sort(table, axis=1)[:, -10:].mean(1)))
+            components[draw, place] = study.components[best]
+            out["cv"][draw, place] = table[best]
+            x = inputs[name]
+            own = encoding.fit(x[fit], responses[fit], "pls", study.components[best])
+            one = encoding.fit(x[fit], responses[fit], "pls", 1)
+            none = encoding.fit(x[fit], shuffled, "pls", 1)
+            for rows, suffix in ((test, "test"), (fresh, "fresh")):
+                if len(rows) < FEWEST_TESTED:
+                    continue
+                guess = encoding.predict(own, x[rows])
+                out[f"r2_{suffix}"][draw, place] = encoding.explained(guess, responses[rows])
+                out[f"r_{suffix}"][draw, place] = encoding.correlation(guess, responses[rows])
+                guess = encoding.predict(one, x[rows])
+                out[f"r_{suffix}_one"][draw, place] = encoding.correlation(guess, responses[rows])
+            if len(fresh) >= FEWEST_TESTED:
+                everything = np.concatenate([fit, test])
+                full = encoding.fit(
+                    x[everything], responses[everything], "pls", study.components[best]
+                )
+                guess = encoding.predict(full, x[fresh])
+                out["r_fresh_all"][draw, place] = encoding.correlation(guess, responses[fresh])
+            for kind, model in (("ratio", own), ("ratio_one", one), ("ratio_shuffled", none)):
+                out[kind][draw, place] = sign_ratio(model.weight).numpy()
+    dims = ("draw", "layer", "neuron")
+    return xr.Dataset(
+        {
+            **{kind: (dims, values.astype(np.float16)) for kind, values in out.items()},
+            "components": (dims[:2], components),
+            "chosen": (dims[:1], chosen),
+        },
+        {"layer": np.asarray(names, dtype=str), "neuron": whole["neuron"].values.astype(str)},
+        {"excluded": whole.attrs["excluded"], "images_at_hand": len(responses)},
+    )
+
+
+def candidates(network: Network, sides: Sequence[int]) -> tuple[str, ...]:
+    """Layers to choose from, first to last: each map at each side, then the penultimate layer.
+
+    A map of fewer places than the smallest side is taken as that side; of larger sides, those that
+    the map has places for.
+    """
+    places = features.places(network)
+    found = []
+    for layer in features.layers(network):
+        if layer == features.LAST:
+            found.append(layer)
+            continue
+        fitting = [side for side in sorted(sides) if side <= places[layer]]
+        found += [f"{layer}/{side}" for side in fitting or [min(sides)]]
+    return tuple(found)
+
+
+def at(measured: xr.Dataset, kind: str, layer: str | None = None) -> xr.DataArray:
+    """Values of ``kind`` at a layer, default the one that each draw chose: ``[draw, neuron]``."""
+    if layer is None:
+        return measured[kind].isel(layer=measured["chosen"].astype(int))
+    return measured[kind].sel(layer=layer)
+
+
+def of_neurons(sessions: Sequence[xr.Dataset], kind: str, layer: str | None = None) -> Array:
+    """Values of each neuron of all sessions, averaged over draws: ``[neuron]``.
+
+    A correlation ``r_...`` may be asked for as its square, ``r2_`` being taken by R2: ``sq_...``
+    is 0 where the correlation is negative. Ratios are averaged as their logarithms (``log_...``),
+    those beyond 1,000 counted as 1,000.
+    """
+    sessions = [own.astype(float) for own in sessions]
+    shape, _, name = kind.partition("_")
+    if shape not in ("sq", "log"):
+        return np.concatenate([at(own, kind, layer).mean("draw").values for own in sessions])
+    source = f"r_{name}" if shape == "sq" else name
+    turned = []
+    for own in sessions:
+        values = at(own, source, layer)
+        log = xr.apply_ufunc(np.log, values.clip(1e-3, 1e3))
+        turned.append(values.clip(min=0) ** 2 if shape == "sq" else log)
+    return np.concatenate([values.mean("draw").values for values in turned])
+
+
+def best(sessions: Sequence[xr.Dataset], count: int = 10, layer: str | None = None) -> Array:
+    """Numbers of the ``count`` neurons a session that cross-validation ranks first.
+
+    They count the neurons of all sessions in order, as `of_neurons` does. The ranking sees training
+    images only.
+    """
+    start, found = 0, []
+    for own in sessions:
+        ranked = of_neurons([own], "cv", layer)
+        found.append(start + np.argsort(-ranked, kind="stable")[:count])
+        start += len(ranked)
+    return np.concatenate(found)
+
+
+def tested(measured: xr.Dataset) -> str:
+    """Where models are tested: ``fresh`` images, or the drawn ``test`` images if none are left."""
+    return "fresh" if np.isfinite(measured["r_fresh"]).all() else "test"
+
+
+def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
+    """A table, one row a study and layer: what its ten best neurons reach on left-out images.
+
+    ``map`` is the layer without its side, ``depth`` the number of the map; ``side`` is 0 where
+    there are no places.
+    """
+    import pandas as pd
+
+    rows = []
+    for study, own in zip(studies, measured, strict=True):
+        on = tested(own)
+        for place, layer in enumerate(own["layer"].values.tolist()):
+            first, penult = best([own], layer=layer), f"sq_{on}_one"
+            map_, _, side = layer.partition("/")
+            maps = list(dict.fromkeys(n.partition("/")[0] for n in own["layer"].values.tolist()))
+            rows.append({
+                "session": study.session, "network": study.network, "layer": layer,
+                "map": map_, "side": int(side or 0), "depth": maps.index(map_),
+                "chosen": int((own["chosen"] == place).sum()),
+                "components": float(own["components"].isel(layer=place).mean()),
+                "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
+                "r2": float(of_neurons([own], f"sq_{on}", layer)[first].mean()),
+                "r2, 1 component": float(of_neurons([own], penult, layer)[first].mean()),
+                "r2, fitted to all": float(
+                    of_neurons([own], "sq_fresh_all", layer)[first].mean()
+                ),
+                "r2, few test images": float(of_neurons([own], "sq_test", layer)[first].mean()),
+                "ratio": float(np.exp(of_neurons([own], "log_ratio_one", layer)[first].mean())),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def chosen(studies_: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
+    """A table, one row a study: the layers that its draws chose, and what ten best neurons reach.
+
+    Predictions are those of the chosen layers, on left-out images; ``penultimate`` is r2 there.
+    """
+    import pandas as pd
+
+    rows = []
+    for study, own in zip(studies_, measured, strict=True):
+        on, first = tested(own), best([own])
+        names, times = np.unique(own["layer"].values[own["chosen"].values], return_counts=True)
+        order = np.argsort(-times, kind="stable")
+        columns = {
+            "R2": f"r2_{on}", "r2": f"sq_{on}", "r2, fitted to all": "sq_fresh_all",
+            "r2, few test images": "sq_test",
+        }  # fmt: skip
+        last = best([own], layer=features.LAST)
+        rows.append({
+            "session": study.session, "network": study.network,
+            "layers chosen": ", ".join(f"{names[n]} ({times[n]})" for n in order),
+            **{title: float(of_neurons([own], kind)[first].mean())
+               for title, kind in columns.items()},
+            "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.experiments.recorded.encoding_accuracy", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
+    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
+    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
+    parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
+    parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
+    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
+    parser.add_argument("--recompute", action="store_true", help="even what is there")
+    given = parser.parse_args(arguments)
+    networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
+    planned = plan(
+        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
+    )
+    folder = given.folder or shipped_folder(given.recording)
+    run(planned, folder, recompute=given.recompute, report=print)
+    stored = Store(folder)
+    found = [stored.read(study.key, study.expected()) for study in planned]
+    print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
+    print(summary(planned, found).to_string(index=False, float_format="%.3f"))
+
+
+if __name__ == "__main__":
+    main()

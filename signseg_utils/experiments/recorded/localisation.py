@@ -1,0 +1,493 @@
+"""Where in an image neurons and models of them look: measured once, stored, read by a chapter.
+
+One `Study` is one session of a recording and the models that one network makes of its neurons. For
+each neuron that its model predicts, the preferred image of a stand-in that answers to any image
+(its twin) and that of its model are searched, localised and cleared. The result holds codes of
+these evolved images, masks, responses of twins and models to images made from them, and weights of
+the models; no recorded image or response. So it can be shown where the recording and the twins
+are not. ``python -m signseg_utils.experiments.recorded.localisation --recording v4`` computes what
+the store does not hold yet; the same command continues an interrupted one, neuron by neuron.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from signseg_utils import zoos
+from signseg_utils.analysis import localize
+from signseg_utils.chapter.parameters import integers, split
+from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
+from signseg_utils.experiments.sweep import TOLERANCE, AuditError
+from signseg_utils.files.store import Store
+from signseg_utils.metrics.similarity import cosine_similarity
+from signseg_utils.networks import Network
+from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.neurons.pictures import pictures
+from signseg_utils.neurons.twins import twins
+from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.units.readout import Readout
+
+__all__ = [
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved", "look",
+    "measure", "obtain", "own_less_others", "plan", "run", "together",
+]  # fmt: skip
+
+KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
+WIDE = 0.25  # the wide mask is where the map reaches this share of its maximum
+FRESH = 100_000  # added to the seed of discs that the map has not seen
+OWN = {"neuron": 0, "model": 10_000}  # likewise: whose image; masks are not alike by their discs
+SHUFFLES = 20  # shuffled maps for each map
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Study(studies.Stored):
+    """One session of one recording, models of its neurons, and how they are searched.
+
+    Attributes
+    ----------
+    generator
+        Makes the images.
+    images
+        Number of images of one experiment, drawn at random; models are fitted to all of them.
+    neurons
+        At most so many, those that cross-validation ranks first.
+    least_fit
+        Neurons whose R2 in cross-validation on these images is lower are left out.
+    generations, seeds, optimizer
+        Of each search; the best of all seeds is taken.
+    discs
+        Shuffled discs of each image; as many again test the map.
+    least_change
+        As ``least`` of `signseg_utils.analysis.localize.locate`.
+    layer
+        Of the network; its readout's features by default, the paper's choice.
+    seed
+        Of the draw of images, folds and discs.
+    """
+
+    KIND: ClassVar[str] = "places"
+    VERSION: ClassVar[int] = 1
+
+    generator: str
+    images: int = 160
+    neurons: int = 100
+    least_fit: float = 0.1
+    generations: int = 50
+    seeds: tuple[int, ...] = (0,)
+    optimizer: str = "cholesky_cma"
+    discs: int = localize.COUNT
+    least_change: float = 0.05
+    layer: str = features.LAST
+    seed: int = 0
+
+    def expected(self) -> dict[str, Any]:
+        zoo = zoos.load_zoo(self.zoo)
+        weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
+        return {**super().expected(), "weights": weights}
+
+    def measure(self, found: xr.Dataset, *progress: Any) -> xr.Dataset:
+        return measure(found, self, *progress)
+
+
+def plan(
+    recording: str, zoo: str, network: str, generator: str, sessions: Sequence[str] = (),
+    **settings: Any,
+) -> list[Study]:
+    """Studies of sessions: as of `signseg_utils.experiments.recorded.base.sessions_of`.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingMissing
+        If the sessions must be read from a recording that is not here.
+    """
+    those = studies.sessions_of(recording, sessions)
+    return [Study(recording, s, zoo, network, generator, **settings) for s in those]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Whom to show images: readout rows over a body, and the response that means nothing."""
+
+    rows: Readout
+    body: nn.Module
+    floor: float
+
+    @torch.inference_mode()
+    def respond(self, images: Tensor) -> Tensor:
+        """Response [image] to images [image, 3, h, w] in 0..1."""
+        return self.rows.responses(self.body(images))[:, 0].float()
+
+
+def look(asked: Asked, image: Tensor, study: Study, key: int) -> Arrays:
+    """Localise in one image, test the map on discs it has not seen, and clear the background.
+
+    Parameters
+    ----------
+    image
+        ``[3, height, width]`` in 0..1.
+    key
+        Added to the study's seed: of the discs.
+
+    Returns
+    -------
+    dict
+        ``intact`` response; ``answers``, ``fresh`` [disc], responses to shuffled discs and to those
+        the map has not seen; ``mask`` [row, column], nowhere if there is no place; ``cleared``
+        [kind], responses with the background replaced (`KINDS`), NaN if there is no place;
+        ``foretold`` [2]: correlation over fresh discs of the change they make with the mean of the
+        map under them, for the map and (mean over `SHUFFLES`) for maps of shuffled changes.
+    """
+    first, second = (
+        localize.perturb(image, study.seed + key + more, count=study.discs)
+        for more in (0, FRESH)
+    )
+    values = asked.respond(torch.cat([image[None], first.images, second.images])).numpy()
+    intact, answers, fresh = values[0], values[1 : study.discs + 1], values[study.discs + 1 :]
+
+    def located(heard: Array, level: float = 0.5) -> localize.Location:
+        return localize.locate(
+            first, float(intact), heard, floor=asked.floor, level=level, least=study.least_change
+        )
+
+    place = located(answers)
+    cleared = np.full(len(KINDS), np.nan, np.float32)
+    if place.found:
+        wide = located(answers, WIDE).mask
+        away = localize.elsewhere(place.mask, study.seed + key)
+        kept = {"grey": place.mask, "mean": place.mask, "wide": wide, "elsewhere": away}
+        images = [
+            localize.clear_background(image, kept[kind], "mean" if kind == "mean" else "grey")
+            for kind in KINDS
+        ]
+        cleared = asked.respond(torch.stack(images)).numpy()
+    rng = np.random.default_rng([study.seed, key])
+    shuffled = [located(rng.permutation(answers)).map for _ in range(SHUFFLES)]
+    foretold = [_foretold(m, second.discs, intact - fresh) for m in (place.map, *shuffled)]
+    return {
+        "intact": intact, "answers": answers, "fresh": fresh, "mask": place.mask.numpy(),
+        "cleared": cleared,
+        "foretold": np.array([foretold[0], np.mean(foretold[1:])], np.float32),
+    }  # fmt: skip
+
+
+def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
+    """Correlation over discs of the mean of a map under each with its change; 0 if one is flat."""
+    under = torch.stack([height[disc].mean() for disc in discs]).numpy()
+    return float(encoding.correlation(under[:, None], changes[:, None])[0])
+
+
+def measure(
+    found: xr.Dataset,
+    study: Study,
+    known: Mapping[str, Any] | None = None,
+    save: Callable[[dict[str, Tensor]], object] = lambda state: None,
+    report: Callable[[str], object] = lambda text: None,
+) -> xr.Dataset:
+    """Fit models, search, localise and clear, one neuron after the other.
+
+    Parameters
+    ----------
+    known
+        State of an interrupted measurement, as ``save`` was given it.
+    save
+        Called after each neuron.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``who`` (neuron, model; only model where there are no twins) and ``neuron``. What
+        `look` gives for each; ``codes`` of the evolved images, ``floor`` (response that means
+        nothing); ``natural`` [neuron, kind]: ``intact``, ``grey``, ``elsewhere`` of the twin for
+        the image of the experiment that it prefers; ``fit`` (R2 in cross-validation), ``twin_r``
+        (correlation of twin and recorded response over the experiment), ``centre`` and ``spread``
+        of the twin's own units, ``weight`` and ``bias`` of the model.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If the session has fewer images than the experiment, or no neuron reaches ``least_fit``.
+    FileNotFoundError
+        If the twins are not here.
+    """
+    whole = recordings.complete(found)
+    studies.enough(whole, study)
+    order = np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
+    whole = whole.isel(image=order[: study.images])
+    zoo = zoos.load_zoo(study.zoo)
+    network, generator = zoo.network(study.network), zoo.generator(study.generator)
+    body = features.Features(network, study.layer)
+    seen = features.extract(body, pictures(whole, zoo.image_size)).double().numpy()
+    told = whole["response"].values
+    fit = encoding.cross_validate(seen, told, "pls", (1,), seed=study.seed)[0]
+    chosen = np.flatnonzero(fit >= study.least_fit)
+    if not len(chosen):
+        raise recordings.RecordingError(
+            f"expected a neuron of session {study.session} whose model explains "
+            f"{study.least_fit:.0%} of the variance in cross-validation; the best explains "
+            f"{fit.max():.1%}; ask for less with least_fit=, or take more images"
+        )
+    chosen = np.sort(chosen[np.argsort(-fit[chosen], kind="stable")[: study.neurons]])
+    names = whole["neuron"].values[chosen].tolist()
+    told, fit = told[:, chosen], fit[chosen]
+    models = encoding.fit(seen, told, "pls", 1, names)
+    models = models.to(dtype=torch.float32)
+    cells = twins(study.recording, study.session, names)
+    about: Arrays = {"fit": fit}
+    if cells is not None:
+        natural = pictures(whole)
+        own = torch.cat([cells.responses(part) for part in natural.split(16)]).numpy()
+        about["twin_r"] = encoding.correlation(own, told)
+        best = natural[own.argmax(0)].float() / 255
+        if study.recording == "v4":  # their own units mean nothing; those of spikes do
+            about["centre"], about["spread"] = own.mean(0), own.std(0)
+        else:
+            about["centre"], about["spread"] = np.zeros(len(names)), np.ones(len(names))
+        cells = cells.standardised(*(torch.from_numpy(about[k]) for k in ("centre", "spread")))
+    who = ("model",) if cells is None else ("neuron", "model")
+    state: dict[str, Tensor] = dict(known or {})
+    for number, name in enumerate(names):
+        if f"{number}.codes" in state:
+            continue
+        start = time.perf_counter()
+        pairs = {"model": Asked(models.rows([number]), body, float(told[:, number].mean()))}
+        if cells is not None:
+            one = cells.pick([number])
+            pairs["neuron"] = Asked(one.readout(), one, 0.0)
+        pieces = []
+        for each in who:
+            asked = pairs[each]
+            code = _search(asked, generator, study)
+            image = generator(code.float()[None])[0]
+            pieces.append({"codes": code.numpy(), **look(asked, image, study, number + OWN[each])})
+        mine = {key: np.stack([piece[key] for piece in pieces]) for key in pieces[0]}
+        mine["floor"] = np.array([pairs[each].floor for each in who], np.float32)
+        if cells is not None:
+            seen_best = look(pairs["neuron"], best[number], study, number)
+            there = dict(zip(KINDS, seen_best["cleared"], strict=True))
+            intact = seen_best["intact"]
+            mine["natural"] = np.array([intact, there["grey"], there["elsewhere"]], np.float32)
+        state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
+        save(state)
+        report(f"{name}: {time.perf_counter() - start:.0f} s")
+    return _dataset(state, about, models, who, names, study)
+
+
+def _dataset(
+    state: Mapping[str, Tensor], found: Mapping[str, Array], models: Readout,
+    who: Sequence[str], names: Sequence[str], study: Study,
+) -> xr.Dataset:
+    dims = {
+        "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
+        "answers": ("who", "neuron", "disc"), "fresh": ("who", "neuron", "disc"),
+        "mask": ("who", "neuron", "row", "column"), "cleared": ("who", "neuron", "kind"),
+        "foretold": ("who", "neuron", "map"), "floor": ("who", "neuron"),
+    }  # fmt: skip
+    stacked = {
+        key: (axes, np.stack([state[f"{n}.{key}"].numpy() for n in range(len(names))], 1))
+        for key, axes in dims.items()
+    }
+    whole = xr.Dataset(
+        stacked,
+        {
+            "who": list(who), "neuron": list(names), "kind": list(KINDS),
+            "map": ["measured", "shuffled"],
+        },
+    )  # fmt: skip
+    for key, values in found.items():
+        whole[key] = ("neuron", np.asarray(values, np.float32))
+    if "neuron" in who:
+        natural = np.stack([state[f"{n}.natural"].numpy() for n in range(len(names))])
+        whole["natural"] = (("neuron", "shown"), natural)
+        whole = whole.assign_coords(shown=["intact", "grey", "elsewhere"])
+    whole["weight"] = (("neuron", "feature"), models.weight.numpy())
+    whole["bias"] = ("neuron", models.bias.numpy())
+    return whole
+
+
+def _search(asked: Asked, generator: nn.Module, study: Study) -> Tensor:
+    """Code [code] float16 of the preferred image, the best of all seeds."""
+    found = evolve(
+        asked.rows.rows([0] * len(study.seeds)), asked.body, generator, study.seeds,
+        Search(study.optimizer, study.generations),
+    )  # fmt: skip
+    return found.codes[found.activations.argmax()].half()
+
+
+def together(measured: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Neurons of all sessions in one dataset, with what follows from the numbers.
+
+    ``found`` [who, neuron] bool: is there a place; ``share`` [who, neuron] of the image that the
+    mask covers; ``change`` [who, neuron, kind]: response to the cleared image over that to the
+    intact one, both less the response that means nothing, less 1; ``change_natural``
+    [neuron, shown] likewise, where there are twins.
+    """
+    whole = xr.concat(list(measured), "neuron", combine_attrs="drop")
+    whole["found"] = whole["mask"].any(("row", "column"))
+    whole["share"] = whole["mask"].mean(("row", "column"))
+    scale = whole["intact"] - whole["floor"]
+    whole["change"] = (whole["cleared"] - whole["floor"]) / scale - 1
+    if "natural" in whole:
+        whole["change_natural"] = whole["natural"] / whole["natural"].sel(shown="intact") - 1
+    return whole
+
+
+@torch.inference_mode()
+def evolved(whole: xr.Dataset, generator: nn.Module) -> dict[str, Tensor]:
+    """Evolved images ``[neuron, 3, height, width]`` of ``neuron`` and ``model``."""
+    return {
+        str(who): generator(torch.from_numpy(whole["codes"].sel(who=who).values).float())
+        for who in whole["who"].values
+    }
+
+
+@torch.inference_mode()
+def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) -> Array:
+    """How much more alike each image of ``first`` is to its own of ``second`` than to the others.
+
+    Parameters
+    ----------
+    first, second
+        ``[neuron, 3, height, width]``, two neurons or more.
+    judges
+        Networks whose features say how alike images are; these are centred on all images.
+
+    Returns
+    -------
+    ndarray [neuron]
+        Centred cosine similarity, mean over judges, to its own less the mean of the others.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(
+            "expected as many images in both, and two or more; "
+            f"got {len(first)} and {len(second)}"
+        )
+    alike = torch.zeros(len(first), len(first))
+    for judge in judges:
+        one, two = judge.backbone(first), judge.backbone(second)
+        centre = torch.cat([one, two]).mean(0)
+        alike += cosine_similarity(one[:, None, None], two[None, :, None], centre) / len(judges)
+    own = alike.diagonal()
+    return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
+
+
+def audit(
+    measured: Sequence[xr.Dataset], planned: Sequence[Study], *, sample: int = 12, seed: int = 0
+) -> pd.DataFrame:
+    """Render a random sample of stored codes again, show them with their discs, and compare.
+
+    Models are at hand with their weights; twins are asked where they are on this machine.
+
+    Returns
+    -------
+    DataFrame
+        One line a code: session, who, neuron, stored and rescored intact response, the largest
+        ``difference`` over it and all shuffled discs, agrees.
+
+    Raises
+    ------
+    signseg_utils.experiments.sweep.AuditError
+        If any response is not what its code gives.
+    """
+    cases, stand_ins = [], []
+    for place, (own, study) in enumerate(zip(measured, planned, strict=True)):
+        names, cells = own["neuron"].values.tolist(), None
+        try:
+            cells = twins(study.recording, study.session, names)
+        except FileNotFoundError:
+            pass
+        if cells is not None:
+            scale = (torch.from_numpy(own[k].values) for k in ("centre", "spread"))
+            cells = cells.standardised(*scale)
+        stand_ins.append(cells)
+        asked = ("model",) if cells is None else ("neuron", "model")
+        cases += [(place, who, n) for who in asked for n in range(len(names))]
+    drawn = np.random.default_rng(seed).permutation(len(cases))[:sample]
+    zoo = zoos.load_zoo(planned[0].zoo)
+    generator = zoo.generator(planned[0].generator)
+    body = features.Features(zoo.network(planned[0].network), planned[0].layer)
+    lines: list[dict[str, Any]] = []
+    for place, who, number in (cases[i] for i in np.sort(drawn)):
+        own, study, cells = measured[place], planned[place], stand_ins[place]
+        mine = own.isel(neuron=number)
+        if who == "model" or cells is None:
+            weight, bias = (
+                torch.from_numpy(mine[k].values.reshape(1, -1)) for k in ("weight", "bias")
+            )
+            asked_now = Asked(Readout(weight, bias[0], (who,)), body, 0.0)
+        else:
+            one = cells.pick([number])
+            asked_now = Asked(one.readout(), one, 0.0)
+        mine = mine.sel(who=who)
+        with torch.inference_mode():
+            image = generator(torch.from_numpy(mine["codes"].values).float()[None])[0]
+        key = study.seed + number + OWN[who]
+        shown = localize.perturb(image, key, count=study.discs).images
+        again = asked_now.respond(torch.cat([image[None], shown])).numpy()
+        stored = np.concatenate([[mine["intact"].values], mine["answers"].values])
+        difference = np.abs(again - stored) / np.maximum(1, np.abs(stored))
+        lines.append({
+            "session": study.session, "who": who, "neuron": str(mine["neuron"].values),
+            "stored": float(stored[0]), "rescored": float(again[0]),
+            "difference": float(difference.max()), "agrees": bool(difference.max() <= TOLERANCE),
+        })  # fmt: skip
+    table = pd.DataFrame(lines)
+    if len(table) and not table["agrees"].all():
+        wrong = table[~table["agrees"]].iloc[0]
+        raise AuditError(
+            f"expected stored responses to be what their codes give, within {TOLERANCE:g}; "
+            f"{(~table['agrees']).sum()} of {len(table)} differ, first {wrong['who']} "
+            f"{wrong['neuron']}: intact stored {wrong['stored']:.6g}, now "
+            f"{wrong['rescored']:.6g}; recompute them",
+            table,
+        )
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.experiments.recorded.localisation", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
+    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
+    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
+    parser.add_argument("--network", default="alexnet", help="its features model the neurons")
+    parser.add_argument("--generator", default="", help="default: the first of the zoo")
+    parser.add_argument("--images", type=int, default=Study.images, help="of one experiment")
+    parser.add_argument("--neurons", type=int, default=Study.neurons, help="of a session, at most")
+    parser.add_argument("--least-fit", type=float, default=Study.least_fit, help="R2 of models")
+    parser.add_argument("--generations", type=int, default=Study.generations)
+    parser.add_argument("--seeds", default="0", help="searches: a list or a range")
+    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
+    parser.add_argument("--recompute", action="store_true", help="even what is there")
+    given = parser.parse_args(arguments)
+    planned = plan(
+        given.recording, given.zoo, given.network,
+        given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
+        images=given.images, neurons=given.neurons, least_fit=given.least_fit,
+        generations=given.generations, seeds=integers(given.seeds),
+    )  # fmt: skip
+    folder = given.folder or shipped_folder(given.recording)
+    run(planned, folder, recompute=given.recompute, report=print)
+    found = [Store(folder).read(study.key, study.expected()) for study in planned]
+    print(f"audit: {len(audit(found, planned))} stored codes agree")
+
+
+if __name__ == "__main__":
+    main()

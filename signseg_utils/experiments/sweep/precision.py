@@ -1,0 +1,56 @@
+"""Which shards may be searched in bfloat16: where it is fast, and keeps the order of scores."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from signseg_utils import zoos
+from signseg_utils.experiments.sweep.shards import Shard
+from signseg_utils.search.scoring import certify, fast_bfloat16
+
+AGREEMENT = 0.99  # least rank agreement of scores with float32, median over units
+
+
+def certified(
+    plan: Sequence[Shard], zoo_folder: Path | None = None, device: str = "cpu", images: int = 128
+) -> tuple[list[Shard], list[str]]:
+    """The same shards, each with the precision that its network and generator allow.
+
+    Parameters
+    ----------
+    plan
+        Shards of one zoo.
+    images
+        Sample that each unit scores in both precisions.
+
+    Returns
+    -------
+    shards
+        With ``dtype`` bfloat16 where the device has fast bfloat16 and scores agree in rank with
+        those in float32 (`AGREEMENT`), else float32.
+    reasons
+        One sentence for each pair of network and generator.
+    """
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for shard in plan:
+        pairs.setdefault((shard.network, shard.generator), []).append(shard.unit)
+    zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
+    chosen: dict[tuple[str, str], str] = {}
+    reasons = []
+    for (network, generator), units in pairs.items():
+        dtype, why = "float32", f"no fast bfloat16 on {device}"
+        if fast_bfloat16(device):
+            seen = zoo.network(network)
+            rows = seen.readout.rows(list(dict.fromkeys(units)))
+            found = certify(
+                rows, seen.backbone, zoo.generator(generator),
+                dtype=torch.bfloat16, device=device, images=images,
+            )  # fmt: skip
+            dtype = "bfloat16" if found.rank_agreement >= AGREEMENT else "float32"
+            why = f"rank agreement of bfloat16 {found.rank_agreement:.4f}, needed {AGREEMENT}"
+        chosen[network, generator] = dtype
+        reasons.append(f"{network} x {generator}: {dtype} ({why})")
+    shards = [replace(s, dtype=chosen[s.network, s.generator]) for s in plan]
+    return shards, reasons

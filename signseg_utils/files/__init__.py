@@ -1,0 +1,1 @@
+"""What is written, fetched and checked: stores, weights, downloads, and where they lie."""

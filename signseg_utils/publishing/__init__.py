@@ -1,0 +1,1 @@
+"""What makes pages of chapters: execution, cleaning, provenance."""

@@ -1,0 +1,675 @@
+"""Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
+
+``python -m signseg_utils.publishing.publish --profile shipped --zoo shapes --chapters 1,2,3``
+writes, for each chapter and zoo, under ``book/executed/<zoo>/``:
+
+- ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
+- ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
+- whatever the chapter wrote into its working folder under its own name: ``NN_title.ledger.json``
+  (its ledger; required), ``NN_title.audit.json`` (see `record_audit`), ``NN_title.*.csv`` ...
+
+What a chapter keeps under ``runs/`` of its working folder lies in the checkout's ``runs/`` (with
+``--output``: in that folder's), so that an interrupted sweep continues.
+
+A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
+chapter that fails leaves the earlier good copy as it was.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import yaml
+from nbformat import NotebookNode
+
+from signseg_utils import registry
+from signseg_utils.chapter import ledger, parameters
+from signseg_utils.files import paths
+from signseg_utils.publishing.executed_notebook import clean, faults
+from signseg_utils.registry import unknown
+
+VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
+
+
+class PublishError(RuntimeError):
+    """A chapter that cannot be published; the message says which, why and what to do."""
+
+
+# ---------------------------------------------------------------- what there is to publish
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter in one zoo, with the values that a profile gives to its parameters."""
+
+    source: Path
+    zoo: str
+    values: Mapping[str, Any]
+    profile: str
+
+    @property
+    def name(self) -> str:
+        """Name of the chapter's files, such as ``03_the_ablation_sweep``."""
+        return self.source.stem
+
+
+def notebooks_folder() -> Path:
+    """Sources of the chapters: ``notebooks/`` of the checkout."""
+    return paths.repository() / "notebooks"
+
+
+def executed_folder() -> Path:
+    """Where executed chapters go: ``book/executed/`` of the checkout."""
+    return paths.book_folder() / "executed"
+
+
+def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
+
+    Raises
+    ------
+    KeyError
+        If there is no such profile; the message lists those that there are.
+    """
+    files = (folder or notebooks_folder()) / "profiles"
+    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
+    if profile not in known:
+        raise KeyError(unknown("profile", profile, known))
+    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
+    return {
+        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
+        for chapter, zoos in read.items()
+    }
+
+
+def chapters(
+    profile: str,
+    zoos: Iterable[str] = (),
+    numbers: Iterable[int] = (),
+    folder: Path | None = None,
+) -> list[Chapter]:
+    """Chapters of a profile, those of one zoo together.
+
+    No numbers given: all chapters; no zoos: all whose weights ship, so that nothing is fetched.
+    """
+    folder = folder or notebooks_folder()
+    table = read_profile(profile, folder)
+    known_zoos = tuple(dict.fromkeys(zoo for row in table.values() for zoo in row))
+    known_numbers = {int(name.split("_")[0]): name for name in table}
+    zoos = tuple(zoos) or tuple(zoo for zoo in known_zoos if registry.load("zoos", zoo).ships)
+    numbers = tuple(numbers) or tuple(known_numbers)
+    for zoo in zoos:
+        if zoo not in known_zoos:
+            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+    for number in numbers:
+        if number not in known_numbers:
+            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+    wanted = [known_numbers[number] for number in numbers]
+    return [
+        Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)
+        for zoo in zoos
+        for name in wanted
+        if zoo in table[name]
+    ]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def _digest(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 over names and bytes of ``files``."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        inner = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(root).as_posix()} {inner}\n".encode())
+    return total.hexdigest()
+
+
+def lock_file() -> Path:
+    """The file that pins the versions of everything installed."""
+    return paths.repository() / "requirements" / "constraints.txt"
+
+
+def hashes(chapter: Chapter) -> dict[str, str]:
+    """SHA-256 of everything that a chapter's content depends on, by kind.
+
+    Weights are covered by their manifests, which hold the SHA-256 that `weights.load` verifies.
+    """
+    package = Path(__file__).parents[1]
+    data = paths.data_folder()
+    manifests = (data / "zoo" / chapter.zoo).glob("**/*.json")
+    recording = Path(str(chapter.values.get("recording", ""))).stem
+    shipped = [
+        path
+        for part in (
+            data / "results" / chapter.zoo,
+            *([data / "results" / recording] if recording else []),
+            data / "reported",
+        )
+        for path in part.glob("**/*")
+        if path.is_file()
+    ]
+    lock = lock_file()
+    return {
+        "notebook": hashlib.sha256(chapter.source.read_bytes()).hexdigest(),
+        "utils": _digest(package.glob("**/*.py"), package),
+        "zoo": _digest(manifests, data),
+        "results": _digest(shipped, data),
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
+    }
+
+
+def key(values: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    """One SHA-256 of a run's parameters and of the `hashes` of what it reads."""
+    text = json.dumps({"parameters": dict(values), "hashes": dict(parts)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- what a chapter leaves behind
+
+
+def record_audit(
+    chapter: str,
+    *,
+    source: str,
+    shards: int,
+    checked: int,
+    agreed: int,
+    seed: int,
+    tolerance: float,
+    what: str = "stored codes, rendered and scored again",
+    folder: str | Path = ".",
+) -> Path:
+    """Called by a chapter: say where its results come from and how their audit ended.
+
+    Parameters
+    ----------
+    chapter
+        Name of the chapter's files, such as ``"03_the_ablation_sweep"``.
+    source
+        ``"shipped"`` or ``"recomputed"``.
+    shards, checked, agreed
+        Number of shards shown; stored codes rendered and scored again; those that agreed.
+    seed, tolerance
+        Seed of the sample; largest relative difference that counts as agreement.
+    what
+        What was checked, and how, as the page says it after the number.
+    folder
+        Where to write; the publisher looks in the working folder of the chapter.
+    """
+    if source not in ("shipped", "recomputed"):
+        raise ValueError(unknown("source", source, ("shipped", "recomputed")))
+    entry = dict(
+        source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
+        tolerance=tolerance, what=what,
+    )  # fmt: skip
+    path = Path(folder) / f"{chapter}.audit.json"
+    paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
+    """Called by a chapter: the sweep that it shows, audited, its source and audit recorded.
+
+    As `all_searches` of one plan.
+    """
+    return all_searches([plan], run, chapter)[0]
+
+
+def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
+    """Called by a chapter: the sweeps that it shows, audited, their source and audit recorded.
+
+    Parameters
+    ----------
+    plans
+        From `signseg_utils.experiments.sweep.plan`, one for each sweep.
+    run
+        The chapter's parameters: ``results``, ``recompute``, ``cluster``, ``audited`` and
+        ``seed`` are used.
+    chapter
+        Name of the chapter's files, as in `record_audit`.
+
+    Returns
+    -------
+    list of xarray.Dataset
+        Each as `signseg_utils.experiments.sweep.collect` gives it. The record says ``"shipped"``
+        only if all of them are.
+
+    Raises
+    ------
+    signseg_utils.experiments.sweep.AuditError
+        If a sampled activation is not what its stored code gives.
+    """
+    from signseg_utils.experiments import (
+        sweep,  # brings torch, which the publisher itself does without
+    )
+
+    each, sources, checked, agreed = [], set(), 0, 0
+    for plan in plans:
+        found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
+        again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
+        right = int(again["agrees"].sum())
+        print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
+              f"{right} of {len(again)} scored again agree")  # fmt: skip
+        each.append(found)
+        sources.add(source)
+        checked, agreed = checked + len(again), agreed + right
+    record_audit(
+        chapter, source="recomputed" if "recomputed" in sources else "shipped",
+        shards=sum(map(len, plans)), checked=checked, agreed=agreed,
+        seed=run.seed, tolerance=sweep.TOLERANCE,
+    )  # fmt: skip
+    return each
+
+
+def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
+    """Called by a chapter: results of studies of neurons, audited, source and audit recorded.
+
+    Parameters
+    ----------
+    plan
+        Of `signseg_utils.experiments.recorded.base`.
+    run
+        The chapter's parameters: ``results``, ``recompute`` and ``seed`` are used.
+    chapter
+        Name of the chapter's files, as in `record_audit`.
+
+    Returns
+    -------
+    list of xarray.Dataset, str
+        As `signseg_utils.experiments.recorded.base.obtain` gives them.
+
+    Raises
+    ------
+    signseg_utils.experiments.recorded.base.AuditError
+        If a study, measured again where its recording is at hand, gives other numbers.
+    """
+    from signseg_utils.experiments.recorded import base as studies
+
+    found, source = studies.obtain(plan, run.results, run.recompute)
+    numbers = studies.audit(plan, found, run.seed)
+    record_audit(
+        chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
+        tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
+    )  # fmt: skip
+    return found, source
+
+
+def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:
+    """Read a chapter's ledger; every line must be well formed and about ``zoo``.
+
+    Raises
+    ------
+    PublishError
+        If it is missing, empty, malformed or about another zoo.
+    """
+    name = path.name
+    if not path.exists():
+        raise PublishError(
+            f"expected the chapter to write {name} into its working folder; found none; "
+            f"end the chapter with `ledger.write(lines, {name!r})`"
+        )
+    try:
+        lines = ledger.read(path)
+    except (ValueError, TypeError) as error:
+        raise PublishError(f"{name} is no ledger: {error}") from error
+    if not lines:
+        raise PublishError(f"expected one line or more in {name}; got none")
+    for line in lines:
+        if line.zoo != zoo:
+            raise PublishError(f"{name}, {line.id}: expected zoo {zoo!r}; got {line.zoo!r}")
+    return lines
+
+
+def rerun_command(chapter: str, values: Mapping[str, Any]) -> str:
+    """The Papermill command that repeats a run by hand, from the root of the checkout."""
+    words = ["papermill", f"notebooks/{chapter}.ipynb", f"{chapter}.out.ipynb"]
+    for name, value in values.items():
+        text = str(value)
+        # -p guesses a type from the text; -r takes it as it stands
+        guessed = isinstance(value, str) and yaml.safe_load(text or "''") != value
+        words += ["-r" if guessed else "-p", name, text]
+    return shlex.join(words)
+
+
+# ---------------------------------------------------------------- execution
+
+
+class _PeakMemory(threading.Thread):
+    """Largest resident memory (bytes) of this process's children while it runs."""
+
+    def __init__(self, every_seconds: float = 0.25) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._every = every_seconds
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        me = psutil.Process()
+        while not self._finished.wait(self._every):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+
+    def __enter__(self) -> "_PeakMemory":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        self.join()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the kernel that is started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _lasting(link: Path, target: Path) -> None:
+    """Let what a chapter keeps under ``runs/`` survive: an interrupted sweep goes on from there."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        link.symlink_to(target.resolve(), target_is_directory=True)
+    except OSError:  # a file system without links: the chapter begins anew
+        link.mkdir()
+
+
+def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
+    """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Kernel(AsyncKernelManager):
+        """Talks over sockets in the file system, not over TCP, where there are such."""
+
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            if sys.platform != "win32":
+                self.transport = "ipc"
+
+    unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
+    nbformat.write(source, unrun)
+    quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    with _environment(**quiet):
+        try:
+            papermill.execute_notebook(
+                str(unrun),
+                str(done),
+                parameters=dict(values),
+                kernel_name="python3",
+                language="python",
+                cwd=str(folder),
+                progress_bar=False,
+                log_output=False,
+                kernel_manager_class=Kernel,
+            )
+        except papermill.PapermillExecutionError:
+            pass  # `faults` names the cell
+    return nbformat.read(done, as_version=4)
+
+
+def _commit() -> str:
+    """Short hash of the checkout's commit, ``+`` appended if files differ from it."""
+    root = paths.repository()
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        return run.stdout.strip() if run.returncode == 0 else ""
+
+    commit = git("rev-parse", "--short=10", "HEAD")
+    if not commit:
+        return "unknown"
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def hardware() -> dict[str, Any]:
+    """What the run was computed on, in general words."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    try:
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    except ImportError:
+        found["gpu"] = None
+    return found
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            found[name] = distributions.version(name)
+        except distributions.PackageNotFoundError:
+            continue
+    return found
+
+
+def is_current(output: Path, expected_key: str) -> bool:
+    """Whether ``output`` was made by a run with ``expected_key`` and nobody has touched it."""
+    run_file = output.with_suffix(".run.json")
+    ledger = output.with_suffix(".ledger.json")
+    if not (output.exists() and run_file.exists() and ledger.exists()):
+        return False
+    run = json.loads(run_file.read_text(encoding="utf-8"))
+    same = hashlib.sha256(output.read_bytes()).hexdigest() == run.get("sha256")
+    return same and run.get("key") == expected_key
+
+
+def publish(
+    chapter: Chapter,
+    folder: Path | None = None,
+    *,
+    recompute: bool = False,
+    results: Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Execute one chapter in one zoo, unless its executed copy is current.
+
+    Parameters
+    ----------
+    chapter
+        What to run, with which values.
+    folder
+        Receives ``<zoo>/NN_title.*``; by default `executed_folder`.
+    recompute
+        Passed on as the chapter's parameter ``recompute`` if it has one, and then run for sure.
+    results
+        Folder of searches; ``<results>/<zoo>`` is passed on as the chapter's parameter ``results``
+        if it has one, and receives the searches that it lacks.
+    force
+        Run even if the executed copy is current.
+    report
+        Gets a line a chapter.
+
+    Raises
+    ------
+    PublishError
+        If the chapter fails; what was published before stays as it was.
+    """
+    import jupytext
+
+    if not chapter.source.exists():
+        raise PublishError(f"expected a chapter at {chapter.source}; there is none; check the name")
+    source = jupytext.read(chapter.source)
+    given: dict[str, Any] = {"zoo": chapter.zoo, **chapter.values}
+    try:
+        declared = parameters.declared(source)
+        if recompute and "recompute" in declared:
+            given["recompute"] = True
+        if results and "results" in declared:
+            given["results"] = str(results.resolve() / chapter.zoo)
+        values = parameters.cast(declared, given)
+    except parameters.ParameterError as error:
+        where = f"{chapter.name} ({chapter.zoo}, {chapter.profile})"
+        raise PublishError(f"{where}: {error}") from error
+    changed = {n: v for n, v in values.items() if n == "zoo" or v != declared[n].default}
+
+    output = (folder or executed_folder()) / chapter.zoo / f"{chapter.name}.ipynb"
+    parts = hashes(chapter)
+    run_key = key(values, parts)
+    title = f"{chapter.zoo}/{chapter.name}"
+    if not (force or recompute) and is_current(output, run_key):
+        report(f"{title}: unchanged, kept")
+        return output
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report(f"{title}: running (profile {chapter.profile})")
+    with tempfile.TemporaryDirectory(prefix="signseg-publish-") as name:
+        staging = Path(name)
+        lasting = paths.repository() if folder is None else folder
+        _lasting(staging / "runs", lasting / "runs")
+        start = time.perf_counter()
+        with _PeakMemory() as memory:
+            executed = execute(source, values, staging)
+        seconds = time.perf_counter() - start
+        wrong = faults(executed)
+        if wrong:
+            kept = output.with_suffix(".failed.ipynb")
+            nbformat.write(executed, kept)
+            raise PublishError(
+                f"{title}: not published, because " + "; ".join(wrong) + ". The earlier copy, if "
+                f"any, is untouched; the whole traceback is in {kept.name} beside it"
+            )
+        check_ledger(staging / f"{chapter.name}.ledger.json", chapter.zoo)
+        text = nbformat.writes(clean(executed, chapter.zoo)) + "\n"
+        nbformat.validate(nbformat.reads(text, as_version=4))
+        audit = staging / f"{chapter.name}.audit.json"
+        run = {
+            "chapter": chapter.name,
+            "zoo": chapter.zoo,
+            "profile": chapter.profile,
+            "parameters": values,
+            "seed": values.get("seed"),
+            "command": rerun_command(chapter.name, changed),
+            "key": run_key,
+            "hashes": parts,
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "commit": _commit(),
+            "versions": _versions(),
+            "hardware": hardware(),
+            "seconds": round(seconds, 1),
+            "peak_memory_mib": round(memory.peak / 2**20),
+            "audit": json.loads(audit.read_text(encoding="utf-8")) if audit.exists() else None,
+        }
+        run_file = output.with_suffix(".run.json")
+        # without its run.json, the rest makes no claim to belong together
+        for stale in output.parent.glob(f"{chapter.name}.*"):
+            if stale != output:
+                stale.unlink()
+        for extra in sorted(staging.glob(f"{chapter.name}.*")):
+            temporary = output.parent / f".{extra.name}.part"
+            shutil.copyfile(extra, temporary)
+            os.replace(temporary, output.parent / extra.name)
+        paths.write_text(output, text)
+        paths.write_text(run_file, json.dumps(run, indent=1, sort_keys=True) + "\n")
+    report(f"{title}: {seconds:.0f} s, {run['peak_memory_mib']} MiB at most")
+    return output
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m signseg_utils.publishing.publish",
+        description=__doc__,
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
+    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
+    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
+    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
+    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
+    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
+    parser.add_argument("--force", action="store_true", help="run even what is current")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
+    )
+    return parser.parse_args(words)
+
+
+def _publish_all(wanted: Sequence[Chapter], folder: Path | None, how: Mapping[str, Any]) -> None:
+    for chapter in wanted:
+        publish(chapter, folder, **how, report=partial(print, flush=True))
+
+
+def _side_by_side(
+    groups: Sequence[Sequence[Chapter]], folder: Path | None, how: Mapping[str, Any], jobs: int
+) -> None:
+    """Each group in a process of its own, the cores shared out; the first error once all ended.
+
+    Chapters of one zoo go on from each other's searches, so they stay in order; zoos share none.
+    """
+    share = str(max(1, (os.cpu_count() or 1) // jobs))
+    fresh = multiprocessing.get_context("spawn")
+    with (
+        _environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", share)),
+        ProcessPoolExecutor(jobs, mp_context=fresh) as pool,
+    ):
+        running = [pool.submit(_publish_all, group, folder, how) for group in groups]
+    for one in running:
+        one.result()
+
+
+def main(words: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    given = _arguments(words)
+    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
+    how = dict(recompute=given.recompute, results=given.results, force=given.force)
+    try:
+        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
+        wanted: dict[str, list[Chapter]] = {}
+        for chapter in chapters(given.profile, zoos, numbers):
+            wanted.setdefault(chapter.zoo, []).append(chapter)
+        jobs = min(given.jobs, len(wanted))
+        if jobs <= 1:
+            for some in wanted.values():
+                _publish_all(some, given.output, how)
+        else:
+            _side_by_side(list(wanted.values()), given.output, how, jobs)
+    except (PublishError, KeyError, ValueError) as error:
+        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From a unit to the image that it prefers."""

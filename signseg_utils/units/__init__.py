@@ -1,0 +1,1 @@
+"""A unit and its signed inputs: readout rows, ablation by sign, contributions."""
