@@ -15,6 +15,7 @@ from einops import rearrange
 from scipy.stats import rankdata as ranks
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.analysis.stats import Estimate, spearman, spearman_gap
 
 _POINTS = 32  # at which the spectrum of a filter is sampled along each axis
@@ -82,9 +83,8 @@ def centroid_frequency(filters: Tensor) -> Tensor:
 
 def shuffled_taps(filters: Tensor, seed: int) -> Tensor:
     """Control: each filter with its weights in random order, over places and colours."""
-    draw = torch.Generator().manual_seed(seed)
     flat = filters.detach().flatten(1)
-    order = torch.rand(flat.shape, generator=draw).argsort(1).to(flat.device)
+    order = draws.Twister(seed).rand(*flat.shape).argsort(dim=1, stable=True).to(flat.device)
     return flat.gather(1, order).view(filters.shape)
 
 

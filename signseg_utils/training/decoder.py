@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.progress import each
@@ -80,6 +81,8 @@ def fit_whitening(backbone: Any, images: Images, code_size: int) -> tuple[Whiten
     features = torch.cat(parts)
     mean = features.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((features - mean).T.double()))
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    vectors = vectors * largest.sign()  # either sign is an axis: the largest entry is positive
     kept = vectors[:, -code_size:] / values[-code_size:].sqrt()
     share = float(values[-code_size:].sum() / values.sum())
     return Whitening(mean.clone(), kept.float().clone()), share
@@ -104,9 +107,10 @@ class Adversaries:
 
     def __init__(self, recipe: DecoderRecipe, image_size: int) -> None:
         self.recipe, self.image_size = recipe, image_size
-        torch.manual_seed(recipe.seed)
-        self.decoder = Decoder(recipe.code_size, image_size, recipe.width)
-        self.critic = discriminator()
+        self.decoder, self.critic = draws.made(
+            lambda: (Decoder(recipe.code_size, image_size, recipe.width), discriminator()),
+            recipe.seed,
+        )
         self.parts = nn.ModuleDict({"decoder": self.decoder, "critic": self.critic})
         for part in (self.decoder, self.critic):
             part.to(memory_format=torch.channels_last)
@@ -190,8 +194,8 @@ def _play(
     began = time.perf_counter() - seconds
     batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
     for step in batches:
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
+        generator = draws.Twister(recipe.seed * 1_000_003 + step)
+        chosen = generator.randint(0, len(images), (recipe.batch,))
         real = augment(images.pixels[chosen], adversaries.image_size, 0.8, generator)
         real = real.to(memory_format=torch.channels_last)
         with torch.no_grad():

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from signseg_utils import draws
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.metrics.objectness import (
     ARTEFACT,
@@ -74,7 +76,7 @@ class Boxes(Dataset[dict[str, Any]]):
 
     def __init__(self, pixels: Tensor, boxes: Tensor, draws: int | None = None, seed: int = 0):
         self.pixels, self.boxes, self.draws = pixels, boxes, draws
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = Twister(seed)
         self.served = 0
 
     def __len__(self) -> int:
@@ -84,7 +86,7 @@ class Boxes(Dataset[dict[str, Any]]):
         index = torch.as_tensor(indices)
         self.served += len(index)
         if self.draws:
-            index = torch.randint(len(self.pixels), (len(indices),), generator=self.random)
+            index = self.random.randint(0, len(self.pixels), (len(indices),))
         pixels, boxes = self.pixels[index], self.boxes[index]
         if self.draws:
             pixels, boxes = augment(pixels, boxes, self.random)
@@ -102,7 +104,7 @@ class Boxes(Dataset[dict[str, Any]]):
         }
 
 
-def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(pixels: Tensor, boxes: Tensor, random: Twister) -> tuple[Tensor, Tensor]:
     """Mirror and shift by up to an eighth; zoom half by 0.8 to 1.25; blur a third of all.
 
     What is zoomed loses sharpness, so the other half is shifted by whole pixels and keeps it: the
@@ -111,7 +113,7 @@ def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Ten
     n, _, _, size = pixels.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=random) * (high - low) + low
+        return random.rand(*shape) * (high - low) + low
 
     mirror = torch.where(uniform(0, 1, n) < 0.5, -1.0, 1.0)
     zoom = uniform(-0.22, 0.22, n).exp()
@@ -124,7 +126,7 @@ def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Ten
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     moved = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
     for index in (uniform(0, 1, n) < 1 / 3).nonzero()[:, 0].tolist():
-        coarse = int(torch.randint(size // 4, size, (1,), generator=random))
+        coarse = int(random.randint(size // 4, size))
         small = F.interpolate(moved[index : index + 1], coarse, mode="bilinear", antialias=True)
         moved[index] = F.interpolate(small, size, mode="bicubic")[0]
     ends = boxes.view(n, 2, 2) / size * 2 - 1  # corner, axis
@@ -147,19 +149,19 @@ def outside_patch(pixels: Tensor, box: Tensor, smallest: int = 20) -> Tensor | N
     return F.interpolate(patch[None].float(), size, mode="bicubic")[0].clamp(0, 255)
 
 
-def scrambled(pixels: Tensor, random: torch.Generator) -> Tensor:
+def scrambled(pixels: Tensor, random: Twister) -> Tensor:
     """The image with its Fourier phases shifted at random, alike in all colours."""
     spectrum = torch.fft.rfft2(pixels.float() - pixels.float().mean((1, 2), keepdim=True))
-    noise = torch.fft.rfft2(torch.randn(pixels.shape[1:], generator=random))
+    noise = torch.fft.rfft2(random.randn(*pixels.shape[1:]))
     shuffled = torch.fft.irfft2(spectrum * noise / noise.abs().clamp(min=1e-9), s=pixels.shape[1:])
     return (shuffled + pixels.float().mean((1, 2), keepdim=True)).clamp(0, 255)
 
 
-def shuffled_tiles(pixels: Tensor, random: torch.Generator, tile: int = 8) -> Tensor:
+def shuffled_tiles(pixels: Tensor, random: Twister, tile: int = 8) -> Tensor:
     """The image cut into tiles of ``tile`` pixels that are laid out anew."""
     count = pixels.shape[-1] // tile
     tiles = rearrange(pixels, "c (rows h) (columns w) -> c (rows columns) h w", h=tile, w=tile)
-    order = torch.randperm(count**2, generator=random)
+    order = random.randperm(count**2)
     laid = rearrange(
         tiles[:, order], "c (rows columns) h w -> c (rows h) (columns w)", columns=count
     )
@@ -168,7 +170,7 @@ def shuffled_tiles(pixels: Tensor, random: torch.Generator, tile: int = 8) -> Te
 
 def with_negatives(images: Images, seed: int) -> Images:
     """Natural images and, for every two, one that holds no object (see ``NEGATIVES``)."""
-    random = torch.Generator().manual_seed(seed)
+    random = Twister(seed)
     made = []
     for index in range(0, len(images) - 1, 2):
         pixels, box = images.pixels[index], images.boxes[index]
@@ -211,8 +213,7 @@ def _trainer(
             return {"train": "", "val": "", "nc": 1, "names": {0: "object"}, "channels": 3}
 
         def get_model(self, *args: Any, **kwargs: Any) -> nn.Module:
-            torch.manual_seed(recipe.seed)
-            model: Any = build(config)
+            model: Any = draws.made(lambda: build(config), recipe.seed)
             for branch in model.model[-1].cv3:  # ultralytics' prior is for 640 pixels
                 nn.init.constant_(branch[-1].bias, PRIOR)
             return model
