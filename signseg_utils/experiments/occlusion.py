@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import zoos
+from signseg_utils import draws, zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
@@ -137,7 +137,7 @@ def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
             f"{int(touched.all(1).sum())} of {len(regions)}; take more images"
         )
     # Each image draws a random order of its own and takes the first that will do.
-    order = torch.rand(touched.shape, generator=torch.Generator().manual_seed(seed))
+    order = draws.Twister(seed).rand(*touched.shape)
     return order.masked_fill(touched, 2).argmin(1)
 
 

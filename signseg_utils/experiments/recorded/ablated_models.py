@@ -23,10 +23,11 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
+from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments.agreement import Agreement, Comparison, compare
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import State, obtain, run, shipped_folder
-from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -45,6 +46,7 @@ CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
 TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
 OVERSIZE = 2e-3  # and relative
+AGREEMENT = Agreement(absolute=TOLERANCE, relative=OVERSIZE)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -460,16 +462,16 @@ def of_kind(
 
 def audit(
     planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
-) -> tuple[int, int] | None:
+) -> list[Comparison]:
     """Fit one study again, render a sample of its codes, ask models and stand-ins again.
 
     Returns
     -------
-    tuple or None
-        How many images were checked, and of how many prediction and response are what was stored;
-        None where the recording or its twins are not on this machine.
+    list of Comparison
+        Predictions and, where stand-ins are here, responses of the sampled images; empty where the
+        recording or its twins are not on this machine.
     """
-    checked = agreed = 0
+    compared: dict[str, list[tuple[float, float]]] = {}
     rng = np.random.default_rng(seed)
     place = int(rng.integers(len(planned)))
     study, own = planned[place], found[place]
@@ -478,7 +480,7 @@ def audit(
         names = recordings.complete(recorded)["neuron"].values.tolist()
         there = twins(study.recording, study.session, names)
     except FileNotFoundError:
-        return None
+        return []
     again = fit(recorded, study)
     count = own["predicted"].size
     picked = np.unravel_index(
@@ -502,13 +504,13 @@ def audit(
             told = there.pick([again.models.labels[neuron]]).responses(image).item()
             pairs.append((told, "response", (0,)))
         at = (neuron, condition, run_of)
-        stored = [float(own[name].values[(*way, *at)]) for _, name, way in pairs]
-        close = [
-            np.isclose(value, kept, rtol=OVERSIZE, atol=TOLERANCE)
-            for (value, _, _), kept in zip(pairs, stored, strict=True)
-        ]
-        checked, agreed = checked + 1, agreed + all(close)
-    return checked, agreed
+        for value, name, way in pairs:
+            kept = float(own[name].values[(*way, *at)])
+            compared.setdefault(name, []).append((kept, value))
+    return [
+        compare(name, [v[0] for v in values], [v[1] for v in values], AGREEMENT, study.key)
+        for name, values in compared.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,7 +48,7 @@ class Study(studies.Study):
     """
 
     KIND: ClassVar[str] = "predictions"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
-from signseg_utils.experiments.sweep import TOLERANCE, AuditError
+from signseg_utils.experiments.sweep import AGREEMENT, TOLERANCE, AuditError
 from signseg_utils.files.store import Store
-from signseg_utils.metrics.similarity import cosine_similarity
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures
@@ -40,8 +40,8 @@ from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved", "look",
-    "measure", "obtain", "own_less_others", "plan", "run", "together",
+    "AGREEMENT", "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved",
+    "look", "measure", "obtain", "own_less_others", "plan", "run", "together",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
@@ -393,8 +393,8 @@ def audit(
     Returns
     -------
     DataFrame
-        One line a code: session, who, neuron, stored and rescored intact response, the largest
-        ``difference`` over it and all shuffled discs, agrees.
+        One line a code: session, who, neuron, stored and rescored response where they differ most
+        of the intact image and all shuffled discs, ``difference`` there, agrees.
 
     Raises
     ------
@@ -438,9 +438,10 @@ def audit(
         again = asked_now.respond(torch.cat([image[None], shown])).numpy()
         stored = np.concatenate([[mine["intact"].values], mine["answers"].values])
         difference = np.abs(again - stored) / np.maximum(1, np.abs(stored))
+        worst = int(difference.argmax())
         lines.append({
             "session": study.session, "who": who, "neuron": str(mine["neuron"].values),
-            "stored": float(stored[0]), "rescored": float(again[0]),
+            "stored": float(stored[worst]), "rescored": float(again[worst]),
             "difference": float(difference.max()), "agrees": bool(difference.max() <= TOLERANCE),
         })  # fmt: skip
     table = pd.DataFrame(lines)
@@ -449,7 +450,7 @@ def audit(
         raise AuditError(
             f"expected stored responses to be what their codes give, within {TOLERANCE:g}; "
             f"{(~table['agrees']).sum()} of {len(table)} differ, first {wrong['who']} "
-            f"{wrong['neuron']}: intact stored {wrong['stored']:.6g}, now "
+            f"{wrong['neuron']}: stored {wrong['stored']:.6g}, now "
             f"{wrong['rescored']:.6g}; recompute them",
             table,
         )

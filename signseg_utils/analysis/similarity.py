@@ -90,7 +90,11 @@ def similarity_of_features(
     leave_out: str | None = None,
     centre: Mapping[str, Tensor] | None = None,
 ) -> EnsembleSimilarity:
-    """As `ensemble_similarity`, from features computed before: ``{name: [n, feature]}``."""
+    """Similarity as an ensemble sees it, from features that were computed before.
+
+    ``control`` and ``ablated`` give each network's features, ``{name: [n, feature]}``; the other
+    arguments are those of `ensemble_similarity`.
+    """
     if set(control) != set(ablated):
         raise ValueError(
             "expected features of the same networks for control and ablated images; "
@@ -149,6 +153,3 @@ def _directions(features: Tensor, centre: Tensor | None) -> Tensor:
     if centre is not None:
         vectors = vectors - centre.to(vectors)
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-
-
-PLUGIN = ensemble_similarity
