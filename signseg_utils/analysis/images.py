@@ -12,7 +12,7 @@ import xarray as xr
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from signseg_utils import registry, zoos
+from signseg_utils import draws, registry, zoos
 from signseg_utils.analysis.similarity import (
     cosine_similarity,
     ensemble_features,
