@@ -3,7 +3,7 @@
 Claim F-L2 of the final version (ICLR 2026): channels that project positively are local and
 object-like, channels that project negatively dispersed and background-like.
 
-``python -m signseg_utils.experiments.channel_maps --zoo tinyimagenet`` measures the channels on the
+``signseg experiment channel_maps --zoo tinyimagenet`` measures the channels on the
 zoo's images and writes ``data/results/<zoo>/channels.csv``, which a chapter reads, so that it needs
 no dataset.
 """
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
 from signseg_utils.files import paths
+from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
 
 IMAGES = 1_000  # of the zoo's held-out images
@@ -137,7 +138,9 @@ def table(zoo: zoos.Zoo, networks: Sequence[str], limit: int = IMAGES) -> pd.Dat
         if zoo.ships and set(absent) & set(zoo.networks):
             raise
         images = None
-    made = [] if images is None else [_measured(zoo, name, images) for name in absent]
+    made = [] if images is None else [
+        _measured(zoo, name, images) for name in each(absent, "networks", "channels")
+    ]
     pieces = [piece for piece in (fits, *made) if len(piece)]
     return pd.concat(pieces or [stored[:0]], ignore_index=True)
 
@@ -242,7 +245,7 @@ def _measured(zoo: zoos.Zoo, name: str, images: zoos.Images) -> pd.DataFrame:
     images = images[images.labels >= 0]
     inside, network = regions(images), zoo.network(name)
     rows = []
-    for layer in network.backbone.layer_names:  # type: ignore[union-attr]
+    for layer in each(network.backbone.layer_names, "layers", fine=True):  # type: ignore
         found = measure(network.backbone, str(layer), images.pixels, inside)
         values = {key: value.numpy() for key, value in found.items()}
         rows.append(
@@ -261,7 +264,7 @@ def _read(path: Path) -> pd.DataFrame:
     if tuple(found.columns) != COLUMNS:
         raise ValueError(
             f"expected the columns {COLUMNS} in {path}; got {tuple(found.columns)}; "
-            "make it anew with `python -m signseg_utils.experiments.channel_maps`"
+            "make it anew with `signseg experiment channel_maps`"
         )
     return found
 
@@ -269,7 +272,7 @@ def _read(path: Path) -> pd.DataFrame:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.channel_maps",
+        prog="signseg experiment channel_maps",
         description="Measure where the channels of a zoo's networks are active, and store it.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
@@ -282,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = _read(stored_file(zoo.name))
     kept = kept[~kept["network"].isin(names)]
     images = zoo.images("val", IMAGES)
-    made = [_measured(zoo, name, images) for name in names]
+    made = [_measured(zoo, name, images) for name in each(names, "networks", "channels")]
     together = pd.concat([piece for piece in (kept, *made) if len(piece)], ignore_index=True)
     text = together.to_csv(index=False, float_format="%.5g")
     paths.write_text(stored_file(zoo.name), text)

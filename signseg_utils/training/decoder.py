@@ -8,7 +8,6 @@ network at three depths, and a discriminator that looks at patches (hinge loss).
 ``python -m signseg_utils.training.decoder --zoo shapes``
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,13 +18,13 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils import draws
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
+from signseg_utils.progress import each
 from signseg_utils.training.classifier import augment
-from signseg_utils.zoos import Images, Zoo, load_zoo
+from signseg_utils.zoos import Images, Zoo
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
         start, seconds = manifest["step"], manifest["seconds"]
     began = time.perf_counter() - seconds
     losses: dict[str, float] = {}
-    for step in (bar := tqdm(range(start, steps), initial=start, total=steps, unit="batch")):
+    batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
+    for step in batches:
         generator = draws.Twister(recipe.seed * 1_000_003 + step)
         chosen = generator.randint(0, len(images), (recipe.batch,))
         real = augment(images.pixels[chosen], zoo.image_size, 0.8, generator)
@@ -148,7 +148,6 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
             judged.backward()
             judges.step()
         losses = {"pixel": float(pixel.detach()) / 4, "feature": float(feature.detach())}
-        bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()})
         if not all(map(torch.isfinite, (pixel, feature))):
             raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")
         if (step + 1) % recipe.checkpoint_every == 0:
@@ -182,20 +181,3 @@ def held_out(
         "centred_feature_similarity": float(similarity.mean()),
         "n": len(real),
     }
-
-
-def main() -> None:
-    """Command line: the decoder of one zoo, each field of the recipe an option."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--name", default="decoder")
-    parser.add_argument("--scratch", type=Path, default=Path("runs"))
-    for field, value in asdict(DecoderRecipe()).items():
-        parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
-    chosen = vars(parser.parse_args())
-    zoo, name, scratch = load_zoo(chosen.pop("zoo")), chosen.pop("name"), chosen.pop("scratch")
-    print(train(zoo, name, DecoderRecipe(**chosen), scratch))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,7 @@
 
 Lasso with and without the constraint (paper, Fig. 17), and the signs of the weights of models by
 partial least squares with one component (paper, Fig. 18), both from penultimate features.
-``python -m signseg_utils.experiments.recorded.encoding_signs --recording v4``
+``signseg experiment encoding_signs --recording v4``
 computes what the store does not hold yet.
 """
 
@@ -27,6 +27,7 @@ from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import run, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
+from signseg_utils.progress import each
 from signseg_utils.units.signs import consistency_of_counts
 
 __all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
@@ -118,7 +119,7 @@ def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -
     kept = np.zeros((study.draws, neurons), dtype=bool)
     sign = np.zeros((study.draws, neurons, count), dtype=np.int8)
     shuffled = np.zeros((study.draws, study.shuffles, count), dtype=np.int16)
-    for draw in range(study.draws):
+    for draw in each(range(study.draws), "draws"):
         fit, test, fresh, rng = study.drawn(draw, len(y))
         own = encoding.cross_validate(
             x_judge[fit], y[fit], folds=study.folds, seed=study.seed
@@ -129,7 +130,7 @@ def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -
         covariance = encoding.standardised(x[fit])[0].T @ mixed
         shuffled[draw] = (covariance > 0)[..., kept[draw]].sum(-1)
         drawn = rng.choice([-1.0, 1.0], count)
-        for place, constraint in enumerate(CONSTRAINTS):
+        for place, constraint in enumerate(each(CONSTRAINTS, "constraints", fine=True)):
             for some, turn in _turns(constraint, sign[draw], kept[draw], drawn):
                 method = "lasso" if constraint == "free" else "lasso_positive"
                 seen, told = x * turn, y[:, some]
@@ -418,7 +419,7 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_signs", description=__doc__,
+        prog="signseg experiment encoding_signs", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
