@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from signseg_utils.files.paths import write_text
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
@@ -227,7 +228,7 @@ def qualified(statement: str, id: str, stem: str) -> str:
     words = id.removeprefix(stem).split()
     for word in words:
         if word not in QUALIFIERS:
-            raise KeyError(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
+            raise UnknownName(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
     return ", ".join([statement, *(QUALIFIERS[word] for word in words)])
 
 

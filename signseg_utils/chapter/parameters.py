@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from signseg_utils import registry
+from signseg_utils.refusals import Refusal
 from signseg_utils.registry import unknown
 
 TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -32,7 +33,7 @@ _IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 _INJECTABLE = (str, int, float, bool, list, tuple, dict, type(None))
 
 
-class ParameterError(ValueError):
+class ParameterError(Refusal, ValueError):
     """A parameter is unknown, of the wrong type, or out of range; the message says what to do."""
 
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from signseg_utils import registry
 from signseg_utils.files.paths import write_text
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
-class NotCounted(FileNotFoundError):
+class NotCounted(Refusal, FileNotFoundError):
     """Neither the stored counts of this network nor images to count on; the message says why."""
 
 
@@ -76,7 +77,7 @@ def class_accuracy(
     named = units or zoo.classes
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:
-        raise KeyError(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
+        raise UnknownName(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
     right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from signseg_utils.files import paths
 from signseg_utils.files.sources import REGISTRY, Remote
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
@@ -30,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class FetchError(RuntimeError):
+class FetchError(Refusal, RuntimeError):
     """A file could not be had; the message says how to get it by hand."""
 
 
@@ -70,7 +71,7 @@ def fetch(
         If the network fails; what arrived is kept and the next attempt continues from there.
     """
     if name not in registry:
-        raise KeyError(unknown("file", name, tuple(registry)))
+        raise UnknownName(unknown("file", name, tuple(registry)))
     remote = registry[name]
     folder = Path(folder) if folder is not None else paths.cache_folder() / "downloads"
     target = folder / name

@@ -32,6 +32,8 @@ from torch import Tensor
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
+from signseg_utils.refusals import Refusal
+
 SHARD = ".zarr.zip"
 PARTIAL = ".partial.safetensors"
 _SEAL = b"sha256:"
@@ -39,7 +41,7 @@ _SEAL_LENGTH = len(_SEAL) + 64
 _TEMPORARY_SECONDS = 3600  # an older temporary file was left by a killed process
 
 
-class ShardError(Exception):
+class ShardError(Refusal):
     """A shard cannot be used; the message names it."""
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from signseg_utils import __version__
 from signseg_utils.files.paths import repository, write_text
+from signseg_utils.refusals import Refusal
 
 
-class DamagedWeights(ValueError):
+class DamagedWeights(Refusal, ValueError):
     """The file is not the one that its manifest describes."""
 
 

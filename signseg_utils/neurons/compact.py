@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from signseg_utils.files import paths
 from signseg_utils.neurons._base import Neurons
+from signseg_utils.refusals import Refusal
 
 IMAGE_SIZE = 112
 MEAN = (116.222, 109.270, 100.381)  # of RGB in 0..255, subtracted from images
@@ -28,7 +29,7 @@ CHUNK = 2  # images in one pass on a CPU: what fits in its cache
 State = Mapping[str, Tensor]
 
 
-class WrongLayout(ValueError):
+class WrongLayout(Refusal, ValueError):
     """A state dict is not that of a compact model; the message says which entries differ."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
@@ -298,7 +299,7 @@ def correlation(predicted: ArrayLike, measured: ArrayLike) -> Array:
 def _fit(x: Array, y: Array, method: str, settings: Sequence[float]) -> tuple[Array, Array]:
     """Weights [setting, neuron, feature] and biases [setting, neuron] over raw features."""
     if method not in METHODS:
-        raise KeyError(unknown("method of neuron models", method, tuple(METHODS)))
+        raise UnknownName(unknown("method of neuron models", method, tuple(METHODS)))
     mean, spread = x.mean(0), x.std(0, ddof=1)
     alive = spread > 1e-9 * max(float(spread.max()), 1e-30)  # a dead feature gets no weight
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=alive)

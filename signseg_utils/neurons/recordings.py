@@ -25,17 +25,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from signseg_utils.refusals import Refusal
 from signseg_utils.registry import unknown
 
 ABOUT = ("area", "animal", "session")  # coordinates of a neuron
 FEWEST_IMAGES = 20  # fewer leave nothing to test a model on
 
 
-class RecordingError(ValueError):
+class RecordingError(Refusal, ValueError):
     """A recording that cannot be used; the message says what is wrong and how to mend it."""
 
 
-class RecordingMissing(FileNotFoundError):
+class RecordingMissing(Refusal, FileNotFoundError):
     """A recording that is not on this machine; the message says how to get it."""
 
 

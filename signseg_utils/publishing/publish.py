@@ -46,6 +46,7 @@ from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
 from signseg_utils.publishing.executed_notebook import clean, faults
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
@@ -94,7 +95,7 @@ def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str
     files = (folder or notebooks_folder()) / "profiles"
     known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
     if profile not in known:
-        raise KeyError(unknown("profile", profile, known))
+        raise UnknownName(unknown("profile", profile, known))
     read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
     return {
         chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
@@ -120,10 +121,10 @@ def chapters(
     numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
-            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+            raise UnknownName(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
     for number in numbers:
         if number not in known_numbers:
-            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+            raise UnknownName(unknown("chapter", str(number), tuple(map(str, known_numbers))))
     wanted = [known_numbers[number] for number in numbers]
     return [
         Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)

@@ -24,6 +24,7 @@ from signseg_utils import registry
 from signseg_utils.files import weights
 from signseg_utils.files.paths import write_text
 from signseg_utils.files.store import DamagedShard, ForeignShard, Store
+from signseg_utils.refusals import Refusal
 from signseg_utils.search.evolution import Search
 
 STATE = "session"
@@ -33,7 +34,7 @@ RATES = "rates.csv"
 Rates = Path | str | Mapping[str, Any] | Sequence[Any] | np.ndarray | Tensor
 
 
-class SessionError(ValueError):
+class SessionError(Refusal, ValueError):
     """Rates that do not belong to the images asked for, or a folder of another session."""
 
 

@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from signseg_utils.refusals import Refusal
 from signseg_utils.units.readout import Readout
 
 CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on
@@ -56,7 +57,7 @@ class Stopwatch:
         return self._seconds
 
 
-class NoDevice(RuntimeError):
+class NoDevice(Refusal, RuntimeError):
     """A device that this machine does not have."""
 
 

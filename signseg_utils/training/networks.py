@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from signseg_utils import registry
+from signseg_utils.refusals import UnknownName
 from signseg_utils.training import classifier, simsiam, untrained
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Zoo
@@ -80,7 +81,7 @@ def altered(recipe: AnyRecipe, changes: Sequence[str]) -> AnyRecipe:
         field, _, value = change.partition("=")
         known = tuple(vars(recipe))
         if field not in known:
-            raise KeyError(registry.unknown("field of this recipe", field, known))
+            raise UnknownName(registry.unknown("field of this recipe", field, known))
         try:
             recipe = replace(recipe, **{field: json.loads(value)})
         except json.JSONDecodeError as error:

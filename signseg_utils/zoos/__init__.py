@@ -14,10 +14,11 @@ from signseg_utils import registry
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.units.readout import Readout
 
 
-class DatasetMissing(FileNotFoundError):
+class DatasetMissing(Refusal, FileNotFoundError):
     """The images of a zoo are not on this machine; the message says how to get them."""
 
 
@@ -90,7 +91,7 @@ class Zoo(ABC):
             if network in configs:
                 return configs[network]
         known = self.all_networks
-        raise KeyError(registry.unknown(f"network of zoo {self.name}", network, known))
+        raise UnknownName(registry.unknown(f"network of zoo {self.name}", network, known))
 
     @abstractmethod
     def images(self, split: str, limit: int | None = None) -> Images:
@@ -162,7 +163,7 @@ class Zoo(ABC):
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
         if name not in self.generators:
-            raise KeyError(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
+            raise UnknownName(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
         module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
             self.folder, name
         )

@@ -31,6 +31,7 @@ from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
+from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
@@ -417,7 +418,7 @@ def of_kind(
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
-        raise KeyError(f"expected a study of {network}, layer {layer}; there is none in this plan")
+        raise UnknownName(f"expected a study of {network}, layer {layer}; there is none in this plan")
     joined: xr.Dataset = xr.concat(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",

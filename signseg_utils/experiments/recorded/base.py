@@ -26,13 +26,14 @@ from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
+from signseg_utils.refusals import Refusal
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
 
 
-class AuditError(ValueError):
+class AuditError(Refusal, ValueError):
     """A stored study does not come out again."""
 
 
