@@ -16,7 +16,8 @@ from torch import Tensor
 
 from signseg_utils import registry
 from signseg_utils.files.paths import write_text
-from signseg_utils.refusals import Refusal, UnknownName
+from signseg_utils.files.reading import read_json
+from signseg_utils.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
@@ -62,7 +63,8 @@ def class_accuracy(
         them.
     """
     file = _file(zoo, network)
-    counts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    again = f"make it anew: python -m signseg_utils.experiments.class_accuracy --zoo {zoo.name}"
+    counts = read_json(file, "counts of right answers", again) if file.exists() else {}
     if counts.get("network_sha256") != zoo.card(network)["sha256"]:
         try:
             counts = _counted(zoo, network)
@@ -78,7 +80,12 @@ def class_accuracy(
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:
         raise UnknownName(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
-    right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
+    try:
+        right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
+    except (KeyError, TypeError) as error:
+        raise BadFile(
+            f"expected 'right' and 'n' of each class in {file}; got none for {error}; {again}"
+        ) from error
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy
 

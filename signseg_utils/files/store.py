@@ -10,7 +10,6 @@ called ``<key>.zarr.zip`` is whole or damaged from outside, never half written. 
 The same dataset and provenance give the same bytes. Nothing is pickled.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -32,6 +31,7 @@ from torch import Tensor
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
+from signseg_utils.files.paths import Unwritable, reason
 from signseg_utils.refusals import Refusal
 
 SHARD = ".zarr.zip"
@@ -57,7 +57,7 @@ class ForeignShard(ShardError, ValueError):
     """The shard is whole but comes from other settings, weights or code."""
 
 
-class UnwritableStore(ShardError, OSError):
+class UnwritableStore(ShardError, Unwritable):
     """The folder is full or cannot be written; what was stored before is untouched."""
 
 
@@ -241,7 +241,10 @@ def _sealed_zip(dataset: xr.Dataset) -> bytes:
 def _open(path: Path, key: str) -> xr.Dataset:
     if not path.exists():
         raise MissingShard(f"expected shard {key!r} at {path}; there is no such file; compute it")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(key, path, f"it cannot be read ({error.strerror})") from error
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     if not seal.startswith(_SEAL):
         raise _damaged(key, path, "it does not end with a seal: truncated, or not a shard")
@@ -257,7 +260,7 @@ def _open(path: Path, key: str) -> xr.Dataset:
             store.close()
         expected = dataset.attrs["content_sha256"]
         json.loads(dataset.attrs["provenance"])
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except Exception as error:  # zarr, its codecs and zipfile raise of many kinds
         raise _damaged(key, path, f"it cannot be decoded ({error})") from error
     if content_sha256(dataset) != expected:
         raise _damaged(key, path, "its values do not match the checksum inside")
@@ -332,7 +335,7 @@ def _write(target: Path, content: bytes, verify: Any) -> None:
             raise
         raise UnwritableStore(
             error.errno,
-            f"expected to write {len(content):,} bytes to {target}; {_reason(error)}; nothing "
+            f"expected to write {len(content):,} bytes to {target}; {reason(error)}; nothing "
             "stored before is lost: make room or choose another folder and give the same command",
         ) from error
     finally:
@@ -340,14 +343,6 @@ def _write(target: Path, content: bytes, verify: Any) -> None:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the folder cannot be written ({error.strerror})"
-    return str(error)
 
 
 def _forget_old_temporaries(target: Path) -> None:

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.files import checkpoints
+
 # The torchvision weights that the reference implementation of LPIPS takes.
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 
@@ -112,7 +114,7 @@ class Perceptual:
                 f"them; put torchvision's {ALEXNET_FILE} there, or give a backbone of a zoo for "
                 "the unweighted form"
             )
-        return cls._reference(torch.load(file, map_location="cpu", weights_only=True))
+        return cls._reference(checkpoints.read(file))
 
     @classmethod
     def _reference(cls, state: dict[str, Tensor] | None) -> Perceptual:

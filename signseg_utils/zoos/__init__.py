@@ -133,8 +133,9 @@ class Zoo(ABC):
         self.config(network)
         tensors, manifest = weights.load(self.path(network))
         if "drawn_sha256" in manifest:
-            architecture = (manifest["module"], manifest["config"], len(self.classes))
-            drawn = initial(*architecture, manifest["seed"]).shipped()
+            with weights.fitting(self.path(network)):
+                architecture = (manifest["module"], manifest["config"], len(self.classes))
+                drawn = initial(*architecture, manifest["seed"]).shipped()
             if weights.digest(drawn) != manifest["drawn_sha256"]:
                 raise weights.DamagedWeights(
                     f"expected seed {manifest['seed']} to draw the weights of {network} that its "
@@ -153,20 +154,23 @@ class Zoo(ABC):
             As `state`.
         """
         tensors, manifest = self.state(name)
-        readout = Readout(
-            tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
-        )
-        backbone = registry.load("networks", manifest["module"])(manifest["config"])
-        checkpoints.fit(backbone, tensors, self.path(name))
+        file = self.path(name)
+        with weights.fitting(file):
+            readout = Readout(
+                tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
+            )
+            backbone = registry.load("networks", manifest["module"])(manifest["config"])
+            checkpoints.fit(backbone, tensors, file)
         return Network(name, backbone.folded(), readout, manifest)
 
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
         if name not in self.generators:
             raise UnknownName(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
-        module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
-            self.folder, name
-        )
+        with weights.fitting(self.path(name)):
+            module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
+                self.folder, name
+            )
         return module.eval().requires_grad_(False)
 
     generator_modules: dict[str, str]
