@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from signseg_utils import registry, zoos
+from signseg_utils import progress, registry, zoos
 from signseg_utils.files import weights
 
 TINY = {"alexnet": dict(widths=(4, 6), depths=(1,)), "resnet": dict(widths=(4, 6), depths=(1,))}
@@ -43,6 +43,21 @@ def make_tiny_zoo(folder: Path, seed: int = 0) -> Path:
 def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a zoo ``shapes`` with tiny random networks "alexnet" and "resnet"."""
     return make_tiny_zoo(tmp_path_factory.mktemp("zoo") / "shapes")
+
+
+@pytest.fixture
+def talking(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[[], list[str]]:
+    """Work of any length talks, at every step; call it for the lines said since the last call."""
+    for name in ("SILENT", "JUDGED", "NEXT", "SHARE"):
+        monkeypatch.setattr(progress, name, 0.0)
+    monkeypatch.delenv(progress.TITLE, raising=False)
+
+    def said() -> list[str]:
+        return str(capsys.readouterr().err).splitlines()
+
+    return said
 
 
 @pytest.fixture(scope="session")

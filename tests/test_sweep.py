@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,23 +199,29 @@ class Killed(Exception):
 
 
 def test_stopped_in_a_shard_continues_from_its_checkpoint(
-    finished: Path, tmp_path: Path, tiny_zoo: Path
+    finished: Path, tmp_path: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = small_plan()[0]
-    calls: list[int] = []
+    steps: list[int] = []
+    step = evolution.Loop.step
 
-    def stop(share: float, images: int) -> None:
-        calls.append(images)
-        if share >= 0.75:
+    def stop(loop: evolution.Loop) -> None:
+        if loop.generation >= 3:
             raise Killed
+        step(loop)
 
+    def count(loop: evolution.Loop) -> None:
+        steps.append(loop.generation)
+        step(loop)
+
+    monkeypatch.setattr(evolution.Loop, "step", stop)
     with pytest.raises(Killed):
-        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, checkpoint_seconds=0, progress=stop)
+        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, checkpoint_seconds=0)
     state = Store(tmp_path).read_partial(shard.key)
     assert state is not None
-    calls.clear()
-    sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, progress=lambda s, n: calls.append(n))
-    assert len(calls) < 3, "the generations of the checkpoint were repeated"
+    monkeypatch.setattr(evolution.Loop, "step", count)
+    sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo)
+    assert steps == [3], "the generations of the checkpoint were repeated"
     assert contents(tmp_path) == {
         name: content for name, content in contents(finished).items() if shard.key in name
     }
@@ -266,13 +273,16 @@ def test_dask_cluster_gives_the_same_files(finished: Path, tmp_path: Path, tiny_
     assert contents(tmp_path) == contents(finished)
 
 
-def test_progress_shows_shards_speed_and_time_left(
-    tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
+def test_a_sweep_says_what_is_done_and_left_and_notes_its_cost(
+    tmp_path: Path, tiny_zoo: Path, talking: Callable[[], list[str]]
 ) -> None:
+    sweep.run(small_plan()[:1], tmp_path, zoo_folder=tiny_zoo, progress=False)
+    assert not talking()
     sweep.run(small_plan(), tmp_path, zoo_folder=tiny_zoo)
-    shown = capsys.readouterr().err
-    assert "2.0/2 shards" in shown
-    assert "images/s" in shown
+    first, *rest, last = talking()
+    assert "goes on from 1 of 2 shards; if stopped, the same command goes on" in first
+    assert any(line.startswith("sweep: 1 of 2 shards, about ") for line in rest)
+    assert "2 of 2 shards in " in last
     costs = sweep.timings(tmp_path)
     assert set(costs["key"]) == {shard.key for shard in small_plan()}
     assert (costs["images"] > 0).all()

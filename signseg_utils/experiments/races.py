@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils import registry, zoos
 from signseg_utils.experiments.sweep.auditing import TOLERANCE, AuditError
@@ -26,6 +25,7 @@ from signseg_utils.experiments.sweep.shards import digest, identify, load
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
+from signseg_utils.progress import Work
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import Scorer
@@ -206,8 +206,13 @@ def obtain(
     stored = fits and not recompute and not results
     folder = shipped if stored else Path(results or f"runs/{zoo.name}") / FOLDER
     if not stored:
-        for race in tqdm(races, desc="races", unit="race"):
-            run_race(race, folder, zoo_folder=zoo_folder)
+        store = Store(folder)
+        pending = [race for race in races if not store.has(race.key, race.identity(zoo))]
+        there = len(races) - len(pending)
+        with Work(len(races), "races", there=there, resumes=True) as work:
+            for race in pending:
+                run_race(race, folder, zoo_folder=zoo_folder)
+                work.advance()
     return (
         collect(races, folder, zoo_folder=zoo_folder),
         folder,

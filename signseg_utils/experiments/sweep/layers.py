@@ -5,7 +5,7 @@ backbone, so each condition is a loop of its own over the seeds. The intact unit
 its preferred images decide what each channel contributes, so that a shard needs no other images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.networks import Network
+from signseg_utils.progress import Work
 from signseg_utils.search import evolution
 from signseg_utils.units.contributions import contributions, removed_channels, without_channels
 from signseg_utils.units.readout import Readout, concatenate
@@ -23,7 +24,7 @@ def search(
     network: Network,
     generator: nn.Module,
     *,
-    progress: Callable[[float, int], object] | None = None,
+    progress: bool = True,
     **options: Any,
 ) -> evolution.Evolution:
     """All runs of the shard, condition after condition, the intact unit first.
@@ -33,16 +34,12 @@ def search(
     unit = network.readout.rows([shard.unit])
     bank = concatenate([unit] * len(shard.seeds))
     options["dtype"] = getattr(torch, shard.dtype)
-    done = [
-        evolution.evolve(bank, network.backbone, generator, shard.seeds, shard.search, **options)
-    ]
-    for backbone in backbones(shard, network, generator, done[0].codes):
-        if progress is not None:
-            seen = sum(part.images_seen for part in done)
-            progress(len(done) / len(shard.conditions), seen)
-        done.append(
-            evolution.evolve(bank, backbone, generator, shard.seeds, shard.search, **options)
-        )
+    given = (generator, shard.seeds, shard.search)
+    with Work(len(shard.conditions), "conditions", shard.key, fine=True, speaks=progress) as work:
+        done = [evolution.evolve(bank, network.backbone, *given, **options)]
+        for backbone in backbones(shard, network, generator, done[0].codes):
+            work.advance()
+            done.append(evolution.evolve(bank, backbone, *given, **options))
     return _joined(done)
 
 

@@ -3,10 +3,9 @@
 import concurrent.futures
 import hashlib
 import json
-import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pandas as pd
 import torch
 import xarray as xr
 from torch import nn
-from tqdm import tqdm
 
 from signseg_utils import __version__, zoos
 from signseg_utils.experiments.sweep import layers
@@ -24,6 +22,7 @@ from signseg_utils.experiments.sweep.cluster import connected
 from signseg_utils.experiments.sweep.shards import ALGORITHM_VERSION, READOUT, Shard, load, rows
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
+from signseg_utils.progress import Work
 from signseg_utils.search import evolution
 from signseg_utils.units.readout import Readout, concatenate
 
@@ -38,7 +37,7 @@ def run_shard(
     device: str = "cpu",
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
-    progress: Callable[[float, int], object] | None = None,
+    progress: bool = True,
     warn: bool = True,
 ) -> str:
     """Compute one shard unless the store holds it; return its key.
@@ -58,7 +57,7 @@ def run_shard(
     checkpoint_seconds
         At least so long between two checkpoints.
     progress
-        Called with the finished share (0..1) and the images seen by this call.
+        Whether it says what is done and left (`signseg_utils.progress`).
     warn
         Whether to name a damaged or foreign shard.
 
@@ -106,8 +105,6 @@ def with_checkpoints(
     generator: nn.Module,
     seeds: Sequence[int],
     search: evolution.Search,
-    *,
-    progress: Callable[[float, int], object] | None = None,
     **options: Any,
 ) -> evolution.Evolution:
     """Evolve from the store's checkpoint of ``key`` on, if it has one, and leave others.
@@ -116,21 +113,14 @@ def with_checkpoints(
     ----------
     seconds
         At least so long between two checkpoints.
-    progress
-        As of `run_shard`.
     options
         Further arguments of `signseg_utils.search.evolution.evolve`.
     """
     last = time.monotonic()
     resume = _checkpoint(results, key, identity)
-    earlier = 0 if resume is None else int(resume["loop.images_seen"])
 
     def checkpoint(state: dict[str, torch.Tensor]) -> None:
         nonlocal last
-        images = int(state["loop.images_seen"])
-        if progress is not None:
-            done = int(torch.isfinite(state["loop.trace"][0]).sum())
-            progress(done / search.generations, images - earlier)
         if time.monotonic() - last >= seconds:
             results.write_partial(key, state, identity)
             last = time.monotonic()
@@ -342,56 +332,30 @@ def _compute(
     zoo_folder: Path | None,
     options: Mapping[str, Any],
 ) -> None:
-    """Run shards here or on an executor, with one bar over all shards of the plan."""
-    layout = "{l_bar}{bar}| {n:.1f}/{total} shards [{elapsed}<{remaining}{postfix}]"
-    begun = time.perf_counter()
-    images = 0
-    with tqdm(
-        total=planned, initial=planned - len(pending), bar_format=layout, disable=not progress,
-        desc="sweep", file=sys.stderr,
-    ) as bar:  # fmt: skip
-
-        def show(share: float, seen: int) -> None:
-            bar.set_postfix_str(f"{seen / (time.perf_counter() - begun):,.0f} images/s", False)
-            bar.update(share - bar.n)
-
+    """Run shards here or on an executor, counted as one work."""
+    options = {**options, "zoo_folder": zoo_folder, "warn": False}
+    with Work(
+        planned, "shards", "sweep", there=planned - len(pending), resumes=True, speaks=progress
+    ) as work:
         if executor is None:
-            for number, shard in enumerate(pending):
-                before, done = images, planned - len(pending) + number
-
-                def inside(share: float, seen: int, before: int = before, done: int = done) -> None:
-                    nonlocal images
-                    images = before + seen
-                    show(done + share, images)
-
+            for shard in pending:
                 with _named(shard):
-                    run_shard(
-                        shard, folder, zoo_folder=zoo_folder, progress=inside, warn=False, **options
-                    )
-                images = before + _images(folder, shard.key)
-                show(done + 1, images)
+                    run_shard(shard, folder, **options)
+                work.advance()
             return
         futures = {
-            executor.submit(
-                run_shard, shard, folder, zoo_folder=zoo_folder, warn=False, **options
-            ): shard
+            executor.submit(run_shard, shard, folder, progress=False, **options): shard
             for shard in pending
         }
         try:
-            for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            for future in concurrent.futures.as_completed(futures):
                 with _named(futures[future]):
-                    key = future.result()
-                images += _images(folder, key)
-                show(planned - len(pending) + number, images)
+                    future.result()
+                work.advance()
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-
-
-def _images(folder: Path, key: str) -> int:
-    costs = timings(folder)
-    return int(costs.loc[costs["key"] == key, "images"].sum())
 
 
 class _named:
