@@ -22,7 +22,9 @@ from torch.nn import functional as F
 from signseg_utils import registry, zoos
 from signseg_utils.files import paths
 from signseg_utils.progress import each
+from signseg_utils.refusals import in_words
 from signseg_utils.units.contributions import by_sign, contributions, maps
+from signseg_utils.chapter import parameters
 
 IMAGES = 1_000  # of the zoo's held-out images
 STRONGEST = 20  # images of each channel
@@ -269,6 +271,7 @@ def _read(path: Path) -> pd.DataFrame:
     return found
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
@@ -278,8 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--networks", default="", help="comma separated; default: those here")
     given = parser.parse_args(arguments)
+    names = list(parameters.parse({"zoo": given.zoo, "networks": given.networks}).networks)
+    names = names if given.networks else []
     zoo = zoos.load_zoo(given.zoo)
-    names = [name for name in given.networks.split(",") if name]
     plain = (*zoo.networks, *zoo.families.get("untrained", ()))
     names = names or [name for name in plain if zoo.path(name).exists()]
     kept = _read(stored_file(zoo.name))

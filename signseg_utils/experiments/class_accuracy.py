@@ -18,7 +18,7 @@ from signseg_utils import registry
 from signseg_utils.files.paths import write_text
 from signseg_utils.files.reading import read_json
 from signseg_utils.progress import each
-from signseg_utils.refusals import BadFile, Refusal, UnknownName
+from signseg_utils.refusals import BadFile, Refusal, UnknownName, in_words
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
@@ -116,6 +116,7 @@ def _file(zoo: Zoo, network: str) -> Path:
     return zoo.path(network).with_suffix(".classes.json")
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--network", default="resnet", help="(%(default)s)")
     given = parser.parse_args(arguments)
+    load_zoo(given.zoo).config(given.network)
     print(store(load_zoo(given.zoo), given.network))
 
 

@@ -27,6 +27,7 @@ from signseg_utils.files import paths
 from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
+from signseg_utils.refusals import in_words
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -359,6 +360,7 @@ def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr
     return store.read(study.key, study.expected()), "recomputed"
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
@@ -369,7 +371,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
     parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
     given = parser.parse_args(arguments)
-    study = Study(given.zoo, parameters.split(given.networks))
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
+    )
+    study = Study(given.zoo, asked.networks)
     found, _ = obtain(study, given.folder or str(paths.results_folder(given.zoo)))
     print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
     print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))

@@ -25,6 +25,7 @@ from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
+from signseg_utils.refusals import in_words
 from signseg_utils.registry import unknown
 from signseg_utils.zoos import Images, Zoo
 
@@ -282,16 +283,19 @@ def _identity(zoo: Zoo, network: str, limit: int, seed: int) -> dict:
     }  # fmt: skip
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: store the numbers of a zoo's networks; it continues where it was cut off."""
     parser = argparse.ArgumentParser(prog="python -m signseg_utils.experiments.occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=int, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")
+    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks})
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
+    )
     zoo = zoos.load_zoo(given.zoo)
     store = Store(given.out or results_folder(zoo.name) / "occlusion")
     wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}

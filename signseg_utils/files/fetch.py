@@ -18,7 +18,7 @@ from filelock import FileLock
 from signseg_utils.files import paths
 from signseg_utils.files.sources import REGISTRY, Remote
 from signseg_utils.progress import Work
-from signseg_utils.refusals import Refusal, UnknownName
+from signseg_utils.refusals import Refusal, UnknownName, in_words
 from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
@@ -221,6 +221,7 @@ def _megabytes(size: int | None) -> str:
     return "size not known" if size is None else f"{size / 1e6:.1f} MB"
 
 
+@in_words
 def main(arguments: list[str] | None = None, report: Callable[[str], object] = print) -> None:
     """Command line: ``python -m signseg_utils.files.fetch tiny-imagenet-200.zip [--folder F]``."""
     parser = argparse.ArgumentParser(description="Fetch and verify files that others publish.")

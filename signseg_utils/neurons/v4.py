@@ -28,6 +28,7 @@ from signseg_utils.neurons.recordings import (
     recording,
 )
 from signseg_utils.neurons.tables import read_arrays
+from signseg_utils.refusals import in_words
 
 if TYPE_CHECKING:
     from signseg_utils.files.fetch import Remote
@@ -188,6 +189,7 @@ _KNOWN: Mapping[str, tuple[int, str]] = {
 }  # fmt: skip
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: ``python -m signseg_utils.neurons.v4 190923 210225``."""
     import argparse

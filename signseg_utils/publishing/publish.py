@@ -57,13 +57,14 @@ from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
-from signseg_utils.refusals import UnknownName
+from signseg_utils.publishing.profiles import read_profile
+from signseg_utils.refusals import Refusal, UnknownName, in_words
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 
 
-class PublishError(RuntimeError):
+class PublishError(Refusal, RuntimeError):
     """A chapter that cannot be published; the message says which, why and what to do.
 
     ``why`` is the sentence on the failed page itself, where that is less than the message.
@@ -100,25 +101,6 @@ def notebooks_folder() -> Path:
 def executed_folder() -> Path:
     """Where executed chapters go: ``book/executed/`` of the checkout."""
     return paths.book_folder() / "executed"
-
-
-def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
-    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
-
-    Raises
-    ------
-    KeyError
-        If there is no such profile; the message lists those that there are.
-    """
-    files = (folder or notebooks_folder()) / "profiles"
-    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
-    if profile not in known:
-        raise UnknownName(unknown("profile", profile, known))
-    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
-    return {
-        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
-        for chapter, zoos in read.items()
-    }
 
 
 def chapters(
@@ -847,7 +829,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
+        "--jobs", type=parameters.argument("jobs"), default=os.cpu_count() or 1, help="zoos run side by side, at most"
     )
     return parser.parse_args(words)
 
@@ -866,17 +848,17 @@ def _listed(found: Sequence[Notice], asked: int) -> str:
     return "\n".join(lines)
 
 
+@in_words
 def main(words: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
+    zoos = () if given.zoo == "all" else parameters.split(given.zoo, "zoos")
+    numbers = () if given.chapters == "all" else parameters.integers(given.chapters, "chapters")
+    for name, folder in (("output", given.output), ("results", given.results)):
+        if folder is not None:
+            parameters.parse({name: str(folder)})
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = chapters(given.profile, zoos, numbers)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 1
+    wanted = chapters(given.profile, zoos, numbers)
     groups: dict[str, list[Chapter]] = {}
     for chapter in wanted:
         groups.setdefault(chapter.zoo, []).append(chapter)

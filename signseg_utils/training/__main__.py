@@ -6,10 +6,12 @@
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from signseg_utils import registry
 from signseg_utils.metrics.objectness import ARTEFACT
+from signseg_utils.refusals import in_words
 from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.zoos import Zoo, load_zoo
 
@@ -45,7 +47,8 @@ def make(zoo: Zoo, scratch: Path, again: bool = False) -> None:
             print(networks.make(zoo, name, scratch))
 
 
-def main() -> None:
+@in_words
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: one zoo, or all; one network, or everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", default="all")
@@ -54,7 +57,7 @@ def main() -> None:
                         help="change the recipe of that network (values as in JSON)")  # fmt: skip
     parser.add_argument("--scratch", type=Path, default=Path("runs"))
     parser.add_argument("--again", action="store_true", help="train what is there, too")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     if chosen.set and not chosen.network:
         parser.error("expected --network with --set, because recipes differ between networks")
     for name in tuple(networks.STANDARD) if chosen.zoo == "all" else (chosen.zoo,):

@@ -5,11 +5,13 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from signseg_utils.generators.spectral import fit_pca
+from signseg_utils.refusals import in_words
 from signseg_utils.zoos import Zoo, load_zoo
 
 
@@ -27,13 +29,14 @@ def fit(zoo: Zoo, name: str = "pca", components: int = 256, seed: int = 0) -> Pa
     return zoo.path(name)
 
 
-def main() -> None:
+@in_words
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: the linear generator of one zoo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", required=True)
     parser.add_argument("--components", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     with torch.inference_mode():
         print(fit(load_zoo(chosen.zoo), components=chosen.components, seed=chosen.seed))
 

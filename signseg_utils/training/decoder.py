@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.progress import each
+from signseg_utils.refusals import in_words
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
@@ -180,7 +181,8 @@ def held_out(
     }
 
 
-def main() -> None:
+@in_words
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: the decoder of one zoo, each field of the recipe an option."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", required=True)
@@ -188,7 +190,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("runs"))
     for field, value in asdict(DecoderRecipe()).items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
-    chosen = vars(parser.parse_args())
+    chosen = vars(parser.parse_args(arguments))
     zoo, name, scratch = load_zoo(chosen.pop("zoo")), chosen.pop("name"), chosen.pop("scratch")
     print(train(zoo, name, DecoderRecipe(**chosen), scratch))
 

@@ -27,6 +27,7 @@ from signseg_utils.metrics.objectness import (
     prepare,
     quiet_ultralytics,
 )
+from signseg_utils.refusals import in_words
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
@@ -301,14 +302,15 @@ def _auc(positive: Tensor, negative: Tensor) -> float:
     return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
 
 
-def main() -> None:
+@in_words
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: the detector of one zoo, each field of the recipe an option."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", required=True)
     parser.add_argument("--folder", type=Path, help="where to write (default: the zoo's own)")
     for field, value in asdict(Recipe()).items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
-    chosen = vars(parser.parse_args())
+    chosen = vars(parser.parse_args(arguments))
     zoo = load_zoo(chosen.pop("zoo"), chosen.pop("folder"))
     print(train(zoo, Recipe(**chosen)))
 

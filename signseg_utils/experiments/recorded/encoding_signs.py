@@ -21,12 +21,14 @@ from numpy.typing import ArrayLike
 
 from signseg_utils import zoos
 from signseg_utils.analysis import stats
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import run, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
+from signseg_utils.refusals import in_words
 from signseg_utils.units.signs import consistency_of_counts
 
 __all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
@@ -412,6 +414,7 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     return np.asarray(one_sign.mean(-1))
 
 
+@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
@@ -425,10 +428,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
-    parser.add_argument("--images", type=int, default=Study.images, help="images of a draw")
+    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
+    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="images of a draw")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
+    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,
