@@ -21,6 +21,10 @@ class UnknownName(Refusal, KeyError):
         return str(self.args[0])  # KeyError would put it between quotes
 
 
+class BadValue(Refusal, ValueError):
+    """A value of another kind than asked for, or out of range."""
+
+
 class BadFile(Refusal, ValueError):
     """A file that is not what its place or name promises."""
 

@@ -196,8 +196,16 @@ def directions(
 
 
 def in_each(
-    cells: Mapping[str, Measured], together: Measured, expected: str, margin: float, *,
-    id: str, zoo: str, statement: str, reported: str, test: str,
+    cells: Mapping[str, Measured],
+    together: Measured,
+    expected: str,
+    margin: float,
+    *,
+    id: str,
+    zoo: str,
+    statement: str,
+    reported: str,
+    test: str,
 ) -> Line:
     """One line for a direction that must hold in each cell, such as each network.
 
@@ -328,7 +336,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
         ) from error
     keys = {field.name for field in fields(Line)}
     if not isinstance(rows, list):
-        raise BadFile(f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; run its chapter again")
+        raise BadFile(
+            f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; run its chapter again"
+        )
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or set(row) != keys:
             got = sorted(row) if isinstance(row, dict) else type(row)

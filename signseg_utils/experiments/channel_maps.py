@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
+from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.progress import each
 from signseg_utils.refusals import in_words
 from signseg_utils.units.contributions import by_sign, contributions, maps
-from signseg_utils.chapter import parameters
 
 IMAGES = 1_000  # of the zoo's held-out images
 STRONGEST = 20  # images of each channel

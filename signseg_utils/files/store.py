@@ -32,7 +32,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
 from signseg_utils.files.paths import Unwritable, reason
-from signseg_utils.refusals import Refusal
+from signseg_utils.refusals import BadValue, Refusal
 
 SHARD = ".zarr.zip"
 PARTIAL = ".partial.safetensors"
@@ -183,7 +183,7 @@ def content_sha256(dataset: xr.Dataset) -> str:
 def _checked(key: str) -> str:
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+=")
     if not key or key.startswith(".") or not set(key) <= allowed:
-        raise ValueError(
+        raise BadValue(
             "expected a key of letters, digits and -_.+= that does not begin with a dot, because "
             f"it becomes a file name; got {key!r}; replace the other characters"
         )
@@ -257,7 +257,8 @@ def _open(path: Path, key: str) -> xr.Dataset:
                 warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
                 dataset = xr.open_zarr(store, consolidated=False, chunks=None).load()
         finally:
-            store.close()
+            if store._is_open:  # closing fails otherwise, and hides why it did not open
+                store.close()
         expected = dataset.attrs["content_sha256"]
         json.loads(dataset.attrs["provenance"])
     except Exception as error:  # zarr, its codecs and zipfile raise of many kinds
@@ -293,8 +294,8 @@ def _partial_sha256(tensors: Mapping[str, Tensor], header: Mapping[str, str]) ->
 
 def _damaged(key: str, path: Path, why: str) -> DamagedShard:
     return DamagedShard(
-        f"shard {key!r} is damaged: {why}; it is not used: recompute it (it is then replaced), "
-        f"or restore {path}"
+        f"shard {key!r} is damaged: {why}; expected {path} as it was written; it is not used: "
+        "recompute it (it is then replaced), or restore the file"
     )
 
 

@@ -136,7 +136,9 @@ def check(found: xr.Dataset) -> xr.Dataset:
         )
     infinite = np.argwhere(np.isinf(response.values))
     if len(infinite):
-        image, neuron = (found[dim].values[infinite[0][i]] for i, dim in enumerate(response.dims[:2]))
+        image, neuron = (
+            found[dim].values[infinite[0][i]] for i, dim in enumerate(response.dims[:2])
+        )
         raise RecordingError(
             f"expected finite responses or NaN; got infinity of neuron {neuron} to image {image}; "
             "put NaN there (an empty cell in a table)"

@@ -109,8 +109,8 @@ def write_csv(found: xr.Dataset, path: Path) -> Path:
     neurons = found["neuron"].values.tolist()
     table = pd.DataFrame(rows, columns=["path", *neurons])
     about = pd.DataFrame({"neuron": neurons, **{key: found[key].values for key in ABOUT}})
-    paths.write_text(path.with_name(f"{path.stem}.neurons.csv"), about.to_csv(index=False))
     paths.write_text(path, table.to_csv(index=False, float_format="%.17g"))
+    paths.write_text(path.with_name(f"{path.stem}.neurons.csv"), about.to_csv(index=False))
     again = averaged(read_csv(path))["response"].values
     if not np.array_equal(again, averaged(found)["response"].values, equal_nan=True):
         raise RecordingError(f"expected {path} to hold what was written; it does not; disk full?")
@@ -121,6 +121,11 @@ def read_npz(path: Path) -> xr.Dataset:
     """Read arrays. Errors as in `read_csv`."""
     path = Path(path)
     arrays = read_arrays(path)
+    if "" in arrays:
+        raise RecordingError(
+            f"expected several arrays in {path.name}; got one, as of an .npy file; save responses "
+            "and paths with np.savez"
+        )
     lacking = [name for name in ("responses", "paths") if name not in arrays]
     if lacking:
         raise RecordingError(
@@ -187,9 +192,7 @@ def _cells(path: Path, what: str) -> pd.DataFrame:
     """Cells of a CSV file as text, stripped; every row as wide as the header, no name twice."""
     text = read_text(path, what)
     if not text.strip():
-        raise RecordingError(
-            f"expected {what} in {path.name}; the file is empty; export it anew"
-        )
+        raise RecordingError(f"expected {what} in {path.name}; the file is empty; export it anew")
     try:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
     except csv.Error as error:
@@ -281,6 +284,8 @@ def _array(stream: Any, size: int, name: str = "the array") -> np.ndarray[Any, A
 
 def _words(array: np.ndarray[Any, Any], name: str, path: Path) -> list[str]:
     """Names from an array, one dimension; paths must be text, others may be whole numbers."""
+    if array.ndim == 1 and not len(array):
+        return []
     if array.dtype.kind not in ("US" if name == "paths" else "USiu") or array.ndim != 1:
         raise RecordingError(
             f"expected {name} in {path.name} as a list of text; got {array.dtype} of shape "

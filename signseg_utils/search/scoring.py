@@ -69,7 +69,10 @@ def available(device: torch.device | str) -> torch.device:
     NoDevice
         If it is a GPU and PyTorch finds none.
     """
-    asked = torch.device(device)
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise NoDevice(f"expected a device such as cpu or cuda:0; got {device!r}") from error
     if asked.type == "cuda" and not torch.cuda.is_available():
         raise NoDevice(
             f"expected a GPU, because the device is {str(device)!r}; PyTorch finds none on this "

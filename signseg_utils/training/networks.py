@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from signseg_utils import registry
-from signseg_utils.refusals import UnknownName
+from signseg_utils.refusals import BadValue, UnknownName
 from signseg_utils.training import classifier, simsiam, untrained
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Zoo
@@ -85,7 +85,7 @@ def altered(recipe: AnyRecipe, changes: Sequence[str]) -> AnyRecipe:
         try:
             recipe = replace(recipe, **{field: json.loads(value)})
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise BadValue(
                 f"expected field=value with a value as in JSON (3, 0.1, \"resnet\", null); "
                 f"got {change!r}"
             ) from error

@@ -166,11 +166,13 @@ class Zoo(ABC):
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
         if name not in self.generators:
-            raise UnknownName(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
-        with weights.fitting(self.path(name)):
-            module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
-                self.folder, name
+            raise UnknownName(
+                registry.unknown(f"generator of zoo {self.name}", name, self.generators)
             )
+        with weights.fitting(self.path(name)):
+            module: nn.Module = registry.load(
+                "generators", self.generator_modules[name]
+            ).from_folder(self.folder, name)
         return module.eval().requires_grad_(False)
 
     generator_modules: dict[str, str]

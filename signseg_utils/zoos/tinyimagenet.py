@@ -31,17 +31,21 @@ class TinyImageNet(Zoo):
     image_size = 64
     classes = tuple(CLASSES.values())
     default_units = (
-        "baboon", "tabby", "golden retriever", "school bus", "orange", "sports car",
-        "teapot", "monarch", "beacon", "goldfish",
+        "baboon",
+        "tabby",
+        "golden retriever",
+        "school bus",
+        "orange",
+        "sports car",
+        "teapot",
+        "monarch",
+        "beacon",
+        "goldfish",
     )
     network_configs = {
         "alexnet": dict(family="alexnet", widths=(32, 64, 112), depths=(1, 1), image_size=64),
-        "vgg": dict(
-            family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 2), image_size=64
-        ),
-        "resnet": dict(
-            family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64
-        ),
+        "vgg": dict(family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 2), image_size=64),
+        "resnet": dict(family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64),
     }
     family_configs = families(network_configs)
     generators = ("pca", "decoder")

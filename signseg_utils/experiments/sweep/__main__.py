@@ -14,7 +14,8 @@ from signseg_utils.experiments.sweep import SIGNS, Shard, audit, estimating, pla
 from signseg_utils.experiments.sweep.cluster import ClusterError, connected
 from signseg_utils.files import paths
 from signseg_utils.files.store import UnwritableStore
-from signseg_utils.refusals import in_words
+from signseg_utils.refusals import UnknownName, in_words
+from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
 
@@ -91,6 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except parameters.ParameterError as error:
         parser.error(str(error))
     for sweep in asked:
+        if sweep.layer != default.layer:
+            opened = zoos.load_zoo(sweep.zoo, given.zoo_folder)
+            for name in sweep.networks:
+                layers = opened.network(name).backbone.layer_names
+                if sweep.layer not in layers:
+                    raise UnknownName(unknown(f"layer of {name}", sweep.layer, layers))
         shards = plan(
             sweep.zoo, sweep.networks, sweep.generators, sweep.units,
             signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
