@@ -1,13 +1,10 @@
-"""What is said to a user whose input cannot be used, and how a command ends with it.
+"""What is said to a user whose input cannot be used, and what it is called.
 
 Wherever something comes in from outside (a file, a parameter, an argument), it is checked once, and
 what does not fit is refused by an error that is a `Refusal` too: its message says what was
 expected, why, what came, and what to do, and names the file or the parameter.
 """
 
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
 
 
 class Refusal(Exception):
@@ -27,24 +24,6 @@ class BadValue(Refusal, ValueError):
 
 class BadFile(Refusal, ValueError):
     """A file that is not what its place or name promises."""
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def in_words(command: Callable[P, T]) -> Callable[P, T]:
-    """A command line that ends with the words of a refusal, and status 1, not with a traceback."""
-
-    @wraps(command)
-    def run(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            return command(*arguments, **options)
-        except Refusal as error:
-            notes = getattr(error, "__notes__", [])
-            raise SystemExit("\n".join([f"error: {error}", *notes])) from error
-
-    return run
 
 
 def first_line(error: BaseException) -> str:

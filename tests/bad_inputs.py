@@ -28,8 +28,9 @@ from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from signseg_utils import refusals, zoos
+from signseg_utils import cli, refusals, zoos
 from signseg_utils.chapter import ledger, parameters
+from signseg_utils.cli.experiment import EXPERIMENTS
 from signseg_utils.experiments import class_accuracy
 from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
@@ -86,11 +87,11 @@ EXECUTED = "executed"
 # ---------------------------------------------------------------- doors
 
 
-def _command(main: Callable[..., Any], words: Sequence[str]) -> None:
+def _command(words: Sequence[str]) -> None:
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
-            status = main(list(words))
+            status = cli.main(words)
         except SystemExit as end:
             status = end.code
     if status not in (0, None):
@@ -186,37 +187,15 @@ def _read_partial(place: store.Store) -> None:
     place.read_partial("a", {"fingerprint": "abc"})
 
 
-def _module(name: str) -> Callable[..., Any]:
-    import importlib
-
-    found: Callable[..., Any] = importlib.import_module(name).main
-    return found
-
-
-# How a command of this name is called: with its words, in this process.
-COMMANDS: Mapping[str, Callable[[], Callable[..., Any]]] = {
-    "publish": lambda: _module("signseg_utils.publishing.publish"),
-    "sweep": lambda: _module("signseg_utils.experiments.sweep.__main__"),
-    "factorial": lambda: _module("signseg_utils.experiments.factorial.__main__"),
-    "train": lambda: _module("signseg_utils.training.__main__"),
-    "train decoder": lambda: _module("signseg_utils.training.decoder"),
-    "train detector": lambda: _module("signseg_utils.training.detector"),
-    "train components": lambda: _module("signseg_utils.training.components"),
-    "fetch": lambda: _module("signseg_utils.files.fetch"),
-    "fetch v4": lambda: _module("signseg_utils.neurons.v4"),
-    "class_accuracy": lambda: _module("signseg_utils.experiments.class_accuracy"),
-    "channel_maps": lambda: _module("signseg_utils.experiments.channel_maps"),
-    "occlusion": lambda: _module("signseg_utils.experiments.occlusion"),
-    "diverse_images": lambda: _module("signseg_utils.experiments.diverse_images"),
-    "encoding_accuracy": lambda: _module("signseg_utils.experiments.recorded.encoding_accuracy"),
-    "encoding_signs": lambda: _module("signseg_utils.experiments.recorded.encoding_signs"),
-    "ablated_models": lambda: _module("signseg_utils.experiments.recorded.ablated_models"),
-    "localisation": lambda: _module("signseg_utils.experiments.recorded.localisation"),
+# Words of the command ``signseg`` that stand for the name of a row's command, where they differ.
+COMMANDS: Mapping[str, Sequence[str]] = {
+    **{name: ("experiment", name) for name in EXPERIMENTS},
+    "fetch v4": ("fetch", "--v4"),
 }
 
 # How each door is knocked at: with the site, and what the row's builder gave.
 DOORS: Mapping[str, Callable[[Site, Any], object]] = {
-    "command": lambda site, made: _command(COMMANDS[made[0]](), made[1:]),
+    "command": lambda site, made: _command([*COMMANDS.get(made[0], made[:1]), *made[1:]]),
     "parameters": lambda site, made: _chapter(*made),
     "notebook": lambda site, made: parameters.declared(made),
     "csv": lambda site, made: _recording(made),
@@ -324,13 +303,21 @@ for _words, _said in {
     "factorial | --replicates 0 --out OUT": "replicates 0",
     "factorial | --generations 0 --out OUT": "generations 0",
     "train | --zoo nowhere": "expected zoo nowhere shapes",
-    "train | --zoo shapes --network dog": "expected network dog",
-    "train | --zoo shapes --network resnet --again --scratch OUT --set epochz=1": "expected field epochz epochs",
-    "train | --zoo shapes --network resnet --again --scratch OUT --set epochs=many": "expected JSON epochs=many",
-    "train | --set epochs=1": "expected --network --set",
-    "train decoder | --zoo nowhere": "zoo nowhere shapes",
-    "train detector | --zoo nowhere": "zoo nowhere shapes",
-    "train components | --zoo nowhere": "zoo nowhere",
+    "train | --zoo shapes --only dog": "expected network dog",
+    "train | --zoo shapes --only resnet --again --scratch OUT --set epochz=1": "expected field epochz epochs",
+    "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many": "expected JSON epochs=many",
+    "train | --set epochs=1": "expected --only --set",
+    "session | OUT --zoo nowhere": "zoo nowhere shapes",
+    "session | OUT --zoo shapes --generator gan": "expected generator gan scenes",
+    "session | OUT --zoo shapes --generator scenes --optimizer adam": "adam cholesky_cma",
+    "session | OUT --zoo shapes --generator scenes --generations 0": "generations 1 0",
+    "session | OUT --zoo shapes --generator scenes --population 1": "population 4 1",
+    "session | OUT --zoo shapes --generator scenes --seeds 0,0": "once seeds 0",
+    "session | OUT --zoo shapes --generator scenes --seeds 0,1 --labels a,a": "labels once a",
+    "session | OUT --zoo shapes --generator scenes --seeds 0,1 --labels a": "label 2 got 1",
+    "session | FILE --zoo shapes --generator scenes": "expected folder file",
+    "nonsense | --zoo shapes": "expected command nonsense publish",
+    "experiment | nonsense": "nonsense ablated_models",
     "fetch | no-such-file.zip --folder OUT": "expected file no-such-file.zip tiny-imagenet",
     "fetch | ../../escape --folder OUT": "expected file escape",
     "fetch | resnet18-tanh.pth --folder FILE": "expected folder file",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import needs_data
 
 from signseg_utils.files import weights
 from signseg_utils.files.paths import zoo_folder
@@ -195,7 +196,7 @@ def test_natural_images_gain_images_without_object():
 @pytest.mark.parametrize("zoo", ["shapes", "tinyimagenet"])
 def test_shipped_detector_tells_objects_from_none(zoo, images_or_skip):
     if not (zoo_folder(zoo) / "detector.safetensors").exists():
-        pytest.skip(f"zoo {zoo} has no detector yet (make zoo)")
+        needs_data(f"the detector of {zoo} is not here; `make zoo` trains it")
     loaded = load_zoo(zoo).detector()
     drawn = images_or_skip(zoo, "val", 200)
     if zoo != "shapes":

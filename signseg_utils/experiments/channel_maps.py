@@ -3,7 +3,7 @@
 Claim F-L2 of the final version (ICLR 2026): channels that project positively are local and
 object-like, channels that project negatively dispersed and background-like.
 
-``python -m signseg_utils.experiments.channel_maps --zoo tinyimagenet`` measures the channels on the
+``signseg experiment channel_maps --zoo tinyimagenet`` measures the channels on the
 zoo's images and writes ``data/results/<zoo>/channels.csv``, which a chapter reads, so that it needs
 no dataset.
 """
@@ -23,7 +23,6 @@ from signseg_utils import registry, zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.units.contributions import by_sign, contributions, maps
 
 IMAGES = 1_000  # of the zoo's held-out images
@@ -266,16 +265,15 @@ def _read(path: Path) -> pd.DataFrame:
     if tuple(found.columns) != COLUMNS:
         raise ValueError(
             f"expected the columns {COLUMNS} in {path}; got {tuple(found.columns)}; "
-            "make it anew with `python -m signseg_utils.experiments.channel_maps`"
+            "make it anew with `signseg experiment channel_maps`"
         )
     return found
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.channel_maps",
+        prog="signseg experiment channel_maps",
         description="Measure where the channels of a zoo's networks are active, and store it.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))

@@ -18,7 +18,7 @@ from signseg_utils import registry
 from signseg_utils.files.paths import write_text
 from signseg_utils.files.reading import read_json
 from signseg_utils.progress import each
-from signseg_utils.refusals import BadFile, Refusal, UnknownName, in_words
+from signseg_utils.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
@@ -116,11 +116,10 @@ def _file(zoo: Zoo, network: str) -> Path:
     return zoo.path(network).with_suffix(".classes.json")
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.class_accuracy",
+        prog="signseg experiment class_accuracy",
         description="Count how many validation images of each class a network gets right.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))

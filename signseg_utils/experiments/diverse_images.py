@@ -27,7 +27,6 @@ from signseg_utils.files import paths
 from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -360,11 +359,10 @@ def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr
     return store.read(study.key, study.expected()), "recomputed"
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.diverse_images",
+        prog="signseg experiment diverse_images",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")

@@ -4,7 +4,7 @@ The object in an image is painted over, or as large a part of its background of 
 What each sign's inputs lose then needs neither a generator nor a search (compare Zeiler & Fergus
 2014, doi:10.1007/978-3-319-10590-1_53, who slid a grey square over images).
 
-``python -m signseg_utils.experiments.occlusion --zoo tinyimagenet`` stores the numbers.
+``signseg experiment occlusion --zoo tinyimagenet`` stores the numbers.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.registry import unknown
 from signseg_utils.zoos import Images, Zoo
 
@@ -283,10 +282,9 @@ def _identity(zoo: Zoo, network: str, limit: int, seed: int) -> dict:
     }  # fmt: skip
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: store the numbers of a zoo's networks; it continues where it was cut off."""
-    parser = argparse.ArgumentParser(prog="python -m signseg_utils.experiments.occlusion")
+    parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
     parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")

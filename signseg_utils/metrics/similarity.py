@@ -50,6 +50,9 @@ def cosine_similarity(control: Tensor, ablated: Tensor, centre: Tensor | None = 
     -------
     Tensor
         ``[...]``, -1 to 1. A zero vector has cosine 0 with any other.
+
+    >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])).item()
+    0.5
     """
     first, second = _directions(control, centre), _directions(ablated, centre)
     # mean_ij <u_i, v_j> = <mean_i u_i, mean_j v_j>

@@ -1,7 +1,7 @@
 """Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
 
-``python -m signseg_utils.publishing.publish --profile shipped --zoo shapes --chapters 1,2,3``
-writes, for each chapter and zoo, under ``book/executed/<zoo>/``:
+``signseg publish --profile shipped --zoo shapes --chapters 1,2,3`` writes, for each chapter and
+zoo, under ``book/executed/<zoo>/``:
 
 - ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
 - ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
@@ -14,13 +14,8 @@ What a chapter keeps under ``runs/`` of its working folder lies in the checkout'
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
 chapter that fails costs one page: the others go on, its earlier good copy stays as it was, and
 ``NN_title.failure.json`` beside it says what failed. The command ends with the list of such pages.
-
-Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
-does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
-stopped by Ctrl-C.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -58,7 +53,7 @@ from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
 from signseg_utils.publishing.profiles import read_profile
-from signseg_utils.refusals import Refusal, UnknownName, in_words
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
@@ -424,10 +419,17 @@ def _end(process: int) -> None:
 def _died(notebook: NotebookNode) -> NotebookNode:
     """``notebook`` with an error in the output of the cell in which its kernel died."""
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    states = [cell.metadata.get("papermill", {}).get("status") for cell in ran]
-    cell = ran[states.index("running") if "running" in states else 0]
+    begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
     why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
-    cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
+    return notebook
+
+
+def _unmarked(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` without the cells that Papermill adds on an error, so that numbers are right."""
+    added = "papermill-error-cell-tag"
+    notebook.cells = [c for c in notebook.cells if added not in c.metadata.get("tags", [])]
     return notebook
 
 
@@ -471,7 +473,7 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
         try:
             running.result()
         except papermill.PapermillExecutionError:
-            pass  # `faults` names the cell
+            return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
         except DeadKernelError:
             return _died(nbformat.read(done, as_version=4))
         finally:
@@ -813,72 +815,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.publish",
-        description=__doc__,
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
-    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
-    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
-    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
-    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
-    parser.add_argument("--force", action="store_true", help="run even what is current")
-    parser.add_argument(
-        "--jobs", type=parameters.argument("jobs"), default=os.cpu_count() or 1, help="zoos run side by side, at most"
-    )
-    return parser.parse_args(words)
-
-
-SOME_FAILED = 3
-"""Exit status of a command that made what it could, but not every page as it should be."""
-
-
-def _listed(found: Sequence[Notice], asked: int) -> str:
-    """The list at the end of the command."""
-    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
-    for notice in found:
-        verdict = "published, but" if notice.published else "not published, because"
-        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
-        lines.append(f"  try again: {notice.command}")
-    return "\n".join(lines)
-
-
-@in_words
-def main(words: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    given = _arguments(words)
-    zoos = () if given.zoo == "all" else parameters.split(given.zoo, "zoos")
-    numbers = () if given.chapters == "all" else parameters.integers(given.chapters, "chapters")
-    for name, folder in (("output", given.output), ("results", given.results)):
-        if folder is not None:
-            parameters.parse({name: str(folder)})
-    how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    wanted = chapters(given.profile, zoos, numbers)
-    groups: dict[str, list[Chapter]] = {}
-    for chapter in wanted:
-        groups.setdefault(chapter.zoo, []).append(chapter)
-    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
-    try:
-        if jobs <= 1:
-            found = publisher.in_turn(wanted)
-        else:
-            found = publisher.side_by_side(list(groups.values()), jobs)
-    except KeyboardInterrupt:
-        print(
-            "stopped: pages that were finished stay, those under way keep their earlier copies; "
-            "the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 130
-    if found:
-        print(_listed(found, len(wanted)), file=sys.stderr)
-    return SOME_FAILED if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,6 @@ network at three depths, and a discriminator that looks at patches (hinge loss).
 ``python -m signseg_utils.training.decoder --zoo shapes``
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,9 +22,8 @@ from torch import Tensor, nn
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.training.classifier import augment
-from signseg_utils.zoos import Images, Zoo, load_zoo
+from signseg_utils.zoos import Images, Zoo
 
 
 @dataclass(frozen=True)
@@ -179,21 +177,3 @@ def held_out(
         "centred_feature_similarity": float(similarity.mean()),
         "n": len(real),
     }
-
-
-@in_words
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: the decoder of one zoo, each field of the recipe an option."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--name", default="decoder")
-    parser.add_argument("--scratch", type=Path, default=Path("runs"))
-    for field, value in asdict(DecoderRecipe()).items():
-        parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
-    chosen = vars(parser.parse_args(arguments))
-    zoo, name, scratch = load_zoo(chosen.pop("zoo")), chosen.pop("name"), chosen.pop("scratch")
-    print(train(zoo, name, DecoderRecipe(**chosen), scratch))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
-"""Train the detector of one zoo: ``python -m signseg_utils.training.detector --zoo shapes``.
+"""Train the detector of one zoo.
 
 The trainer, model, loss and validation are those of ``ultralytics``; only the data come from
 memory. It writes no checkpoint: what is kept is the averaged weights, as safetensors.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,8 +26,7 @@ from signseg_utils.metrics.objectness import (
     prepare,
     quiet_ultralytics,
 )
-from signseg_utils.refusals import in_words
-from signseg_utils.zoos import Images, Zoo, load_zoo
+from signseg_utils.zoos import Images, Zoo
 
 
 @dataclass(frozen=True)
@@ -300,20 +298,3 @@ def _auc(positive: Tensor, negative: Tensor) -> float:
     """Probability that an image with an object scores above one without (ties count half)."""
     difference = positive[:, None] - negative[None]
     return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
-
-
-@in_words
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: the detector of one zoo, each field of the recipe an option."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--folder", type=Path, help="where to write (default: the zoo's own)")
-    for field, value in asdict(Recipe()).items():
-        parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
-    chosen = vars(parser.parse_args(arguments))
-    zoo = load_zoo(chosen.pop("zoo"), chosen.pop("folder"))
-    print(train(zoo, Recipe(**chosen)))
-
-
-if __name__ == "__main__":
-    main()

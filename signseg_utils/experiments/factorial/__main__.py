@@ -8,16 +8,14 @@ from signseg_utils.chapter import parameters
 from signseg_utils.experiments import factorial
 from signseg_utils.experiments.factorial.running import shipped_folder
 from signseg_utils.experiments.sweep import Shard
-from signseg_utils.refusals import in_words
 from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole experiment; the same command continues an interrupted one."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.factorial",
+        prog="signseg experiment factorial",
         description="Train and search the networks of the factorial experiment; the same command "
         "continues an interrupted one.",
     )

@@ -4,7 +4,7 @@ A neuron is modelled by a readout row over features of a network; the row is abl
 image is evolved for each ablated row and shown to the neuron, or to what stands in for it (paper,
 section 4.4, Fig. 8 to 10). One `Study` does so for all well-fitted neurons of one session. Its
 result holds codes of evolved images and numbers, no response to and no pixel of a recorded image.
-``python -m signseg_utils.experiments.recorded.ablated_models --recording v4`` computes what the
+``signseg experiment ablated_models --recording v4`` computes what the
 store does not hold yet; the same command continues an interrupted one.
 """
 
@@ -33,7 +33,7 @@ from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
-from signseg_utils.refusals import UnknownName, in_words
+from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
@@ -513,11 +513,10 @@ def audit(
     return checked, agreed
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.ablated_models", description=__doc__,
+        prog="signseg experiment ablated_models", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

@@ -26,7 +26,6 @@ from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.units.signs import sign_ratio
 
 __all__ = ["V4_SESSIONS", "Study", "measure", "obtain", "plan", "run", "shipped_folder"]
@@ -269,11 +268,10 @@ def chosen(studies_: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
     return pd.DataFrame(rows)
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_accuracy", description=__doc__,
+        prog="signseg experiment encoding_accuracy", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

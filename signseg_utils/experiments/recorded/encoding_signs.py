@@ -2,7 +2,7 @@
 
 Lasso with and without the constraint (paper, Fig. 17), and the signs of the weights of models by
 partial least squares with one component (paper, Fig. 18), both from penultimate features.
-``python -m signseg_utils.experiments.recorded.encoding_signs --recording v4``
+``signseg experiment encoding_signs --recording v4``
 computes what the store does not hold yet.
 """
 
@@ -28,7 +28,6 @@ from signseg_utils.experiments.recorded.base import run, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.units.signs import consistency_of_counts
 
 __all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
@@ -414,11 +413,10 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     return np.asarray(one_sign.mean(-1))
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_signs", description=__doc__,
+        prog="signseg experiment encoding_signs", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

@@ -5,7 +5,7 @@ each neuron that its model predicts, the preferred image of a stand-in that answ
 (its twin) and that of its model are searched, localised and cleared. The result holds codes of
 these evolved images, masks, responses of twins and models to images made from them, and weights of
 the models; no recorded image or response. So it can be shown where the recording and the twins
-are not. ``python -m signseg_utils.experiments.recorded.localisation --recording v4`` computes what
+are not. ``signseg experiment localisation --recording v4`` computes what
 the store does not hold yet; the same command continues an interrupted one, neuron by neuron.
 """
 
@@ -37,7 +37,6 @@ from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
-from signseg_utils.refusals import in_words
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 
@@ -458,11 +457,10 @@ def audit(
     return table
 
 
-@in_words
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.localisation", description=__doc__,
+        prog="signseg experiment localisation", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

@@ -1,4 +1,4 @@
-"""Command line: ``python -m signseg_utils.experiments.sweep --zoo shapes --seeds 0-3 ...``."""
+"""``signseg sweep``: plan a sweep, say what it takes, run it, audit it."""
 
 import argparse
 import concurrent.futures
@@ -10,19 +10,19 @@ import torch
 
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
+from signseg_utils.chapter.parameters import argument
 from signseg_utils.experiments.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
 from signseg_utils.experiments.sweep.cluster import ClusterError, connected
 from signseg_utils.files import paths
 from signseg_utils.files.store import UnwritableStore
-from signseg_utils.refusals import UnknownName, in_words
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
 
 
-@in_words
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: ``python -m signseg_utils.experiments.sweep --zoo shapes --seeds 0-3 ...``.
+def main(words: Sequence[str]) -> int:
+    """Compute what the store lacks of a sweep; the same command continues.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         What was stored stays, and the same command continues.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.sweep",
+        prog="signseg sweep",
         description="Compute an ablation sweep; the same command continues an interrupted one.",
     )
     default = Shard("", "", "", "")
@@ -50,26 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for name, (value, meaning) in text.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
-    parser.add_argument("--generations", type=parameters.argument("generations"), default=default.search.generations)
-    parser.add_argument("--population", type=parameters.argument("population"), default=None)
+    parser.add_argument("--generations", type=argument("generations"), default=default.search.generations)
+    parser.add_argument("--population", type=argument("population"), default=None)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=parameters.argument("threads"), default=None, help="of torch, in each process")
-    parser.add_argument("--workers", type=parameters.argument("workers"), default=1, help="processes")
+    parser.add_argument("--threads", type=argument("threads"), default=None, help="of torch, in each process")
+    parser.add_argument("--workers", type=argument("workers"), default=1, help="processes")
     parser.add_argument(
         "--cluster", metavar="ADDRESS",
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
     )  # fmt: skip
-    parser.add_argument("--checkpoint-seconds", type=parameters.argument("checkpoint_seconds", float), default=15.0)
+    parser.add_argument("--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0)
     parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
-    parser.add_argument("--devices", type=parameters.argument("devices"), default=1, help="that share the estimated hours")
+    parser.add_argument("--devices", type=argument("devices"), default=1, help="that share the estimated hours")
     parser.add_argument(
         "--rate", type=float, metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
     )  # fmt: skip
-    parser.add_argument("--audit", type=parameters.argument("audited"), default=0, help="runs to audit at the end")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--audit", type=argument("audited"), default=0, help="runs to audit at the end")
+    given = parser.parse_args(words)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
     if given.rate is not None and not 0 < given.rate < float("inf"):
@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     certify = given.dtype == "auto"
     given.dtype = default.dtype if certify else given.dtype
     try:
-        parameters.parse({"out": given.out or "", "cluster": given.cluster or ""})
-        parameters.parse({"folder": given.zoo_folder or ""})
+        folders = {"out": given.out, "folder": given.zoo_folder, "cluster": given.cluster}
+        parameters.parse({name: str(value or "") for name, value in folders.items()})
         asked = [
             parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
             for zoo in names
@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (UnwritableStore, ClusterError) as error:
             notes = getattr(error, "__notes__", [])
             raise SystemExit("\n".join([f"error: {error}", *notes])) from error
+    return 0
 
 
 def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:
@@ -151,6 +152,3 @@ def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespac
         table = audit(folder, shards, sample=given.audit, zoo_folder=given.zoo_folder)
         print(f"audit: {len(table)} activations agree")
 
-
-if __name__ == "__main__":
-    main()
