@@ -303,7 +303,7 @@ for _words, _said in {
     "factorial | --replicates 0 --out OUT": "replicates 0",
     "factorial | --generations 0 --out OUT": "generations 0",
     "train | --zoo nowhere": "expected zoo nowhere shapes",
-    "train | --zoo shapes --only dog": "expected network dog",
+    "train | --zoo shapes --only dog": "expected among dog resnet",
     "train | --zoo shapes --only resnet --again --scratch OUT --set epochz=1": "expected field epochz epochs",
     "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many": "expected JSON epochs=many",
     "train | --set epochs=1": "expected --only --set",
