@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.similarity import cosine_similarity
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
@@ -468,14 +469,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--images", type=int, default=Study.images, help="of one experiment")
-    parser.add_argument("--neurons", type=int, default=Study.neurons, help="of a session, at most")
-    parser.add_argument("--least-fit", type=float, default=Study.least_fit, help="R2 of models")
-    parser.add_argument("--generations", type=int, default=Study.generations)
+    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="of one experiment")
+    parser.add_argument("--neurons", type=parameters.argument("neurons"), default=Study.neurons, help="of a session, at most")
+    parser.add_argument("--least-fit", type=parameters.argument("least_fit", float), default=Study.least_fit, help="R2 of models")
+    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
     parser.add_argument("--seeds", default="0", help="searches: a list or a range")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "network", "generator")})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
         given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
