@@ -65,7 +65,7 @@ def class_accuracy(
         them.
     """
     file = _file(zoo, network)
-    again = f"make it anew: python -m signseg_utils.experiments.class_accuracy --zoo {zoo.name}"
+    again = f"make it anew: signseg experiment class_accuracy --zoo {zoo.name}"
     counts = read_json(file, "counts of right answers", again) if file.exists() else {}
     if counts.get("network_sha256") != zoo.card(network)["sha256"]:
         try:

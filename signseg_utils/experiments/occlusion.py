@@ -84,8 +84,12 @@ def displaced(masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def occluded(
-    pixels: Tensor, regions: Tensor, fill: str, lenders: tuple[Tensor, Tensor] | None = None,
-    places: Tensor | None = None, seed: int = 0,
+    pixels: Tensor,
+    regions: Tensor,
+    fill: str,
+    lenders: tuple[Tensor, Tensor] | None = None,
+    places: Tensor | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Images with one region each painted over.
 
@@ -226,7 +230,12 @@ def contrast(
 
 
 def obtain(
-    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, folder: Path | None = None,
+    zoo: Zoo,
+    networks: Sequence[str],
+    *,
+    limit: int = 0,
+    seed: int = 0,
+    folder: Path | None = None,
     recompute: bool = False,
 ) -> tuple[xr.Dataset, str]:
     """Drives of networks: stored ones where they fit, else measured on validation images.
@@ -287,13 +296,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")
+    parser.add_argument(
+        "--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all"
+    )
     parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse(
-        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
-    )
+    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
     zoo = zoos.load_zoo(given.zoo)
     store = Store(given.out or results_folder(zoo.name) / "occlusion")
     wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}

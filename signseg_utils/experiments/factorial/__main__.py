@@ -19,8 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train and search the networks of the factorial experiment; the same command "
         "continues an interrupted one.",
     )
-    parser.add_argument("--images", type=parameters.argument("learned"), default=20_000, help="each network learns from")
-    parser.add_argument("--replicates", type=parameters.argument("replicates"), default=1, help="networks of each setting")
+    parser.add_argument(
+        "--images",
+        type=parameters.argument("learned"),
+        default=20_000,
+        help="each network learns from",
+    )
+    parser.add_argument(
+        "--replicates",
+        type=parameters.argument("replicates"),
+        default=1,
+        help="networks of each setting",
+    )
     parser.add_argument("--units", default=factorial.UNITS, help="classes, comma separated")
     parser.add_argument("--alphas", default="0,0.75,1", help="list, or start:stop:step")
     parser.add_argument("--seeds", default="0-1", help="searches of each condition")

@@ -454,7 +454,9 @@ def of_kind(
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
-        raise UnknownName(f"expected a study of {network}, layer {layer}; there is none in this plan")
+        raise UnknownName(
+            f"expected a study of {network}, layer {layer}; there is none in this plan"
+        )
     joined: xr.Dataset = xr.concat(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",
@@ -526,12 +528,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
     parser.add_argument("--generator", default=Study.generator, help="makes the images")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="to fit models to")
-    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
+    parser.add_argument(
+        "--images",
+        type=parameters.argument("images"),
+        default=Study.images,
+        help="to fit models to",
+    )
+    parser.add_argument(
+        "--generations", type=parameters.argument("generations"), default=Study.generations
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks", "generator")})
+    parameters.parse(
+        {
+            name: getattr(given, name)
+            for name in ("zoo", "recording", "sessions", "networks", "generator")
+        }
+    )
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),

@@ -278,16 +278,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
+    parser.add_argument(
+        "--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images"
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    parameters.parse(
+        {name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")}
+    )
     parameters.parse({"folder": given.folder or ""})
     networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
-    planned = plan(
-        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
-    )
+    planned = plan(given.recording, given.zoo, networks, split(given.sessions), draws=given.draws)
     folder = given.folder or shipped_folder(given.recording)
     run(planned, folder, recompute=given.recompute, report=print)
     stored = Store(folder)

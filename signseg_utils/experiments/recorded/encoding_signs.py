@@ -223,8 +223,11 @@ def consistent(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
 
 
 def consistent_resampled(
-    groups: Sequence[Sequence[xr.Dataset]], most: float = 0.9, *,
-    seed: int = 0, resamples: int = 500,
+    groups: Sequence[Sequence[xr.Dataset]],
+    most: float = 0.9,
+    *,
+    seed: int = 0,
+    resamples: int = 500,
 ) -> Array:
     """`consistent` over neurons drawn with replacement, mean over draws: ``[group, resample]``.
 
@@ -430,11 +433,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="images of a draw")
+    parser.add_argument(
+        "--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images"
+    )
+    parser.add_argument(
+        "--images",
+        type=parameters.argument("images"),
+        default=Study.images,
+        help="images of a draw",
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    parameters.parse(
+        {name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")}
+    )
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),

@@ -106,7 +106,11 @@ class Study(studies.Stored):
 
 
 def plan(
-    recording: str, zoo: str, network: str, generator: str, sessions: Sequence[str] = (),
+    recording: str,
+    zoo: str,
+    network: str,
+    generator: str,
+    sessions: Sequence[str] = (),
     **settings: Any,
 ) -> list[Study]:
     """Studies of sessions: as of `signseg_utils.experiments.recorded.base.sessions_of`.
@@ -154,8 +158,7 @@ def look(asked: Asked, image: Tensor, study: Study, key: int) -> Arrays:
         map under them, for the map and (mean over `SHUFFLES`) for maps of shuffled changes.
     """
     first, second = (
-        localize.perturb(image, study.seed + key + more, count=study.discs)
-        for more in (0, FRESH)
+        localize.perturb(image, study.seed + key + more, count=study.discs) for more in (0, FRESH)
     )
     values = asked.respond(torch.cat([image[None], first.images, second.images])).numpy()
     intact, answers, fresh = values[0], values[1 : study.discs + 1], values[study.discs + 1 :]
@@ -287,8 +290,12 @@ def measure(
 
 
 def _dataset(
-    state: Mapping[str, Tensor], found: Mapping[str, Array], models: Readout,
-    who: Sequence[str], names: Sequence[str], study: Study,
+    state: Mapping[str, Tensor],
+    found: Mapping[str, Array],
+    models: Readout,
+    who: Sequence[str],
+    names: Sequence[str],
+    study: Study,
 ) -> xr.Dataset:
     dims = {
         "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
@@ -372,8 +379,7 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(
-            "expected as many images in both, and two or more; "
-            f"got {len(first)} and {len(second)}"
+            f"expected as many images in both, and two or more; got {len(first)} and {len(second)}"
         )
     alike = torch.zeros(len(first), len(first))
     for judge in judges:
@@ -469,15 +475,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="of one experiment")
-    parser.add_argument("--neurons", type=parameters.argument("neurons"), default=Study.neurons, help="of a session, at most")
-    parser.add_argument("--least-fit", type=parameters.argument("least_fit", float), default=Study.least_fit, help="R2 of models")
-    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
+    parser.add_argument(
+        "--images",
+        type=parameters.argument("images"),
+        default=Study.images,
+        help="of one experiment",
+    )
+    parser.add_argument(
+        "--neurons",
+        type=parameters.argument("neurons"),
+        default=Study.neurons,
+        help="of a session, at most",
+    )
+    parser.add_argument(
+        "--least-fit",
+        type=parameters.argument("least_fit", float),
+        default=Study.least_fit,
+        help="R2 of models",
+    )
+    parser.add_argument(
+        "--generations", type=parameters.argument("generations"), default=Study.generations
+    )
     parser.add_argument("--seeds", default="0", help="searches: a list or a range")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "network", "generator")})
+    parameters.parse(
+        {
+            name: getattr(given, name)
+            for name in ("zoo", "recording", "sessions", "network", "generator")
+        }
+    )
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
