@@ -73,7 +73,11 @@ def _drawn(zoo: str) -> Iterator[Comparison]:
 
 
 def _searches(zoo: str, sample: int, seed: int) -> list[Comparison]:
-    table = _tolerant(sweep.audit, paths.results_folder(zoo), sample=sample, seed=seed)
+    folder = paths.results_folder(zoo)
+    store = Store(folder)
+    found = [provenance(store.read(key)).get("settings") for key in store.keys()]
+    shards = [sweep.Shard.from_settings(settings) for settings in found if settings]
+    table = _tolerant(sweep.audit, folder, shards, sample=sample, seed=seed)
     return _of_table(table, f"searches of {zoo}")
 
 
