@@ -1,13 +1,15 @@
 """Shared by the tests: one thread, a tiny zoo, and honest skips where data are missing."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from signseg_utils import registry, zoos
+from signseg_utils.experiments import base
 from signseg_utils.files import weights
 
 TINY = {"alexnet": dict(widths=(4, 6), depths=(1,)), "resnet": dict(widths=(4, 6), depths=(1,))}
@@ -37,6 +39,24 @@ def make_tiny_zoo(folder: Path, seed: int = 0) -> Path:
         plain = dataclasses.asdict(backbone.config)
         weights.save(zoo.path(name), tensors, {**manifest, "config": plain})
     return folder
+
+
+def made(plan: Sequence[Any], folder: Path, zoo: Path | None, *more: Any, **options: Any) -> Any:
+    """Results of a plan, joined: what the folder does not hold is computed with a zoo's weights."""
+    opened = zoos.load_zoo(plan[0].zoo, zoo)
+    found = base.run(plan, opened, folder, *more, **{"speaks": False, **options})
+    return type(plan[0]).joined(plan, found)
+
+
+def collected(plan: Sequence[Any], folder: Path, zoo: Path | None) -> Any:
+    """Results of a plan that a folder holds, joined."""
+    return type(plan[0]).joined(plan, base.read(plan, zoos.load_zoo(plan[0].zoo, zoo), folder))
+
+
+def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any) -> Any:
+    """Table of the audit of what a folder holds of a plan."""
+    opened = zoos.load_zoo(plan[0].zoo, zoo)
+    return base.audit(plan, base.read(plan, opened, folder), opened, **options)
 
 
 @pytest.fixture(scope="session")

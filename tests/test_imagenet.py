@@ -415,7 +415,7 @@ def test_the_estimate_counts_what_a_sweep_does(
         "imagenet", ["alexnet"], ["deepsim"], ["tench"], signs=("positive",), alphas=(0.0, 1.0),
         seeds=(0, 1), search=Search(generations=3, population=4),
     )  # fmt: skip
-    estimate = estimating.counted(plan)
+    estimate = estimating.counted(plan, load_zoo(plan[0].zoo))
     sweep.run(plan, tmp_path, progress=False)
     assert sum(estimate.images.values()) == sweep.timings(tmp_path)["images"].sum()
     assert (estimate.shards, estimate.searches) == (1, 4)

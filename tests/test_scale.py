@@ -15,10 +15,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from conftest import made
 
 from signseg_utils import zoos
-from signseg_utils.experiments import sweep
-from signseg_utils.experiments.sweep import Shard, cluster
+from signseg_utils.experiments import cluster, sweep
+from signseg_utils.experiments.sweep import Shard
 from signseg_utils.experiments.sweep.__main__ import main
 from signseg_utils.files import store
 from signseg_utils.files.store import Store
@@ -70,7 +71,7 @@ def sweep_until(last: int, folder: Path, zoo: Path) -> int:
     counter = Counter(last)
     sys.setprofile(counter)
     try:
-        sweep.run(small_plan(), folder, zoo_folder=zoo, progress=False, checkpoint_seconds=0)
+        made(small_plan(), folder, zoo, checkpoint_seconds=0)
     finally:
         sys.setprofile(None)
     return counter.calls
@@ -126,7 +127,7 @@ def test_full_disk_ends_with_a_message_and_the_same_command_continues(
     message = str(caught.value.code)
     second = small_plan()[1].key
     assert "the disk is full" in message and "give the same command" in message
-    assert f"in shard {second}" in message
+    assert f"in {second}" in message
     assert len(contents(tmp_path)) == 1
     assert Store(tmp_path).read_partial(second) is not None
     main(command(tiny_zoo, tmp_path))

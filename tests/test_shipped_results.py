@@ -165,7 +165,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             discs=run.discs, least_change=run.least_change, seed=run.seed,
         )  # fmt: skip
     if number == 15:
-        own = own / races.FOLDER
+        own = own / races.Race.FOLDER
         plan = races.plan(
             run.zoo, run.networks, run.generators, run.units, run.optimizers, noises=run.noises,
             seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],

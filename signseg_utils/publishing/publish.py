@@ -257,17 +257,18 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
 
     Raises
     ------
-    signseg_utils.experiments.sweep.AuditError
+    signseg_utils.experiments.base.AuditError
         If a sampled activation is not what its stored code gives.
     """
-    from signseg_utils.experiments import (
-        sweep,  # brings torch, which the publisher itself does without
-    )
+    from signseg_utils import zoos  # brings torch, which the publisher itself does without
+    from signseg_utils.experiments import base, sweep
 
     each, sources, checked, agreed = [], set(), 0, 0
     for plan in plans:
-        found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
-        again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
+        zoo = zoos.load_zoo(plan[0].zoo)
+        pieces, _, source = base.obtain(plan, zoo, run.results, run.recompute, run.cluster)
+        again = base.audit(plan, pieces, zoo, sample=run.audited, seed=run.seed)
+        found = sweep.Shard.joined(plan, pieces)
         right = int(again["agrees"].sum())
         print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
               f"{right} of {len(again)} scored again agree")  # fmt: skip

@@ -1,0 +1,523 @@
+"""Experiments: computed once, stored with what made them, continued where cut off, audited.
+
+An `Experiment` is a frozen dataclass of settings. It says what file its result has, what that
+result must agree in (settings, weights, version), how it is computed, and how some of it is made
+again. All else is the same for every experiment, and stands here once: `obtain`, `run`, `audit`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from signseg_utils import __version__
+from signseg_utils.experiments.cluster import connected
+from signseg_utils.files.paths import results_folder
+from signseg_utils.files.store import MissingShard, ShardError, Store
+from signseg_utils.progress import Work
+from signseg_utils.zoos import Zoo
+
+State = dict[str, Tensor]  # of a computation that was cut off
+Cell = tuple[int, ...]  # where in a result lies what can be made again by itself
+
+TIMINGS = "timings.jsonl"
+CHECKPOINT_SECONDS = 15.0  # at least so long between two checkpoints
+
+
+def forget(state: State) -> None:
+    """Keep no checkpoint."""
+
+
+# ---------------------------------------------------------------- how exactly results agree
+
+
+class Agreement(NamedTuple):
+    """How exactly another machine must give what is stored.
+
+    Attributes
+    ----------
+    absolute, relative
+        A value agrees if it differs by at most the larger of ``absolute`` and ``relative`` times
+        its size; 0 and 0: it is the same.
+    few
+        Share of the values of a comparison that may differ by more ...
+    by
+        ... but by at most this.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    few: float = 0.0
+    by: float = 0.0
+
+
+EXACTLY = Agreement()
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Stored values of one variable, and the same made again.
+
+    Attributes
+    ----------
+    what
+        Names of the experiment and of the cell, such as network, unit and seed.
+    variable
+        Of the stored dataset.
+    """
+
+    what: Mapping[str, Any]
+    variable: str
+    stored: ArrayLike
+    again: ArrayLike
+    agreement: Agreement = EXACTLY
+
+    def line(self) -> dict[str, Any]:
+        """One line of the table of an audit: both values where they differ most, and the verdict.
+
+        NaN agrees with NaN only.
+        """
+        one, two = (np.asarray(v, dtype=np.float64).ravel() for v in (self.stored, self.again))
+        if one.shape != two.shape:
+            raise ValueError(
+                f"expected as many values of {self.variable} as are stored ({one.size}); "
+                f"got {two.size}"
+            )
+        nowhere = np.isnan(one) & np.isnan(two)
+        differ = np.where(nowhere | (one == two), 0.0, two - one)
+        size = np.where(np.isnan(differ), np.inf, np.abs(differ))
+        allowed = np.maximum(self.agreement.absolute, self.agreement.relative * np.abs(one))
+        wrong = ~(size <= np.where(nowhere, np.inf, allowed))
+        agrees = wrong.mean() <= self.agreement.few and (size[wrong] <= self.agreement.by).all()
+        worst = int(np.argmax(size))
+        return {
+            **self.what, "variable": self.variable, "stored": one[worst], "rescored": two[worst],
+            "difference": differ[worst], "numbers": one.size, "differing": int(wrong.sum()),
+            "agrees": bool(agrees),
+        }  # fmt: skip
+
+
+class AuditError(ValueError):
+    """What is stored does not come out again; ``table`` holds the comparison."""
+
+    def __init__(self, message: str, table: pd.DataFrame):
+        super().__init__(message)
+        self.table = table
+
+
+# ---------------------------------------------------------------- the contract
+
+
+class Experiment(ABC):
+    """What is computed once and stored; subclasses are frozen dataclasses of settings."""
+
+    KIND: ClassVar[str] = ""  # begins the name of its file
+    VERSION: ClassVar[int] = 1  # raised by hand when the same settings would give other numbers
+    FOLDER: ClassVar[str] = ""  # below the results of its zoo
+    UNIT: ClassVar[str] = "experiments"  # what a plan holds many of
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # of each variable that `rescore` compares
+    MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
+
+    zoo: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
+        return plain
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a reader knows its file by, besides the kind."""
+        raise NotImplementedError
+
+    @property
+    def hashed(self) -> Mapping[str, Any]:
+        """What makes another file."""
+        return {**self.settings, "version": self.VERSION}
+
+    @property
+    def key(self) -> str:
+        """Name of its file: readable, and other settings give another."""
+        name = "-".join(part for part in (self.KIND, *self.names, digest(self.hashed)[:10]) if part)
+        return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
+
+    @property
+    def home(self) -> Path:
+        """Folder of its result, below that of all results or of ``runs``."""
+        return Path(self.zoo) / self.FOLDER
+
+    def opened(self, zoo: Zoo, folder: Path) -> Zoo:
+        """The zoo that it takes place in, if its result lies in ``folder``; mostly ``zoo``."""
+        return zoo
+
+    def prepare(self, zoo: Zoo) -> None:  # noqa: B027
+        """Make what it needs in the zoo and its identity rests on; mostly nothing."""
+
+    @abstractmethod
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        """What a stored result must agree in: settings, weights, version."""
+
+    def origin(self) -> dict[str, Any]:
+        """What else is told with a new result, and not compared."""
+        return {"package_version": __version__, "torch_version": str(torch.__version__)}
+
+    @abstractmethod
+    def compute(
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        device: str = "cpu",
+    ) -> xr.Dataset:
+        """The result.
+
+        What differs between two computations of it, such as seconds, goes into the attribute
+        ``cost`` (a dictionary), which is not stored with it but noted beside it.
+
+        Parameters
+        ----------
+        state
+            What ``save`` was last given before an earlier computation was cut off.
+        save
+            Told, as often as one likes, from what the computation can go on.
+        """
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> Sequence[Cell]:
+        """Cells of a result that can be made again one by one; none if what for is not here."""
+        return []
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Make some of the `cells` again and hold them against what is stored."""
+        raise NotImplementedError
+
+    @classmethod
+    def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> Any:
+        """The results of a plan as a chapter reads them; default: one after the other."""
+        return list(found)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- obtain, run, audit
+
+
+class Results(NamedTuple):
+    """Results of a plan, in its order; where new ones lie; ``shipped`` or ``recomputed``."""
+
+    found: list[xr.Dataset]
+    folder: Path
+    source: str
+
+
+def obtain(
+    plan: Sequence[Experiment], zoo: Zoo, results: str | Path = "", recompute: bool = False,
+    cluster: str = "", **options: Any,
+) -> Results:
+    """What a chapter shows: each result that ships, else one of ``results``, else a new one.
+
+    The same call continues an interrupted one. A file that ships is never written over.
+
+    Parameters
+    ----------
+    results
+        Folder of results of one's own, which are used instead of those that ship; default for new
+        ones: ``runs/<home of the experiment>``.
+    recompute
+        Use none that ships.
+    cluster
+        Address of a Dask cluster that computes (`signseg_utils.experiments.cluster.connected`);
+        empty: this process.
+    options
+        Further ones of `run`.
+    """
+    home = plan[0].home
+    shipped = results_folder("") / home
+    folder = Path(results) / plan[0].FOLDER if results else Path("runs") / home
+    found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
+    missing = [one for one, its in zip(plan, found, strict=True) if its is None]
+    if not missing:
+        return Results([its for its in found if its is not None], shipped, "shipped")
+    if cluster:
+        with connected(cluster) as executor:  # workers may stand in another folder
+            made = run(missing, zoo, folder.resolve(), executor, threads=1, **options)
+    else:
+        made = run(missing, zoo, folder, **options)
+    new = iter(made)
+    return Results([next(new) if its is None else its for its in found], folder, "recomputed")
+
+
+def run(
+    plan: Sequence[Experiment], zoo: Zoo, folder: Path,
+    executor: concurrent.futures.Executor | None = None, *,
+    recompute: bool = False, speaks: bool = True, **options: Any,
+) -> list[xr.Dataset]:
+    """Compute what a folder does not hold yet, and read all of the plan.
+
+    Killed at any moment and called again, it goes on from what was finished and from the last
+    checkpoints, and ends in the same files.
+
+    Parameters
+    ----------
+    executor
+        Anything with the interface of `concurrent.futures` (threads, processes, a Dask client's
+        ``get_executor()``); None computes here, one after the other. Workers must see the same
+        folders.
+    recompute
+        Compute even what is there.
+    speaks
+        Whether it says what is done and left, if it takes long (`signseg_utils.progress`).
+    options
+        Further ones of `compute_one`: device, threads, checkpoint_seconds.
+
+    Raises
+    ------
+    Exception
+        The first error of an experiment, with its key; what was finished is kept.
+    """
+    folder = Path(folder)
+    found = [None if recompute else stored(one, zoo, folder) for one in plan]
+    pending = [one for one, its in zip(plan, found, strict=True) if its is None]
+    options = {**options, "recompute": recompute}
+    if pending:
+        unit, there = pending[0].UNIT, len(plan) - len(pending)
+        with Work(len(plan), unit, there=there, resumes=not recompute, speaks=speaks) as work:
+            for _ in _each(pending, zoo, folder, executor, options):
+                work.advance()
+    return [
+        _read(one, zoo, folder) if its is None else its
+        for one, its in zip(plan, found, strict=True)
+    ]
+
+
+def compute_one(
+    experiment: Experiment, zoo: Zoo, folder: Path, *, device: str = "cpu",
+    threads: int | None = None, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    recompute: bool = False,
+) -> str:
+    """Compute and store one experiment, in this process; return its key.
+
+    Parameters
+    ----------
+    device
+        Where networks run.
+    threads
+        Of torch; results may differ in the last bits between numbers of threads.
+    checkpoint_seconds
+        At least so long between two checkpoints.
+    recompute
+        Begin anew, whatever checkpoint there is.
+
+    Raises
+    ------
+    signseg_utils.files.store.UnwritableStore
+        If the disk is full or the folder cannot be written; the last checkpoint stays.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    zoo, store, key = experiment.opened(zoo, folder), Store(Path(folder)), experiment.key
+    experiment.prepare(zoo)
+    identity = experiment.identity(zoo)
+    begun = last = time.monotonic()
+
+    def save(state: State) -> None:
+        nonlocal last
+        if time.monotonic() - last >= checkpoint_seconds:
+            store.write_partial(key, state, identity)
+            last = time.monotonic()
+
+    state = None if recompute else _checkpoint(store, key, identity)
+    result = experiment.compute(zoo, state, save, device)
+    cost = {"seconds": round(time.monotonic() - begun, 2), **result.attrs.pop("cost", {})}
+    store.write(key, result, {**identity, **experiment.origin()})
+    _note(store, key, cost)
+    return key
+
+
+def audit(
+    plan: Sequence[Experiment], found: Sequence[xr.Dataset], zoo: Zoo, *, sample: int = 32,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Make a random sample of stored cells again, and compare.
+
+    Parameters
+    ----------
+    found
+        Results of the plan, from `obtain` or `run`.
+    sample, seed
+        How many cells to draw, of all results together (at most all, and at most what an
+        experiment allows), and the seed of the draw.
+
+    Returns
+    -------
+    DataFrame
+        One line a comparison (`Comparison.line`); empty if what is needed for it is not here.
+
+    Raises
+    ------
+    AuditError
+        If one does not agree as exactly as its variable says.
+    """
+    zoos = [one.opened(zoo, _folder(one, its)) for one, its in zip(plan, found, strict=True)]
+    cells = [
+        (number, cell)
+        for number, (one, its) in enumerate(zip(plan, found, strict=True))
+        for cell in one.cells(zoos[number], its)
+    ]
+    most = min([sample, *(one.MOST_AUDITED for one in plan)])
+    drawn = [cells[i] for i in np.random.default_rng(seed).permutation(len(cells))[:most]]
+    lines: list[dict[str, Any]] = []
+    for number in sorted({number for number, _ in drawn}):
+        chosen = sorted(cell for of, cell in drawn if of == number)
+        compared = plan[number].rescore(zoos[number], found[number], chosen)
+        lines += [{**own.line(), "key": plan[number].key} for own in compared]
+    table = pd.DataFrame(lines)
+    if len(table) and not table["agrees"].all():
+        raise AuditError(_disagreement(table), table)
+    return table
+
+
+def _disagreement(table: pd.DataFrame) -> str:
+    wrong = table[~table["agrees"]]
+    worst = wrong.iloc[int(wrong["difference"].abs().fillna(np.inf).argmax())]
+    where = ", ".join(str(worst[name]) for name in table.columns[: table.columns.get_loc("stored")])
+    return (
+        f"expected what {worst['key']} stores; {len(wrong)} of {len(table)} comparisons differ, "
+        f"the most {where}: {worst['differing']} of {worst['numbers']}, such as stored "
+        f"{worst['stored']:.6g}, now {worst['rescored']:.6g}; the results do not belong to these "
+        "weights, these data or this code: recompute them, or restore them"
+    )
+
+
+def read(plan: Sequence[Experiment], zoo: Zoo, folder: Path) -> list[xr.Dataset]:
+    """Results that a folder holds.
+
+    Raises
+    ------
+    signseg_utils.files.store.ShardError
+        If one is missing, damaged or of other settings or weights; the message names it.
+    """
+    return [_read(one, zoo, folder) for one in plan]
+
+
+def stored(experiment: Experiment, zoo: Zoo, folder: Path) -> xr.Dataset | None:
+    """A result, if a folder holds it whole and with these weights; else it is warned why not."""
+    try:
+        return _read(experiment, zoo, folder)
+    except MissingShard:
+        return None
+    except ShardError as error:
+        warnings.warn(f"{error} (it is recomputed now)", stacklevel=3)
+        return None
+
+
+def _read(experiment: Experiment, zoo: Zoo, folder: Path) -> xr.Dataset:
+    store = Store(Path(folder))
+    if not store.path(experiment.key).exists():  # before the weights are asked for
+        return store.read(experiment.key)
+    found = store.read(experiment.key, experiment.identity(experiment.opened(zoo, folder)))
+    found.encoding["source"] = str(store.path(experiment.key))
+    return found
+
+
+def _folder(experiment: Experiment, found: xr.Dataset) -> Path:
+    """Where a result was read from."""
+    source = found.encoding.get("source")
+    return Path(source).parent if source else results_folder("") / experiment.home
+
+
+def timings(folder: Path) -> pd.DataFrame:
+    """What each result of a folder cost when it was computed here: seconds, images, threads, ..."""
+    file = Path(folder) / TIMINGS
+    lines = file.read_text().splitlines() if file.exists() else []
+    table = pd.DataFrame([json.loads(line) for line in lines])
+    return table.drop_duplicates("key", keep="last") if len(table) else table
+
+
+def _each(
+    pending: Sequence[Experiment], zoo: Zoo, folder: Path,
+    executor: concurrent.futures.Executor | None, options: Mapping[str, Any],
+) -> Iterator[None]:
+    """Compute, here or on an executor; yield after each."""
+    if executor is None:
+        for one in pending:
+            with _named(one):
+                compute_one(one, zoo, folder, **options)
+            yield
+        return
+    futures = {executor.submit(_silently, one, zoo, folder, options): one for one in pending}
+    try:
+        for future in concurrent.futures.as_completed(futures):
+            with _named(futures[future]):
+                future.result()
+            yield
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _silently(experiment: Experiment, zoo: Zoo, folder: Path, options: Mapping[str, Any]) -> str:
+    """Compute one in a worker, which leaves it to others to say how far all is."""
+    with Work(1, experiment.UNIT, speaks=False):
+        return compute_one(experiment, zoo, folder, **options)
+
+
+@contextmanager
+def _named(experiment: Experiment) -> Iterator[None]:
+    """Add the experiment to an error that leaves the block."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"in {experiment.key}; what was finished and checkpoints are kept")
+        raise
+
+
+def _checkpoint(store: Store, key: str, identity: Mapping[str, Any]) -> State | None:
+    try:
+        return store.read_partial(key, identity)
+    except ShardError as error:
+        warnings.warn(f"{error} (it starts anew)", stacklevel=3)
+        return None
+
+
+def _note(store: Store, key: str, cost: Mapping[str, Any]) -> None:
+    """What may differ goes beside the result, not into it: equal results are equal files."""
+    about = {"threads": torch.get_num_threads(), "source_sha256": _sources()}
+    try:
+        with open(Path(store.folder) / TIMINGS, "a") as file:
+            file.write(json.dumps({"key": key, **cost, **about}) + "\n")
+    except OSError as error:  # the result itself is safe
+        warnings.warn(f"the cost of {key} was not recorded: {error}", stacklevel=2)
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """Hash of the sources that results depend on: recorded beside them, never compared."""
+    package = Path(__file__).parents[1]
+    units = [package / "units" / f"{name}.py" for name in ("ablation", "contributions", "readout")]
+    sources = units + [package / "search" / f"{name}.py" for name in ("evolution", "scoring")]
+    for folder in ("optimizers", "generators", "networks"):
+        sources += sorted((package / folder).glob("*.py"))
+    total = hashlib.sha256()
+    for file in sources:
+        total.update(file.name.encode() + file.read_bytes())
+    return total.hexdigest()
