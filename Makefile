@@ -24,8 +24,11 @@ $(STAMP): pyproject.toml $(LOCK)
 	@touch $@
 
 book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
-	$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute)
-	$(MAKE) html
+	@$(BIN)/python -m signseg_utils.publishing.publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute); \
+	made=$$?; case $$made in 0|3) ;; *) exit $$made ;; esac; \
+	$(MAKE) html || exit; \
+	test $$made -eq 0 || echo "error: the book is built, but the pages listed above are not as they should be" >&2; \
+	exit $$made  # 3: pages failed, and the book without them is better than none
 
 html: $(STAMP)         ## build the book from the chapters that were run
 	$(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going

@@ -9,9 +9,9 @@ then what is done and left, at growing intervals, and at the end how long it too
     recording: 3 of 3 studies in 13 min
 
 The lines go to the standard error of the process. In the kernel of a notebook that is the one of
-the program that started it (Papermill, the publisher, the server of JupyterLab), never a cell's
-output; there, one line that is written over shows the same, unless ``TQDM_DISABLE`` is set, as the
-publisher does. ``SIGNSEG_PROGRESS`` gives all lines of a process another beginning.
+the program that started it (Papermill, the publisher, the server of JupyterLab), never an output;
+below the cell, one line whose text is replaced shows the same, unless ``TQDM_DISABLE`` is set, as
+the publisher does. ``SIGNSEG_PROGRESS`` gives all lines of a process another beginning.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 SILENT = 10.0  # seconds: what takes no longer says nothing
 JUDGED = 2.0  # seconds of work that the first estimate rests on
 TITLE = "SIGNSEG_PROGRESS"  # environment variable: what lines begin with, such as tinyimagenet/13
 NEXT, SHARE, LATEST = 20.0, 0.2, 300.0  # seconds to the next line: a share of those spent, within
-LIVE = 0.5  # seconds between two writings of the line that is written over
+LIVE = 1.0  # seconds until a line that is written over is written again
 
 T = TypeVar("T")
 _open: ContextVar[Work | None] = ContextVar("open", default=None)
@@ -42,7 +43,7 @@ class Work:
     total
         How many pieces there are; None: not known.
     unit
-        What the pieces are, in the plural; a part without a unit is not named in a line.
+        What the pieces are, in the plural.
     about
         What lines begin with where the environment says nothing.
     there
@@ -51,6 +52,8 @@ class Work:
         What each piece costs, in any unit; default: all alike.
     resumes
         Whether the same command goes on where this one was stopped.
+    fine
+        So fine a part that lines name it only where it is the whole.
     speaks
         False: only moves on the work it is a part of.
     """
@@ -58,33 +61,45 @@ class Work:
     def __init__(
         self,
         total: float | None,
-        unit: str = "",
+        unit: str,
         about: str = "",
         *,
         there: float = 0,
         costs: Sequence[float] | None = None,
         resumes: bool = False,
+        fine: bool = False,
         speaks: bool = True,
     ) -> None:
-        self.total, self.unit, self.there = total, unit, there
+        self.total, self.unit, self.there, self.fine = total, unit, there, fine
         self.costs = None if costs is None else list(costs)
         self.resumes, self.speaks = resumes, speaks
         self.title = os.environ.get(TITLE) or about or unit
         self.done = there
         self.outer: Work | None = None
+        self.loop: FrameType | None = None  # of `each`: the function that loops
         self._inner: Work | None = None
         self._inside = 0.0  # share of the present piece that its parts have done
         self._spoken: float | None = None  # when a line was last written
         self._live = 0.0
+        self._shown: Any = None  # the output below a cell
 
     def __enter__(self) -> Work:
         self.outer = _open.get()
+        while self.outer is not None and not _running(self.outer.loop):
+            self.outer = self.outer.outer
         _open.set(self)
-        self._opened = clock()
-        self._begun(self._opened)
+        self._opened = self._since = clock()
+        self._first = self.share
+        if self.outer is not None:
+            self.outer._entered(self, self._opened)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.loop, level = None, _open.get()
+        while level is not None and level is not self:
+            level = level.outer
+        if level is None:  # of a loop that an error left: others have been opened since
+            return
         _open.set(self.outer)
         if self.outer is not None:
             self.outer._inner = None
@@ -107,6 +122,13 @@ class Work:
         self.done, self._inside = done, 0.0
         self._moved()
 
+    def note(self, said: str) -> None:
+        """A line of its own, where the work has talked already."""
+        if self.outer is not None:
+            self.outer.note(said)
+        elif self._spoken is not None:
+            self._write(said, lasting=True)
+
     @property
     def share(self) -> float:
         """Share of the whole work that is done, 0..1."""
@@ -124,13 +146,15 @@ class Work:
         gained = self.share - self._first
         return (clock() - self._since) * (1 - self.share) / gained if gained > 0 else None
 
-    def _begun(self, now: float) -> None:
-        """The clock of the estimate starts with the first part, not with what prepares for it."""
-        self._since, self._first = now, self.share
+    def _entered(self, inner: Work, now: float) -> None:
+        """What a part finds done took no time, nor counts what prepared for the first part."""
+        before = self.share
+        if before == self._first:
+            self._since = now
+        self._inner, self._inside = inner, inner.share
+        self._first += self.share - before
         if self.outer is not None:
-            self.outer._inner = self
-            if self.outer.share == self.outer._first:
-                self.outer._begun(now)
+            self.outer._entered(self, now)
 
     def _moved(self) -> None:
         if self.outer is not None:
@@ -158,20 +182,26 @@ class Work:
             said = f"{self._counted()}, no estimate yet"
         else:
             said = f"about {words(clock() - self._opened + left)} in all"
-        if self.there:
-            said += f"; goes on from {_number(self.there)} of {_number(self.total)} {self.unit}"
+        for level in self._levels():
+            if level.there:
+                said += f"; goes on from {_number(level.there)} of {_number(level.total)} "
+                said += level.unit
         if self.resumes:
             said += "; if stopped, the same command goes on from there"
         return said
 
     def _counted(self) -> str:
-        levels, level = [], self
-        while level is not None:
-            if level.unit:
-                of = "" if level.total is None else f" of {_number(level.total)}"
-                levels.append(f"{_number(level.done)}{of} {level.unit}")
-            level = level._inner  # type: ignore[assignment]
-        return ", ".join(levels)
+        levels = self._levels()
+        named = [level for level in levels if not level.fine and level.total != 1]
+        return ", ".join(
+            f"{_number(level.done)} {level.unit}" if level.total is None
+            else f"{_number(level.done)} of {_number(level.total)} {level.unit}"
+            for level in named or levels[:1]
+        )  # fmt: skip
+
+    def _levels(self) -> list[Work]:
+        """This work and the parts that are open in it."""
+        return [self, *(self._inner._levels() if self._inner is not None else [])]
 
     def _write(self, said: str, *, lasting: bool, due: bool = True) -> None:
         """To lines that stay where one is due; over the last one where that can be done."""
@@ -179,26 +209,38 @@ class Work:
         if due:
             self._spoken = self._live
         line = f"{self.title}: {said}"
+        shown = not os.environ.get("TQDM_DISABLE")
         with contextlib.suppress(OSError, ValueError):  # progress is no reason to fail
-            kernel = hasattr(sys.stderr, "pub_thread")
-            live = kernel or sys.stderr.isatty()
-            if live and not os.environ.get("TQDM_DISABLE"):
+            if hasattr(sys.stderr, "pub_thread"):  # the kernel of a notebook
+                if shown:
+                    self._show(line)
+                if due:
+                    own = getattr(sys.stderr, "_original_stdstream_copy", None)
+                    os.write(2 if own is None else own, f"{line}\n".encode())
+            elif shown and sys.stderr.isatty():
                 sys.stderr.write(f"\r{line:<79}" + ("\n" if lasting else ""))
                 sys.stderr.flush()
-            elif due and not kernel:
+            elif due:
                 print(line, file=sys.stderr, flush=True)
-            if due and kernel:
-                own = getattr(sys.stderr, "_original_stdstream_copy", None)
-                os.write(2 if own is None else own, f"{line}\n".encode())
+
+    def _show(self, line: str) -> None:
+        """Below the cell: one output, whose text is replaced."""
+        from IPython.display import display
+
+        text = {"text/plain": line}
+        if self._shown is None:
+            self._shown = display(text, raw=True, display_id=True)
+        else:
+            self._shown.update(text, raw=True)
 
 
 def each(
-    pieces: Iterable[T], unit: str = "", about: str = "", *, costs: Sequence[float] | None = None,
-    resumes: bool = False, speaks: bool = True,
+    pieces: Iterable[T], unit: str, about: str = "", *, there: int = 0, **how: Any
 ) -> Iterator[T]:
-    """The pieces, one after the other, counted by a `Work` (see there)."""
+    """The pieces that are not there yet, one after the other, counted by a `Work` (see there)."""
     those = list(pieces)
-    with Work(len(those), unit, about, costs=costs, resumes=resumes, speaks=speaks) as work:
+    with Work(there + len(those), unit, about, there=there, **how) as work:
+        work.loop = sys._getframe(1)
         for piece in those:
             yield piece
             work.advance()
@@ -216,6 +258,14 @@ def words(seconds: float) -> str:
 def clock() -> float:
     """Seconds; tests put another clock in its place."""
     return time.monotonic()
+
+
+def _running(function: FrameType | None) -> bool:
+    """Whether a loop goes on; one that an error left stays open as long as the traceback lives."""
+    frame: FrameType | None = sys._getframe()
+    while function is not None and frame is not None and frame is not function:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _number(count: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from signseg_utils import registry, zoos
+from signseg_utils import progress, registry, zoos
 from signseg_utils.experiments import base
 from signseg_utils.files import weights
 
@@ -63,6 +63,21 @@ def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any)
 def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a zoo ``shapes`` with tiny random networks "alexnet" and "resnet"."""
     return make_tiny_zoo(tmp_path_factory.mktemp("zoo") / "shapes")
+
+
+@pytest.fixture
+def talking(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[[], list[str]]:
+    """Work of any length talks, at every step; call it for the lines said since the last call."""
+    for name in ("SILENT", "JUDGED", "NEXT", "SHARE"):
+        monkeypatch.setattr(progress, name, 0.0)
+    monkeypatch.delenv(progress.TITLE, raising=False)
+
+    def said() -> list[str]:
+        return str(capsys.readouterr().err).splitlines()
+
+    return said
 
 
 @pytest.fixture(scope="session")

@@ -232,11 +232,16 @@ def test_modules_are_left_alone(readout, backbone, generator):
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
 
 
-def test_progress_says_speed_and_generation(readout, backbone, generator, capsys):
-    quiet = evolve(readout, backbone, generator, SEEDS, Search(generations=3), progress=True)
-    shown = capsys.readouterr().err
-    assert "image/s" in shown and "3/3" in shown and "100%" in shown
-    assert quiet.images_seen > 0
+def test_a_search_says_how_many_images_are_left_and_is_silent_where_asked(
+    readout, backbone, generator, talking
+):
+    search = Search(generations=3)
+    seen = evolve(readout, backbone, generator, SEEDS, search).images_seen
+    said = talking()
+    assert "4 searches: about 0 s in all" in said[0]
+    assert f"{seen} of {seen} images in" in said[-1]
+    evolve(readout, backbone, generator, SEEDS, search, progress=False)
+    assert not talking()
 
 
 def test_sigma_and_population_are_arguments(readout, backbone, generator):

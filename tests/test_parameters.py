@@ -278,7 +278,8 @@ def test_plain_papermill_run_stops_at_an_unknown_parameter(tmp_path: Path) -> No
     import papermill
 
     book = notebook(
-        CELL, "parameters", "from signseg_utils import parameters\nrun = parameters.read(globals())"
+        CELL, "parameters",
+        "from signseg_utils.chapter import parameters\nrun = parameters.read(globals())",
     )
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "p", "language": "python"}
     nbformat.write(book, tmp_path / "a.ipynb")

@@ -1,5 +1,6 @@
 """Places: planted fields are found, new discs test the map, a stopped study goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_who_answers_alike_to_all_images_has_no_place() -> None:
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(
-    recorded: xr.Dataset, tmp_path: Path
+    recorded: xr.Dataset, tmp_path: Path, talking: Callable[[], list[str]]
 ) -> None:
     states: list[dict[str, torch.Tensor]] = []
     whole = places.measure(recorded, study(), save=lambda state: states.append(dict(state)))
@@ -87,8 +88,12 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     store = Store(tmp_path / "out")
     store.write_partial(study().key, states[0], study().expected())
     said: list[str] = []
+    talking()
     places.run([study()], tmp_path / "out", report=said.append)
-    assert [line.split(":")[0] for line in said[:2]] == list(whole["neuron"].values[1:])
+    first, *lines = talking()
+    assert "goes on from 1 of 3 neurons; if stopped, the same command goes on" in first
+    assert [line.split(",")[0] for line in lines if "r: 2 of 3 neurons" in line]
+    assert not any("r: 0 of 3 neurons" in line for line in lines)
     stored, source = places.obtain([study()], str(tmp_path / "out"))
     assert source == "recomputed"
     xr.testing.assert_equal(stored[0].drop_attrs(), whole)

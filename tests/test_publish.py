@@ -242,7 +242,7 @@ def test_zoos_side_by_side_and_one_that_fails(
     (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(table))
     monkeypatch.setattr(publish, "notebooks_folder", lambda: folder)
     words = ["--profile", "tiny", "--output", str(out)]
-    assert publish.main([*words, "--jobs", "2"]) == 1
+    assert publish.main([*words, "--jobs", "2"]) == publish.SOME_FAILED
     assert "error: tinyimagenet/01_throwaway: not published" in capsys.readouterr().err
     page = out / "shapes" / "01_throwaway.ipynb"
     side_by_side = page.read_bytes()

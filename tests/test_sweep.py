@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,8 +274,17 @@ def test_dask_cluster_gives_the_same_files(finished: Path, tmp_path: Path, tiny_
     assert contents(tmp_path) == contents(finished)
 
 
-def test_costs_are_noted_beside_the_shards(finished: Path) -> None:
-    costs = base.timings(finished)
+def test_a_sweep_says_what_is_done_and_left_and_notes_its_cost(
+    tmp_path: Path, tiny_zoo: Path, talking: Callable[[], list[str]]
+) -> None:
+    made(small_plan()[:1], tmp_path, tiny_zoo)
+    assert not talking()
+    made(small_plan(), tmp_path, tiny_zoo, speaks=True)
+    first, *rest, last = talking()
+    assert "goes on from 1 of 2 shards; if stopped, the same command goes on" in first
+    assert any(line.startswith("shapes: 1 of 2 shards, about ") for line in rest)
+    assert "2 of 2 shards in " in last
+    costs = base.timings(tmp_path)
     assert set(costs["key"]) == {shard.key for shard in small_plan()}
     assert (costs["images"] > 0).all()
 

@@ -41,7 +41,8 @@ silent: bool = False  # write no ledger
 ```{code-cell} ipython3
 import matplotlib.pyplot as plt
 import numpy as np
-from signseg_utils import ledger, parameters, publish
+from signseg_utils.chapter import ledger, parameters
+from signseg_utils.publishing import publish
 
 run = parameters.read(globals())
 if run.fail:

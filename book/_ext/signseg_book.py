@@ -1,7 +1,8 @@
 """Sphinx extension of this book: provenance strips, ledger, costs, links; nothing from outside.
 
 It reads what `signseg_utils.publishing.publish` left beside each executed chapter (``*.run.json``,
-``*.ledger.json``) while the book is built, so the notebooks themselves stay free of timings.
+``*.ledger.json``, ``*.failure.json``) while the book is built, so the notebooks themselves stay
+free of timings. A page that could not be made says so over its earlier copy, or in place of it.
 """
 
 import html
@@ -15,12 +16,18 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
+from signseg_utils.files import paths
+from signseg_utils.publishing import notices
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
+CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
 LAUNCHED = re.compile(r"book/executed/[^/]+/")
+
+logger = logging.getLogger(__name__)
 
 
 # ---------------------------------------------------------------- settings
@@ -99,12 +106,154 @@ def origin(audit: dict[str, Any] | None) -> str:
         return "newly computed"
     if not audit["checked"]:
         return "shipped; not audited here, because the data behind them are not on this machine"
+    outcome = notices.outcome(audit)
     verdict = "all agree" if audit["agreed"] == audit["checked"] else "THEY DO NOT ALL AGREE"
+    if outcome != "agrees":
+        verdict = f"the others differ {outcome.upper() if outcome == 'beyond bounds' else outcome}"
     share = f"{audit['agreed']} of {audit['checked']} {audit.get('what', 'stored codes')}"
     return (
         f"shipped, in {audit['shards']} files; audit: {share} "
         f"(drawn with seed {audit['seed']}, within {audit['tolerance']:g}): {verdict}"
     )
+
+
+def remarks(audit: dict[str, Any] | None) -> str:
+    """HTML below a strip: how an audit differs, and shipped files that were damaged."""
+    outcome, rows = notices.outcome(audit), []
+    said = [html.escape(note) for note in (audit or {}).get("notes", [])]
+    if outcome == "beyond bounds":
+        why = " ".join(said) or "The page's audit says no more."
+        rows.append(
+            "<b>✗ The audit of this page failed.</b> What is stored and what this machine "
+            f"computes differ by more than the declared bounds. {why}"
+        )
+    elif outcome == "within bounds":
+        why = " ".join(said)
+        rows.append(
+            "<b>≈ Not the same to the last digit.</b> What is stored and what this machine "
+            f"computes differ, within the declared bounds. {why}"
+        )
+    else:
+        rows += said
+    damaged = (audit or {}).get("damaged", [])
+    if damaged:
+        names = ", ".join(f"<code>{html.escape(name)}</code>" for name in damaged)
+        rows.append(
+            "<b>! Damaged shipped files.</b> These could not be used and were computed again for "
+            f"this page; the files themselves were left as they are: {names}"
+        )
+    return "".join(f'<p class="remark">{row}</p>' for row in rows)
+
+
+# ---------------------------------------------------------------- pages that failed
+
+
+def title_of(source: Path, zoo: str, chapter: str) -> str:
+    """Heading of a chapter's page, as the publisher would make it."""
+    notebook = source / "notebooks" / f"{chapter}.md"
+    text = notebook.read_text(encoding="utf-8") if notebook.exists() else ""
+    heading = re.search(r"^# (.+?) *$", text, re.MULTILINE)
+    return f"{heading[1] if heading else chapter} ({zoo})"
+
+
+def command_for(zoo: str, chapter: str) -> str:
+    """The command that makes one page."""
+    return f"make book ZOO={zoo} CHAPTERS={int(chapter.split('_')[0])}"
+
+
+def notice(folder: Path, chapter: str) -> str:
+    """HTML of what is wrong with a page as a whole, or '' if nothing is."""
+    again = "To try again:"
+    page, run_file = folder / f"{chapter}.ipynb", folder / f"{chapter}.run.json"
+    failure = notices.read(folder, chapter)
+    command = failure.command if failure else command_for(folder.name, chapter)
+    if failure:
+        title = "✗ This page could not be made."
+        when = notices.readable(failure.since)
+        text = f"On {when}: {html.escape(failure.what)}."
+    elif page.exists() and run_file.exists():
+        return ""
+    elif page.exists():
+        title = "✗ This page is not whole."
+        text = "The publisher was stopped while it put the page in its place."
+    else:
+        title, text, again = "○ This page has not been made yet.", "", "To make it:"
+    if failure and page.exists():
+        made = when_made(run_file) if run_file.exists() else ""
+        text += f" Below stands its earlier copy{made}; what has changed since is not in it."
+    elif failure:
+        text += " There is no earlier copy to show."
+    return (
+        '<aside class="page-notice" role="note" aria-label="State of this page">'
+        f"<p><b>{title}</b> {text}</p><p>{again}</p>"
+        f'<div class="highlight"><pre>{html.escape(command)}</pre></div></aside>'
+    )
+
+
+def when_made(run_file: Path) -> str:
+    """When and from which commit a page was made, as a phrase after a noun."""
+    run = json.loads(run_file.read_text(encoding="utf-8"))
+    when = f"of {notices.readable(run['made'])}, " if "made" in run else ""
+    return f", {when}commit {html.escape(run['commit'])}"
+
+
+def raw(text: str) -> str:
+    """HTML as a block of MyST."""
+    return f"```{{raw}} html\n{text.replace('`', '&#96;')}\n```\n"
+
+
+def pages_of(source: Path) -> list[tuple[Path, str]]:
+    """Folder and chapter of every executed page that the contents name."""
+    contents = (source / "_toc.yml").read_text(encoding="utf-8")
+    executed = source / "book" / "executed"
+    return [(executed / m["zoo"], m["chapter"]) for m in CONTENTS.finditer(contents)]
+
+
+def fill_gaps(app: Sphinx, config: Config) -> None:
+    """Write a stand-in for each page that the contents name and that is not there."""
+    for folder, chapter in pages_of(Path(app.srcdir)):
+        stand_in = folder / f"{chapter}.md"
+        if (folder / f"{chapter}.ipynb").exists():
+            stand_in.unlink(missing_ok=True)
+            continue
+        title = title_of(Path(app.srcdir), folder.name, chapter)
+        paths.write_text(stand_in, f"# {title}\n\n{raw(notice(folder, chapter))}")
+
+
+def unwell(source: Path) -> list[tuple[str, str]]:
+    """Address below ``book/`` and state of each page that is not as it should be."""
+    found = []
+    for folder, chapter in pages_of(source):
+        run_file = folder / f"{chapter}.run.json"
+        run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.exists() else {}
+        if notice(folder, chapter):
+            earlier = (folder / f"{chapter}.ipynb").exists()
+            state = "failed" if notices.read(folder, chapter) else "is not whole or not made yet"
+            state += "; its earlier copy is shown" if earlier else ""
+        elif notices.outcome(run.get("audit")) == "beyond bounds":
+            state = "shows results that this machine does not confirm"
+        else:
+            continue
+        found.append((f"executed/{folder.name}/{chapter}", state))
+    return found
+
+
+def gap_list(source: Path) -> str:
+    """HTML of `unwell`, or '' if all pages are as they should be."""
+    rows = "".join(
+        f'<li><a href="{page}.html">{html.escape(page.removeprefix("executed/"))}</a> {state}</li>'
+        for page, state in unwell(source)
+    )
+    what = "These pages are not as they should be; lines of the table may be missing or old."
+    start = f'<aside class="page-notice" role="note"><p><b>✗ Not all is here.</b> {what}</p>'
+    return f"{start}<ul>{rows}</ul></aside>" if rows else ""
+
+
+def tell(app: Sphinx, error: Exception | None) -> None:
+    """At the end of a build: which pages are not as they should be."""
+    found = unwell(Path(app.srcdir))
+    for page, state in found if error is None else []:
+        logger.info("page %s %s", page, state)
 
 
 def duration(seconds: float) -> str:
@@ -134,15 +283,16 @@ def strip(run: dict[str, Any]) -> str:
         for name, value in facts.items()
         if value is not None
     )
+    outcome = notices.outcome(run.get("audit"))
+    mark = "" if outcome == "agrees" else " " + outcome.replace(" ", "-")
     versions = ", ".join(f"{name} {number}" for name, number in sorted(run["versions"].items()))
     return "\n".join(
         [
-            "```{raw} html",
-            '<div class="provenance" role="note" aria-label="Provenance of this page">',
-            f"{items}<span><b>results</b> {html.escape(origin(run.get('audit')))}</span>",
-            "</div>",
-            "```",
-            "",
+            raw(
+                f'<div class="provenance{mark}" role="note" aria-label="Provenance of this page">'
+                f"{items}<span><b>results</b> {html.escape(origin(run.get('audit')))}</span>"
+                f"{remarks(run.get('audit'))}</div>"
+            ),
             f"::::{{dropdown}} Run this page again ({facts['time']}, {facts['memory']})",
             "```bash",
             broken(run["command"]),
@@ -159,21 +309,23 @@ def strip(run: dict[str, Any]) -> str:
 def add_strip(app: Sphinx, page: str, content: list[str]) -> None:
     """Put the provenance strip below the first heading of an executed chapter."""
     found = EXECUTED.match(page)
-    if not found:
+    if not found or not app.env.doc2path(page).endswith(".ipynb"):
         return
-    folder = Path(app.srcdir) / "book" / "executed" / found["zoo"]
-    run_file = folder / f"{found['chapter']}.run.json"
-    if not run_file.exists():
-        return
-    app.env.note_dependency(str(run_file))
-    run = json.loads(run_file.read_text(encoding="utf-8"))
+    folder, chapter = Path(app.srcdir) / "book" / "executed" / found["zoo"], found["chapter"]
+    run_file = folder / f"{chapter}.run.json"
+    for path in (run_file, notices.file_of(folder, chapter)):
+        app.env.note_dependency(str(path))
+    wrong = notice(folder, chapter)
+    top = raw(wrong) if wrong else ""
+    if run_file.exists():
+        top += "\n" + strip(json.loads(run_file.read_text(encoding="utf-8")))
     notebook = json.loads(content[0])
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
         heading = re.search(r"^# .+$", text, re.MULTILINE)
         if cell["cell_type"] == "markdown" and heading:
             cut = heading.end()
-            cell["source"] = f"{text[:cut]}\n\n{strip(run)}\n{text[cut:]}"
+            cell["source"] = f"{text[:cut]}\n\n{top}\n{text[cut:]}"
             break
     content[0] = json.dumps(notebook)
 
@@ -224,15 +376,17 @@ class LedgerTable(SphinxDirective):
                         f'<span class="book-verdict {kind}">{html.escape(line.verdict)}</span>',
                     ]
                 )
+        gaps = gap_list(Path(self.env.srcdir))
         if not rows:
-            return [nodes.paragraph(text="No chapter has been published yet.")]
+            text = "<p>No chapter has been published yet.</p>"
+            return [nodes.raw("", gaps + text, format="html")]
         counts = "; ".join(
             f"{verdicts.count(verdict)} {verdict}"
             for verdict in ledger.VERDICTS
             if verdict in verdicts
         )
         heads = ["claim", "statement", "reported", "measured (95 %)", "n", "test", "verdict"]
-        text = f"<p>{len(rows)} lines: {counts}.</p>" + _table(heads, rows, "ledger")
+        text = f"{gaps}<p>{len(rows)} lines: {counts}.</p>" + _table(heads, rows, "ledger")
         return [nodes.raw("", text, format="html")]
 
 
@@ -309,9 +463,11 @@ def _speed(case: dict[str, Any], machine: str) -> list[str]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything; called by Sphinx."""
+    app.connect("config-inited", fill_gaps, priority=100)  # before the contents are read
     app.connect("config-inited", set_defaults, priority=900)
     app.connect("html-page-context", stay_local, priority=950)
     app.connect("source-read", add_strip)
+    app.connect("build-finished", tell, priority=950)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("cost-table", CostTable)
     app.add_directive("speed-table", SpeedTable)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from signseg_utils import zoos
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features, within_similarity
+from signseg_utils.progress import each
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
@@ -122,7 +122,8 @@ def measure(
     generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
     rows: list[dict[str, np.ndarray]] = []
     seen: list[Mapping[str, Tensor]] = []
-    for shard in tqdm(range(found.sizes["shard"]), desc="look at images", disable=not progress):
+    looked = each(range(found.sizes["shard"]), "shards", "look at images", speaks=progress)
+    for shard in looked:
         piece = found.isel(shard=shard)
         generator = generators[str(piece["generator"].values)]
         images = rendered(generator, piece["codes"])

@@ -160,6 +160,11 @@ class Experiment(ABC):
         return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
 
     @property
+    def cost(self) -> float:
+        """What it takes beside others of its plan, in any unit."""
+        return 1.0
+
+    @property
     def home(self) -> Path:
         """Folder of its result, below that of all results or of ``runs``."""
         return Path(self.zoo) / self.FOLDER
@@ -299,8 +304,11 @@ def run(
     pending = [one for one, its in zip(plan, found, strict=True) if its is None]
     options = {**options, "recompute": recompute}
     if pending:
-        unit, there = pending[0].UNIT, len(plan) - len(pending)
-        with Work(len(plan), unit, there=there, resumes=not recompute, speaks=speaks) as work:
+        there = [one for one, its in zip(plan, found, strict=True) if its is not None]
+        with Work(
+            len(plan), plan[0].UNIT, str(plan[0].home), there=len(there),
+            costs=[one.cost for one in [*there, *pending]], resumes=not recompute, speaks=speaks,
+        ) as work:  # fmt: skip
             for _ in _each(pending, zoo, folder, executor, options):
                 work.advance()
     return [

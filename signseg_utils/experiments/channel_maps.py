@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
 from signseg_utils.files import paths
+from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
 
 IMAGES = 1_000  # of the zoo's held-out images
@@ -137,7 +138,9 @@ def table(zoo: zoos.Zoo, networks: Sequence[str], limit: int = IMAGES) -> pd.Dat
         if zoo.ships and set(absent) & set(zoo.networks):
             raise
         images = None
-    made = [] if images is None else [_measured(zoo, name, images) for name in absent]
+    made = [] if images is None else [
+        _measured(zoo, name, images) for name in each(absent, "networks", "channels")
+    ]
     pieces = [piece for piece in (fits, *made) if len(piece)]
     return pd.concat(pieces or [stored[:0]], ignore_index=True)
 
@@ -242,7 +245,7 @@ def _measured(zoo: zoos.Zoo, name: str, images: zoos.Images) -> pd.DataFrame:
     images = images[images.labels >= 0]
     inside, network = regions(images), zoo.network(name)
     rows = []
-    for layer in network.backbone.layer_names:  # type: ignore[union-attr]
+    for layer in each(network.backbone.layer_names, "layers", fine=True):  # type: ignore
         found = measure(network.backbone, str(layer), images.pixels, inside)
         values = {key: value.numpy() for key, value in found.items()}
         rows.append(
@@ -282,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = _read(stored_file(zoo.name))
     kept = kept[~kept["network"].isin(names)]
     images = zoo.images("val", IMAGES)
-    made = [_measured(zoo, name, images) for name in names]
+    made = [_measured(zoo, name, images) for name in each(names, "networks", "channels")]
     together = pd.concat([piece for piece in (kept, *made) if len(piece)], ignore_index=True)
     text = together.to_csv(index=False, float_format="%.5g")
     paths.write_text(stored_file(zoo.name), text)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from signseg_utils import registry
 from signseg_utils.files.paths import write_text
+from signseg_utils.progress import each
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
@@ -28,7 +29,8 @@ def outputs(zoo: Zoo, network: str, images: Images, batch: int = 100) -> tuple[T
     """Pre-softmax outputs [image, class] and labels [image], for images that hold an object."""
     model = zoo.network(network)
     known = images[images.labels >= 0]
-    answers = [model.logits(pixels / 255) for pixels in known.pixels.split(batch)]
+    parts = each(known.pixels.split(batch), "batches", f"accuracy of {network}")
+    answers = [model.logits(pixels / 255) for pixels in parts]
     return torch.cat(answers), known.labels
 
 

@@ -26,6 +26,7 @@ from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
+from signseg_utils.progress import each
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -309,7 +310,10 @@ def measure(pixels: Tensor, networks: Mapping[str, Network], study: Study) -> xr
     spaces[PIXELS] = small.flatten(1).double().numpy()
     choosers = [trained[0], *(n for n in study.networks if n not in trained), PIXELS]
     judges = {name: Judge(spaces[name], study.images) for name in trained[1:]}
-    sets = {c: [choose(spaces[c], study.images, seed=s) for s in study.seeds] for c in choosers}
+    sets = {
+        c: [choose(spaces[c], study.images, seed=s) for s in study.seeds]
+        for c in each(choosers, "choosers", "diverse sets")
+    }
     chance = random_sets(len(pixels), study.images, study.random_sets)
     out: dict[str, Any] = {}
     for kind in MEASURES:
@@ -330,7 +334,8 @@ def measure(pixels: Tensor, networks: Mapping[str, Network], study: Study) -> xr
 @torch.inference_mode()
 def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
     """Outputs before the softmax, ``[image, class]``, of uint8 images."""
-    parts = [network.logits(part.float() / 255).double() for part in pixels.split(batch)]
+    batches = each(pixels.split(batch), "batches", f"outputs of {network.name}")
+    parts = [network.logits(part.float() / 255).double() for part in batches]
     return np.asarray(torch.cat(parts).numpy())
 
 

@@ -24,6 +24,7 @@ from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
+from signseg_utils.progress import each
 from signseg_utils.registry import unknown
 from signseg_utils.zoos import Images, Zoo
 
@@ -182,8 +183,9 @@ def measure_drives(
     shares = torch.stack([own, ~own]).double()
     shares = shares / shares.sum(1, keepdim=True)  # no images: NaN
     values = np.empty((2, len(fills), len(PLACES), 2, len(names)))
-    for at, fill in enumerate(fills):
-        for place, regions in enumerate((None, masks, moved)):
+    for at, fill in enumerate(each(fills, "fills", fine=True)):
+        three = each((None, masks, moved), "ways to cover", fine=True)
+        for place, regions in enumerate(three):
             if regions is None:
                 shown = pixels
             else:
@@ -261,7 +263,7 @@ def _each(
     zoo: Zoo, wanted: dict[str, dict], store: Store, limit: int, seed: int
 ) -> Iterator[tuple[str, xr.Dataset]]:
     images: Images | None = None
-    for name, identity in wanted.items():
+    for name, identity in each(wanted.items(), "networks", "occlusion", resumes=True):
         try:
             yield name, store.read(name, identity).drop_attrs()
             continue

@@ -14,10 +14,10 @@ from pathlib import Path
 import pooch
 import requests
 from filelock import FileLock
-from tqdm import tqdm
 
 from signseg_utils.files import paths
 from signseg_utils.files.sources import REGISTRY, Remote
+from signseg_utils.progress import Work
 from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
@@ -162,11 +162,14 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
         whole = done + int(length) if length else remote.size
         with (
             open(part, "ab" if done else "wb") as file,
-            tqdm(total=whole, initial=done, unit="B", unit_scale=True, disable=not progress) as bar,
+            Work(
+                whole and whole / 1e6, "MB", part.stem, there=done / 1e6, resumes=True,
+                speaks=progress,
+            ) as work,  # fmt: skip
         ):
             for block in answer.iter_content(_BLOCK):
                 file.write(block)
-                bar.update(len(block))
+                work.advance(len(block) / 1e6)
     size = part.stat().st_size
     if whole is not None and size < whole:
         raise requests.ConnectionError(f"the connection ended after {size:,} of {whole:,} bytes")

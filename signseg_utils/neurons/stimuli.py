@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from signseg_utils.progress import each
+
 REC_709 = (0.2126, 0.7152, 0.0722)
 ROUNDS = 20  # clipping to 0..1 moves both measures, so they are set again
 STEEPEST = 20.0  # contrast of a uniform image cannot be raised; nor its noise to a picture
@@ -92,6 +94,7 @@ def write_images(images: Tensor, names: Sequence[str], folder: Path) -> list[Pat
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{file}.png" for file in files]
     pixels = images.clamp(0, 1).mul(255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
-    for path, own in zip(paths, pixels, strict=True):
+    pairs = list(zip(paths, pixels, strict=True))
+    for path, own in each(pairs, "images", str(folder)):
         Image.fromarray(own).save(path)
     return paths

@@ -58,16 +58,15 @@ def read_csv(path: Path) -> xr.Dataset:
                 f"got {table[name].iloc[row]!r} in row {row + 2}"
             )
         table[name] = numbers.astype(float)
-    shown = table.groupby("path", sort=False)
-    groups = {str(file): rows[neurons].to_numpy() for file, rows in shown}
-    most = max(len(rows) for rows in groups.values())
-    values = np.full((len(groups), len(neurons), most), np.nan)
-    for number, rows in enumerate(groups.values()):
-        values[number, :, : len(rows)] = rows.T
+    shown, files = pd.factorize(table["path"])
+    repeat = table.groupby(shown).cumcount().to_numpy()
+    most = int(repeat.max()) + 1
+    values = np.full((len(files), len(neurons), most), np.nan)
+    values[shown, :, repeat] = table[neurons].to_numpy()
     about = _about(path.with_name(f"{path.stem}.neurons.csv"), neurons)
     return recording(
-        values if most > 1 else values[..., 0], list(groups), neurons=neurons,
-        paths=[_absolute(file, path.parent) for file in groups], about=about, source=path.name,
+        values if most > 1 else values[..., 0], files.tolist(), neurons=neurons,
+        paths=[_absolute(file, path.parent) for file in files], about=about, source=path.name,
     )  # fmt: skip
 
 

@@ -12,7 +12,12 @@ What a chapter keeps under ``runs/`` of its working folder lies in the checkout'
 ``--output``: in that folder's), so that an interrupted sweep continues.
 
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
-chapter that fails leaves the earlier good copy as it was.
+chapter that fails costs one page: the others go on, its earlier good copy stays as it was, and
+``NN_title.failure.json`` beside it says what failed. The command ends with the list of such pages.
+
+Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
+does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
+stopped by Ctrl-C.
 """
 
 import argparse
@@ -23,17 +28,20 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata as distributions
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +53,24 @@ from nbformat import NotebookNode
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
+from signseg_utils.progress import TITLE, each
+from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
+from signseg_utils.publishing.notices import Notice
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 
 
 class PublishError(RuntimeError):
-    """A chapter that cannot be published; the message says which, why and what to do."""
+    """A chapter that cannot be published; the message says which, why and what to do.
+
+    ``why`` is the sentence on the failed page itself, where that is less than the message.
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
 
 
 # ---------------------------------------------------------------- what there is to publish
@@ -409,37 +427,75 @@ def _lasting(link: Path, target: Path) -> None:
         link.mkdir()
 
 
+def _end(process: int) -> None:
+    """Kill a kernel that is still there, and what it started."""
+    try:
+        kernel = psutil.Process(process)
+        family = [*kernel.children(recursive=True), kernel]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def _died(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` with an error in the output of the cell in which its kernel died."""
+    ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    states = [cell.metadata.get("papermill", {}).get("status") for cell in ran]
+    cell = ran[states.index("running") if "running" in states else 0]
+    why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
+    cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    return notebook
+
+
 def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
-    """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs."""
+    """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs.
+
+    Ctrl-C ends the kernel and is raised as KeyboardInterrupt.
+    """
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+
+    started: list[Any] = []
 
     class Kernel(AsyncKernelManager):
         """Talks over sockets in the file system, not over TCP, where there are such."""
 
         def __init__(self, **keywords: Any) -> None:
             super().__init__(**keywords)
+            started.append(self)
             if sys.platform != "win32":
                 self.transport = "ipc"
 
     unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
     nbformat.write(source, unrun)
     quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    with _environment(**quiet):
+    # in a thread: in the main one nbclient takes Ctrl-C for itself and reports a dead kernel
+    with _environment(**quiet), ThreadPoolExecutor(1) as aside:
+        running = aside.submit(
+            papermill.execute_notebook,
+            str(unrun),
+            str(done),
+            parameters=dict(values),
+            kernel_name="python3",
+            language="python",
+            cwd=str(folder),
+            progress_bar=False,
+            log_output=False,
+            kernel_manager_class=Kernel,
+        )
         try:
-            papermill.execute_notebook(
-                str(unrun),
-                str(done),
-                parameters=dict(values),
-                kernel_name="python3",
-                language="python",
-                cwd=str(folder),
-                progress_bar=False,
-                log_output=False,
-                kernel_manager_class=Kernel,
-            )
+            running.result()
         except papermill.PapermillExecutionError:
             pass  # `faults` names the cell
+        except DeadKernelError:
+            return _died(nbformat.read(done, as_version=4))
+        finally:
+            for kernel in started:
+                if kernel.has_kernel and kernel.provisioner.has_process:
+                    _end(kernel.provisioner.pid)
     return nbformat.read(done, as_version=4)
 
 
@@ -486,14 +542,91 @@ def _versions() -> dict[str, str]:
 
 
 def is_current(output: Path, expected_key: str) -> bool:
-    """Whether ``output`` was made by a run with ``expected_key`` and nobody has touched it."""
+    """Whether ``output`` was made by a run with ``expected_key`` and nobody has touched it.
+
+    A page whose audit was beyond its bounds is never current: it is tried again.
+    """
     run_file = output.with_suffix(".run.json")
     ledger = output.with_suffix(".ledger.json")
     if not (output.exists() and run_file.exists() and ledger.exists()):
         return False
     run = json.loads(run_file.read_text(encoding="utf-8"))
     same = hashlib.sha256(output.read_bytes()).hexdigest() == run.get("sha256")
-    return same and run.get("key") == expected_key
+    return same and run.get("key") == expected_key and not _beyond(run)
+
+
+def _beyond(run: Mapping[str, Any]) -> bool:
+    """Whether a page's stored results differ from what this machine computes, beyond bounds."""
+    return notices.outcome(run.get("audit")) == "beyond bounds"
+
+
+# ---------------------------------------------------------------- publishing one chapter
+
+
+def _values(
+    chapter: Chapter, source: NotebookNode, recompute: bool, results: Path | None
+) -> tuple[dict[str, Any], str]:
+    """All values of a chapter's parameters, and the command that repeats a run with them."""
+    given: dict[str, Any] = {"zoo": chapter.zoo, **chapter.values}
+    try:
+        declared = parameters.declared(source)
+        if recompute and "recompute" in declared:
+            given["recompute"] = True
+        if results and "results" in declared:
+            given["results"] = str(results.resolve() / chapter.zoo)
+        values = parameters.cast(declared, given)
+    except parameters.ParameterError as error:
+        where = f"{chapter.name} ({chapter.zoo}, {chapter.profile})"
+        raise PublishError(f"{where}: {error}") from error
+    changed = {n: v for n, v in values.items() if n == "zoo" or v != declared[n].default}
+    return values, rerun_command(chapter.name, changed)
+
+
+def _check(chapter: Chapter, executed: NotebookNode, staging: Path, output: Path) -> None:
+    """Refuse a run with a fault, after keeping it as ``NN_title.failed.ipynb``."""
+    wrong = faults(executed)
+    if wrong:
+        kept = output.with_suffix(".failed.ipynb")
+        nbformat.write(executed, kept)
+        raise PublishError(
+            f"{chapter.zoo}/{chapter.name}: not published, because {'; '.join(wrong)}. The earlier "
+            f"copy, if any, is untouched; the whole traceback is in {kept.name} beside it",
+            why="; ".join(wrong),
+        )
+    check_ledger(staging / f"{chapter.name}.ledger.json", chapter.zoo)
+
+
+def _read_audit(path: Path) -> dict[str, Any] | None:
+    """What `record_audit` wrote; None if the chapter wrote nothing."""
+    if not path.exists():
+        return None
+    audit = json.loads(path.read_text(encoding="utf-8"))
+    if notices.outcome(audit) not in notices.OUTCOMES:
+        raise PublishError(unknown(f"outcome in {path.name}", audit["outcome"], notices.OUTCOMES))
+    return audit
+
+
+def _replace(output: Path, staging: Path, text: str, run: Mapping[str, Any]) -> None:
+    """Put a page and what its chapter wrote in the place of its earlier copy, run.json last.
+
+    Wherever it is stopped, each file is whole; without its run.json, the rest makes no claim to
+    belong together, and the chapter is run again.
+    """
+    name = output.stem
+    for stale in output.parent.glob(f".{name}.*"):  # of a publisher that was stopped here
+        stale.unlink()
+    extras = sorted(staging.glob(f"{name}.*"))
+    for extra in extras:
+        shutil.copyfile(extra, output.parent / f".{extra.name}.part")
+    output.with_suffix(".run.json").unlink(missing_ok=True)
+    for stale in output.parent.glob(f"{name}.*"):
+        if stale != output:
+            stale.unlink()
+    for extra in extras:
+        os.replace(output.parent / f".{extra.name}.part", output.parent / extra.name)
+    paths.write_text(output, text)
+    run_text = json.dumps(run, indent=1, sort_keys=True) + "\n"
+    paths.write_text(output.with_suffix(".run.json"), run_text)
 
 
 def publish(
@@ -533,24 +666,13 @@ def publish(
     if not chapter.source.exists():
         raise PublishError(f"expected a chapter at {chapter.source}; there is none; check the name")
     source = jupytext.read(chapter.source)
-    given: dict[str, Any] = {"zoo": chapter.zoo, **chapter.values}
-    try:
-        declared = parameters.declared(source)
-        if recompute and "recompute" in declared:
-            given["recompute"] = True
-        if results and "results" in declared:
-            given["results"] = str(results.resolve() / chapter.zoo)
-        values = parameters.cast(declared, given)
-    except parameters.ParameterError as error:
-        where = f"{chapter.name} ({chapter.zoo}, {chapter.profile})"
-        raise PublishError(f"{where}: {error}") from error
-    changed = {n: v for n, v in values.items() if n == "zoo" or v != declared[n].default}
-
+    values, command = _values(chapter, source, recompute, results)
     output = (folder or executed_folder()) / chapter.zoo / f"{chapter.name}.ipynb"
     parts = hashes(chapter)
     run_key = key(values, parts)
     title = f"{chapter.zoo}/{chapter.name}"
     if not (force or recompute) and is_current(output, run_key):
+        notices.clear(output.parent, chapter.name)
         report(f"{title}: unchanged, kept")
         return output
 
@@ -558,54 +680,157 @@ def publish(
     report(f"{title}: running (profile {chapter.profile})")
     with tempfile.TemporaryDirectory(prefix="signseg-publish-") as name:
         staging = Path(name)
-        lasting = paths.repository() if folder is None else folder
-        _lasting(staging / "runs", lasting / "runs")
+        _lasting(staging / "runs", (folder or paths.repository()) / "runs")
         start = time.perf_counter()
-        with _PeakMemory() as memory:
+        short = f"{chapter.zoo}/{chapter.name.split('_')[0]}"  # such as tinyimagenet/13
+        with _PeakMemory() as memory, _environment(**{TITLE: short}):
             executed = execute(source, values, staging)
         seconds = time.perf_counter() - start
-        wrong = faults(executed)
-        if wrong:
-            kept = output.with_suffix(".failed.ipynb")
-            nbformat.write(executed, kept)
-            raise PublishError(
-                f"{title}: not published, because " + "; ".join(wrong) + ". The earlier copy, if "
-                f"any, is untouched; the whole traceback is in {kept.name} beside it"
-            )
-        check_ledger(staging / f"{chapter.name}.ledger.json", chapter.zoo)
+        _check(chapter, executed, staging, output)
         text = nbformat.writes(clean(executed, chapter.zoo)) + "\n"
         nbformat.validate(nbformat.reads(text, as_version=4))
-        audit = staging / f"{chapter.name}.audit.json"
         run = {
             "chapter": chapter.name,
             "zoo": chapter.zoo,
             "profile": chapter.profile,
             "parameters": values,
             "seed": values.get("seed"),
-            "command": rerun_command(chapter.name, changed),
+            "command": command,
             "key": run_key,
             "hashes": parts,
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
             "commit": _commit(),
             "versions": _versions(),
             "hardware": hardware(),
+            "made": notices.now(),
             "seconds": round(seconds, 1),
             "peak_memory_mib": round(memory.peak / 2**20),
-            "audit": json.loads(audit.read_text(encoding="utf-8")) if audit.exists() else None,
+            "audit": _read_audit(staging / f"{chapter.name}.audit.json"),
         }
-        run_file = output.with_suffix(".run.json")
-        # without its run.json, the rest makes no claim to belong together
-        for stale in output.parent.glob(f"{chapter.name}.*"):
-            if stale != output:
-                stale.unlink()
-        for extra in sorted(staging.glob(f"{chapter.name}.*")):
-            temporary = output.parent / f".{extra.name}.part"
-            shutil.copyfile(extra, temporary)
-            os.replace(temporary, output.parent / extra.name)
-        paths.write_text(output, text)
-        paths.write_text(run_file, json.dumps(run, indent=1, sort_keys=True) + "\n")
+        _replace(output, staging, text, run)
     report(f"{title}: {seconds:.0f} s, {run['peak_memory_mib']} MiB at most")
     return output
+
+
+# ---------------------------------------------------------------- publishing many
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """How pages are to be made: the choices of one command line."""
+
+    folder: Path | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    def command(self, chapter: Chapter) -> str:
+        """The command that tries one page again, from the root of the checkout."""
+        number = int(chapter.name.split("_")[0])
+        recompute, results = self.how.get("recompute"), self.how.get("results")
+        if chapter.profile == "shipped" and not (self.folder or results):
+            words = ["make", "book", f"ZOO={chapter.zoo}", f"CHAPTERS={number}"]
+            return shlex.join([*words, *(["RECOMPUTE=1"] if recompute else [])])
+        words = ["python", "-m", "signseg_utils.publishing.publish", "--profile", chapter.profile]
+        words += ["--zoo", chapter.zoo, "--chapters", str(number)]
+        words += ["--output", str(self.folder)] if self.folder else []
+        words += ["--results", str(results)] if results else []
+        return shlex.join([*words, *(["--recompute"] if recompute else [])])
+
+    def notice(self, chapter: Chapter, what: str, details: str = "") -> Notice:
+        """What there is to say about a page that is not as it should be."""
+        command = self.command(chapter)
+        return Notice(chapter.zoo, chapter.name, what, notices.now(), command, details)
+
+    def failed(self, chapter: Chapter, what: str, details: str = "") -> Notice:
+        """The same of a page that could not be made, noted beside it for the book."""
+        notice = self.notice(chapter, what, details)
+        notices.write((self.folder or executed_folder()) / chapter.zoo, notice)
+        return notice
+
+    def attempt(self, chapter: Chapter) -> Notice | None:
+        """Publish one chapter; whatever goes wrong costs this page only, and is returned."""
+        try:
+            report = partial(print, flush=True)
+            output = publish(chapter, self.folder, **self.how, report=report)
+        except PublishError as error:
+            return self.failed(chapter, error.why)
+        except Exception as error:  # of the disk, of a library: the other pages do not hang on it
+            what = f"the publisher met {type(error).__name__}: {error}"
+            return self.failed(chapter, what, traceback.format_exc())
+        run = json.loads(output.with_suffix(".run.json").read_text(encoding="utf-8"))
+        if not _beyond(run):
+            return None
+        worst = next(iter(run["audit"].get("notes", [])), "the page says which")
+        what = f"its audit is beyond the bounds: {worst}"
+        return replace(self.notice(chapter, what), published=True)
+
+    def in_turn(self, wanted: Sequence[Chapter]) -> list[Notice]:
+        """Publish one chapter after the other; returns what there is to say of them."""
+        return [notice for notice in map(self.attempt, _counted(wanted)) if notice]
+
+    def side_by_side(self, groups: Iterable[Sequence[Chapter]], jobs: int) -> list[Notice]:
+        """Each group in a process of its own, at most ``jobs`` at once, the cores shared out.
+
+        Chapters of one zoo go on from each other's searches, so they stay in order; zoos share
+        none. Where a process dies, that costs the page that it was at.
+        """
+        share = str(max(1, (os.cpu_count() or 1) // jobs))
+        fresh = multiprocessing.get_context("spawn")
+        waiting = [list(group) for group in groups]
+        running: dict[Any, tuple[Any, list[Chapter]]] = {}
+        found: list[Notice] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    group = waiting.pop(0)
+                    here, there = fresh.Pipe(duplex=False)
+                    process = fresh.Process(target=_work, args=(self, group, there))
+                    with _environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", share)):
+                        process.start()
+                    there.close()
+                    running[here] = (process, group)
+                ready: list[Any] = connection.wait(running)
+                for here in ready:
+                    process, left = running[here]
+                    try:
+                        notice = here.recv()
+                    except EOFError:
+                        process.join()
+                        del running[here]
+                        if left:
+                            what = f"its process ended early, with status {process.exitcode}"
+                            found.append(self.failed(left.pop(0), what))
+                        waiting += [left] if left else []
+                    else:
+                        left.pop(0)
+                        found += [notice] if notice else []
+        finally:
+            for process, _ in running.values():
+                process.terminate()
+                process.join()
+        return found
+
+
+def _work(publisher: Publisher, group: Sequence[Chapter], told: connection.Connection) -> None:
+    """What a process of its own does: publish a group, and tell after each page how it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole family;
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its head says what to do
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        for chapter in _counted(group):
+            told.send(publisher.attempt(chapter))
+
+
+def _counted(wanted: Sequence[Chapter]) -> Iterable[Chapter]:
+    """The chapters, counted aloud under the names of their zoos."""
+    return each(wanted, "pages", ", ".join(dict.fromkeys(chapter.zoo for chapter in wanted)))
+
+
+def _end_with_parent() -> None:
+    """End this process when the publisher that started it is no more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
@@ -627,27 +852,18 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _publish_all(wanted: Sequence[Chapter], folder: Path | None, how: Mapping[str, Any]) -> None:
-    for chapter in wanted:
-        publish(chapter, folder, **how, report=partial(print, flush=True))
+SOME_FAILED = 3
+"""Exit status of a command that made what it could, but not every page as it should be."""
 
 
-def _side_by_side(
-    groups: Sequence[Sequence[Chapter]], folder: Path | None, how: Mapping[str, Any], jobs: int
-) -> None:
-    """Each group in a process of its own, the cores shared out; the first error once all ended.
-
-    Chapters of one zoo go on from each other's searches, so they stay in order; zoos share none.
-    """
-    share = str(max(1, (os.cpu_count() or 1) // jobs))
-    fresh = multiprocessing.get_context("spawn")
-    with (
-        _environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", share)),
-        ProcessPoolExecutor(jobs, mp_context=fresh) as pool,
-    ):
-        running = [pool.submit(_publish_all, group, folder, how) for group in groups]
-    for one in running:
-        one.result()
+def _listed(found: Sequence[Notice], asked: int) -> str:
+    """The list at the end of the command."""
+    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
+    for notice in found:
+        verdict = "published, but" if notice.published else "not published, because"
+        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
+        lines.append(f"  try again: {notice.command}")
+    return "\n".join(lines)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -657,19 +873,29 @@ def main(words: list[str] | None = None) -> int:
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
     try:
         numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted: dict[str, list[Chapter]] = {}
-        for chapter in chapters(given.profile, zoos, numbers):
-            wanted.setdefault(chapter.zoo, []).append(chapter)
-        jobs = min(given.jobs, len(wanted))
-        if jobs <= 1:
-            for some in wanted.values():
-                _publish_all(some, given.output, how)
-        else:
-            _side_by_side(list(wanted.values()), given.output, how, jobs)
-    except (PublishError, KeyError, ValueError) as error:
+        wanted = chapters(given.profile, zoos, numbers)
+    except (KeyError, ValueError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 1
-    return 0
+    groups: dict[str, list[Chapter]] = {}
+    for chapter in wanted:
+        groups.setdefault(chapter.zoo, []).append(chapter)
+    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
+    try:
+        if jobs <= 1:
+            found = publisher.in_turn(wanted)
+        else:
+            found = publisher.side_by_side(list(groups.values()), jobs)
+    except KeyboardInterrupt:
+        print(
+            "stopped: pages that were finished stay, those under way keep their earlier copies; "
+            "the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+    if found:
+        print(_listed(found, len(wanted)), file=sys.stderr)
+    return SOME_FAILED if found else 0
 
 
 if __name__ == "__main__":

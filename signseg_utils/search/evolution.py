@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils import registry
 from signseg_utils.optimizers import response_noise
+from signseg_utils.progress import Work
 from signseg_utils.search.scoring import Certificate, Scorer, certify, rescore
 from signseg_utils.units.readout import Readout
 
@@ -322,9 +322,13 @@ def iterate(
     )  # fmt: skip
     if resume is not None:
         loop.load(resume)
-        if loop.generation >= search.generations:
-            yield loop
-    while loop.generation < search.generations:
+    return _steps(loop)
+
+
+def _steps(loop: Loop) -> Iterator[Loop]:
+    if loop.generation >= loop.search.generations:
+        yield loop
+    while loop.generation < loop.search.generations:
         loop.step()
         yield loop
 
@@ -340,7 +344,7 @@ def evolve(
     dtype: torch.dtype = torch.float32,
     chunk: int | None = None,
     noise: Sequence[float] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     checkpoint: Callable[[State], None] | None = None,
     checkpoint_every: int = 10,
     resume: Mapping[str, Any] | None = None,
@@ -369,7 +373,7 @@ def evolve(
         response before candidates are compared; keyed on (seed, generation), so that runs of one
         seed share it. What is returned is free of noise; the default adds none.
     progress : bool
-        Show a bar with images/s and the time left.
+        Whether a search that takes long says what is done and left (`signseg_utils.progress`).
     checkpoint : callable, optional
         Called with ``Loop.state()`` (a flat dictionary of CPU tensors) every ``checkpoint_every``
         generations, but not after the last.
@@ -384,31 +388,19 @@ def evolve(
     """
     if checkpoint_every < 1:
         raise ValueError(f"expected checkpoint_every of at least 1; got {checkpoint_every}")
-    loops = iterate(
+    loop = Loop(
         readout, backbone, generator, seeds, search,
-        device=device, dtype=dtype, chunk=chunk, noise=noise, resume=resume,
+        device=device, dtype=dtype, chunk=chunk, noise=noise,
     )  # fmt: skip
-    bar: tqdm | None = None
-    try:
-        for loop in loops:
-            if progress:
-                if bar is None:
-                    bar = tqdm(
-                        total=loop.images_planned,
-                        initial=loop._before[0],
-                        unit="image",
-                        unit_scale=True,
-                        desc=f"{len(readout)} runs",
-                    )
-                bar.update(loop.images_seen - bar.n)
-                bar.set_postfix(
-                    generation=f"{loop.generation}/{search.generations}",
-                    best=f"{loop.best_scores.mean().item():.2f}",
-                )
+    if resume is not None:
+        loop.load(resume)
+    with Work(
+        loop.images_planned, "images", f"{len(readout)} searches", there=loop.images_seen,
+        fine=True, speaks=progress,
+    ) as work:  # fmt: skip
+        loop.scorer.after_pass = lambda: work.to(loop.images_seen)
+        for _ in _steps(loop):
             due = loop.generation % checkpoint_every == 0
             if checkpoint is not None and due and loop.generation < search.generations:
                 checkpoint(loop.state())
-    finally:
-        if bar is not None:
-            bar.close()
     return loop.result()

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -121,6 +121,7 @@ class Scorer:
         self.backbone = ready(backbone, self.device, dtype)
         self.watch = Stopwatch(self.device)
         self.images_seen = 0
+        self.after_pass: Callable[[], object] = lambda: None
         self._chunk = chunk
 
     @torch.inference_mode()
@@ -136,6 +137,7 @@ class Scorer:
         with self.watch:
             features: Tensor = self.backbone(self.images(codes))
         self.images_seen += len(codes)
+        self.after_pass()
         return features.float()
 
     @torch.inference_mode()

@@ -19,10 +19,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
+from signseg_utils.progress import each
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
@@ -117,7 +117,8 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
         start, seconds = manifest["step"], manifest["seconds"]
     began = time.perf_counter() - seconds
     losses: dict[str, float] = {}
-    for step in (bar := tqdm(range(start, steps), initial=start, total=steps, unit="batch")):
+    batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
+    for step in batches:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
         real = augment(images.pixels[chosen], zoo.image_size, 0.8, generator)
@@ -144,7 +145,6 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
             judged.backward()
             judges.step()
         losses = {"pixel": float(pixel.detach()) / 4, "feature": float(feature.detach())}
-        bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()})
         if not all(map(torch.isfinite, (pixel, feature))):
             raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")
         if (step + 1) % recipe.checkpoint_every == 0:

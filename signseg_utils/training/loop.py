@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from signseg_utils.files import weights
+from signseg_utils.progress import Work
 from signseg_utils.registry import unknown
 
 CHECKS = 10  # an epoch, where training may stop early
@@ -86,34 +86,37 @@ def run(
         for _ in range(start * steps):
             schedule.step()  # no optimizer.step before it: those were before the cut
     model.to(memory_format=torch.channels_last)
-    for epoch in range(start, recipe.epochs):
-        began = time.perf_counter()
-        generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
-        torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
-        order = torch.randperm(count, generator=generator)
-        total = 0.0
-        batches = order[: steps * recipe.batch].split(recipe.batch)
-        bar = tqdm(batches, unit="batch", desc=f"epoch {epoch + 1}", leave=False)
-        for step, chosen in enumerate(bar, 1):
-            model.train()
-            loss = objective(chosen, epoch, generator)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
-                    "lower the learning rate of the recipe"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-            if reached and step % max(1, steps // CHECKS) == 0 and reached():
-                bar.close()
-                return Progress(epoch + step / steps, seconds + time.perf_counter() - began, True)
-        seconds += time.perf_counter() - began
-        _checkpoint(checkpoint, model, optimizer, epoch + 1, seconds, recipe, origin)
-        done = f"epoch {epoch + 1}/{recipe.epochs}"
-        tqdm.write(f"{checkpoint.stem} {done} loss {total / max(1, steps):.3f} {seconds:.0f} s")
+    with Work(
+        recipe.epochs * steps, "batches", checkpoint.stem, there=start * steps, resumes=True
+    ) as work:
+        for epoch in range(start, recipe.epochs):
+            began = time.perf_counter()
+            generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
+            torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
+            order = torch.randperm(count, generator=generator)
+            total = 0.0
+            batches = order[: steps * recipe.batch].split(recipe.batch)
+            for step, chosen in enumerate(batches, 1):
+                model.train()
+                loss = objective(chosen, epoch, generator)
+                if not torch.isfinite(loss):
+                    raise FloatingPointError(
+                        f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
+                        "lower the learning rate of the recipe"
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach())
+                work.advance()
+                if reached and step % max(1, steps // CHECKS) == 0 and reached():
+                    spent = seconds + time.perf_counter() - began
+                    return Progress(epoch + step / steps, spent, True)
+            seconds += time.perf_counter() - began
+            _checkpoint(checkpoint, model, optimizer, epoch + 1, seconds, recipe, origin)
+            done = f"epoch {epoch + 1}/{recipe.epochs}"
+            work.note(f"{done} loss {total / max(1, steps):.3f} {seconds:.0f} s")
     return Progress(recipe.epochs, seconds, False)
 
 

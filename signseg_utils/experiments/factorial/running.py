@@ -22,6 +22,7 @@ from signseg_utils.experiments.sweep.shards import rows
 from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
+from signseg_utils.progress import Work
 from signseg_utils.publishing import publish
 from signseg_utils.search import evolution
 from signseg_utils.training import classifier
@@ -69,16 +70,18 @@ def run(
     Dataset
         As `collect` gives it.
     """
-    for setting in settings:
-        began = time.perf_counter()
-        world = World(setting, folder)
-        if not world.path(setting.key).exists():
-            classifier.train(world, setting.key, world.recipe(), Path(folder) / "unfinished")
-        trained = time.perf_counter()
-        for gauge in gauges(setting):
-            _search(world, gauge, units, template, Store(Path(folder)), checkpoint_seconds)
-        searched = time.perf_counter() - trained
-        report(f"{setting.key}: {trained - began:.0f} s training, {searched:.0f} s searches")
+    with Work(len(settings), "networks", "what decides", resumes=True) as work:
+        for setting in settings:
+            began = time.perf_counter()
+            world = World(setting, folder)
+            if not world.path(setting.key).exists():
+                classifier.train(world, setting.key, world.recipe(), Path(folder) / "unfinished")
+            trained = time.perf_counter()
+            for gauge in gauges(setting):
+                _search(world, gauge, units, template, Store(Path(folder)), checkpoint_seconds)
+            searched = time.perf_counter() - trained
+            report(f"{setting.key}: {trained - began:.0f} s training, {searched:.0f} s searches")
+            work.advance()
     return collect(settings, units, template, folder)
 
 

@@ -25,19 +25,20 @@ from torch import Tensor
 from signseg_utils import zoos
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
+from signseg_utils.experiments.recorded.base import State, obtain, run, shipped_folder
 from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
+from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 
 __all__ = [
     "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "Fit", "Study", "alike", "audit", "bank", "fit",
-    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "run", "show",
+    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "run", "searched", "show",
 ]  # fmt: skip
 
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
@@ -119,10 +120,15 @@ class Study(studies.Stored):
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
 
+    @property
+    def cost(self) -> float:
+        return len(self.conditions) * len(self.seeds)
+
     def measure(
-        self, found: xr.Dataset, state: Any = None, save: Any = None, *_: Any
+        self, found: xr.Dataset, state: State | None = None,
+        save: Callable[[State], object] = lambda state: None,
     ) -> xr.Dataset:  # fmt: skip
-        return measure(found, self, resume=state, checkpoint=save)
+        return measure(found, self, state, save)
 
 
 def plan(
@@ -242,6 +248,33 @@ def bank(models: Readout, study: Study) -> tuple[Readout, list[int]]:
     return concatenate(rows), list(study.seeds) * (len(models) * len(ablated))
 
 
+def searched(
+    own: Fit, study: Study, known: State | None, save: Callable[[State], object]
+) -> tuple[Tensor, Tensor]:
+    """Codes [neuron, condition, seed, code] of evolved images, and scores of their own rows.
+
+    One neuron after the other, and ``save`` is told after each; those in ``known`` are there.
+    """
+    generator = zoos.load_zoo(study.zoo).generator(study.generator)
+    rows, seeds = bank(own.models, study)
+    shape, count = (len(study.conditions), len(study.seeds)), len(own.models)
+    kinds = ("codes", "scores")
+    state = {f"{kind}.{n}": values for kind in kinds for n in range(count)
+             if (values := (known or {}).get(f"{kind}.{n}")) is not None}  # fmt: skip
+    pending = [n for n in range(count) if not all(f"{kind}.{n}" in state for kind in kinds)]
+    for number in each(pending, "neurons", there=count - len(pending), resumes=True):
+        its = range(number * len(rows) // count, (number + 1) * len(rows) // count)
+        found = evolve(
+            rows.rows(its), own.backbone, generator, [seeds[row] for row in its],
+            Search(study.optimizer, study.generations),
+        )  # fmt: skip
+        state[f"codes.{number}"] = found.codes.reshape(*shape, -1)
+        state[f"scores.{number}"] = found.activations.cpu().reshape(shape)
+        save(state)
+    codes, scores = (torch.stack([state[f"{kind}.{n}"] for n in range(count)]) for kind in kinds)
+    return codes, scores
+
+
 @torch.inference_mode()
 def rendered(study: Study, codes: Any) -> Tensor:
     """Images ``[..., 3, height, width]`` in 0..1 of stored codes ``[..., code]``."""
@@ -267,11 +300,17 @@ def predicted(own: Fit, images: Tensor) -> Tensor:
 def measure(
     found: xr.Dataset,
     study: Study,
-    *,
-    resume: dict[str, Tensor] | None = None,
-    checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
+    known: State | None = None,
+    save: Callable[[State], object] = lambda state: None,
 ) -> xr.Dataset:
     """Fit, ablate, evolve, and show the images to models and stand-ins.
+
+    Parameters
+    ----------
+    known
+        State of an interrupted measurement, as ``save`` was given it.
+    save
+        Called after each neuron.
 
     Returns
     -------
@@ -292,16 +331,10 @@ def measure(
         - ``cv``, ``fresh`` [neuron]: how well models predict (`Fit`).
     """
     zoo, own = zoos.load_zoo(study.zoo), fit(found, study)
-    generator = zoo.generator(study.generator)
-    rows, seeds = bank(own.models, study)
-    search = Search(study.optimizer, study.generations)
-    found_codes = evolve(rows, own.backbone, generator, seeds, search, resume=resume,
-                         checkpoint=checkpoint, checkpoint_every=3)  # fmt: skip
-    shape = (len(own.rows), len(study.conditions), len(study.seeds))
-    codes = found_codes.codes.reshape(*shape, -1)
+    codes, scores = searched(own, study, known, save)
+    shape = scores.shape
     images = rendered(study, codes.numpy())
-    scores = found_codes.activations.cpu().reshape(shape).numpy()
-    standard = (scores - own.centre[:, None, None]) / own.spread[:, None, None]
+    standard = (scores.numpy() - own.centre[:, None, None]) / own.spread[:, None, None]
     natural = own.natural.float() / 255
     light, spread = (values.mean().item() for values in stimuli.luminance_and_contrast(natural))
     ways = {"as is": images, "held": stimuli.held(images, light, spread)}
@@ -362,10 +395,10 @@ def show(
         ``response`` [neuron, condition, seed]: of the neuron whose model an image was made for;
         with ``everybody`` also ``others`` and ``strangers``, as `measure` describes them.
     """
-    each = [population.pick([row]) for row in rows]
+    one_by_one = [population.pick([row]) for row in rows]
     told = [
         one.responses(own.flatten(0, 1)).reshape(images.shape[1:3])
-        for one, own in zip(each, images, strict=True)
+        for one, own in zip(one_by_one, images, strict=True)
     ]
     result = {"response": torch.stack(told).numpy()}
     if everybody:

@@ -26,6 +26,7 @@ from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
+from signseg_utils.progress import Work
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
@@ -70,6 +71,11 @@ class Stored:
         name = "-".join(part for part in (self.KIND, *self.names, digest) if part)
         return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
 
+    @property
+    def cost(self) -> float:
+        """What it takes beside other studies of its plan, in any unit."""
+        return 1.0
+
     def expected(self) -> dict[str, Any]:
         """What the provenance of its result must say; a subclass adds its weights."""
         asked = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
@@ -80,7 +86,6 @@ class Stored:
         found: xr.Dataset,
         state: State | None = None,
         save: Callable[[State], object] = lambda state: None,
-        report: Callable[[str], object] = lambda text: None,
     ) -> xr.Dataset:
         """Result of the study from its session of the recording.
 
@@ -91,8 +96,6 @@ class Stored:
         state, save
             What ``save`` was last given when an earlier measurement was interrupted; short studies
             have none.
-        report
-            Told a line of text now and then.
         """
         raise NotImplementedError
 
@@ -193,26 +196,32 @@ def run(
         If one must be computed and its recording is not here.
     """
     store = Store(Path(folder))
+    pending = []
     for study in studies:
-        about = study.expected()
-        if not recompute and store.has(study.key, about):
+        if not recompute and store.has(study.key, study.expected()):
             report(f"{study.key}: there")
-            continue
-        start, busy = time.perf_counter(), time.process_time()
-        found = recordings.load(study.recording, [study.session])
-        try:
-            state = None if recompute else store.read_partial(study.key, about)
-        except ShardError:  # damaged, or of other settings: begin anew
-            state = None
-        save = partial(store.write_partial, study.key, provenance=about)
-        measured = study.measure(found, state, save, report)
-        digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
-        source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
-        store.write(
-            study.key, measured, {**about, **source, "responses_sha256": digest.hexdigest()}
-        )
-        spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - busy:.0f} s of a core"
-        report(f"{study.key}: {spent}")
+        else:
+            pending.append(study)
+    title, costs = Path(studies[0].recording).stem, [study.cost for study in pending]
+    with Work(len(pending), "studies", title, costs=costs, resumes=not recompute) as work:
+        for study in pending:
+            about = study.expected()
+            start, busy = time.perf_counter(), time.process_time()
+            found = recordings.load(study.recording, [study.session])
+            try:
+                state = None if recompute else store.read_partial(study.key, about)
+            except ShardError:  # damaged, or of other settings: begin anew
+                state = None
+            save = partial(store.write_partial, study.key, provenance=about)
+            measured = study.measure(found, state, save)
+            digest = hashlib.sha256(np.ascontiguousarray(found["response"].values).tobytes())
+            source = {name: found.attrs.get(name, "") for name in ("source", "licence")}
+            store.write(
+                study.key, measured, {**about, **source, "responses_sha256": digest.hexdigest()}
+            )
+            spent, busy = time.perf_counter() - start, time.process_time() - busy
+            report(f"{study.key}: {spent:.0f} s, {busy:.0f} s of a core")
+            work.advance()
 
 
 def obtain(

@@ -24,6 +24,7 @@ from signseg_utils.experiments.recorded.base import V4_SESSIONS, obtain, run, sh
 from signseg_utils.files.store import Store
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.progress import each
 from signseg_utils.units.signs import sign_ratio
 
 __all__ = ["V4_SESSIONS", "Study", "measure", "obtain", "plan", "run", "shipped_folder"]
@@ -98,7 +99,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     out = {kind: np.full(shape, np.nan) for kind in kinds}
     components = np.zeros(shape[:2], dtype=np.int64)
     chosen = np.zeros(study.draws, dtype=np.int64)
-    for draw in range(study.draws):
+    for draw in each(range(study.draws), "draws"):
         fit, test, fresh, rng = study.drawn(draw, len(responses))
         shuffled = responses[rng.permutation(fit)]
         choice = encoding.choose(
@@ -106,7 +107,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
             study.components, folds=study.folds, seed=study.seed,
         )  # fmt: skip
         chosen[draw] = names.index(choice.layer)
-        for place, name in enumerate(names):
+        for place, name in enumerate(each(names, "layers", fine=True)):
             table = choice.table[name]
             best = int(np.argmax(np.sort(table, axis=1)[:, -10:].mean(1)))
             components[draw, place] = study.components[best]

@@ -26,6 +26,7 @@ from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import run, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
+from signseg_utils.progress import each
 from signseg_utils.units.signs import consistency_of_counts
 
 __all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
@@ -110,7 +111,7 @@ def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -
     kept = np.zeros((study.draws, neurons), dtype=bool)
     sign = np.zeros((study.draws, neurons, count), dtype=np.int8)
     shuffled = np.zeros((study.draws, study.shuffles, count), dtype=np.int16)
-    for draw in range(study.draws):
+    for draw in each(range(study.draws), "draws"):
         fit, test, fresh, rng = study.drawn(draw, len(y))
         own = encoding.cross_validate(
             x_judge[fit], y[fit], folds=study.folds, seed=study.seed
@@ -120,7 +121,7 @@ def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -
         covariance = _standardised(x[fit]).T @ _jointly_shuffled(y[fit], study.shuffles, rng)
         shuffled[draw] = (covariance > 0)[..., kept[draw]].sum(-1)
         drawn = rng.choice([-1.0, 1.0], count)
-        for place, constraint in enumerate(CONSTRAINTS):
+        for place, constraint in enumerate(each(CONSTRAINTS, "constraints", fine=True)):
             for some, turn in _turns(constraint, sign[draw], kept[draw], drawn):
                 method = "lasso" if constraint == "free" else "lasso_positive"
                 seen, told = x * turn, y[:, some]

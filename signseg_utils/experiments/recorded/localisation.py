@@ -12,7 +12,6 @@ the store does not hold yet; the same command continues an interrupted one, neur
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
+from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 
@@ -196,7 +196,6 @@ def measure(
     study: Study,
     known: Mapping[str, Any] | None = None,
     save: Callable[[dict[str, Tensor]], object] = lambda state: None,
-    report: Callable[[str], object] = lambda text: None,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
 
@@ -260,22 +259,22 @@ def measure(
         cells = cells.standardised(*(torch.from_numpy(about[k]) for k in ("centre", "spread")))
     who = ("model",) if cells is None else ("neuron", "model")
     state: dict[str, Tensor] = dict(known or {})
-    for number, name in enumerate(names):
-        if f"{number}.codes" in state:
-            continue
-        start = time.perf_counter()
+    pending = [number for number in range(len(names)) if f"{number}.codes" not in state]
+    counted = each(pending, "neurons", there=len(names) - len(pending), resumes=True)
+    for number in counted:
         pairs = {"model": Asked(models.rows([number]), body, float(told[:, number].mean()))}
         if cells is not None:
             one = cells.pick([number])
             pairs["neuron"] = Asked(one.readout(), one, 0.0)
         pieces = []
-        for each in who:
-            asked = pairs[each]
+        for one_of in each(who, "searches", fine=True):
+            asked = pairs[one_of]
             code = _search(asked, generator, study)
             image = generator(code.float()[None])[0]
-            pieces.append({"codes": code.numpy(), **look(asked, image, study, number + OWN[each])})
+            told_of = look(asked, image, study, number + OWN[one_of])
+            pieces.append({"codes": code.numpy(), **told_of})
         mine = {key: np.stack([piece[key] for piece in pieces]) for key in pieces[0]}
-        mine["floor"] = np.array([pairs[each].floor for each in who], np.float32)
+        mine["floor"] = np.array([pairs[one_of].floor for one_of in who], np.float32)
         if cells is not None:
             seen_best = look(pairs["neuron"], best[number], study, number)
             there = dict(zip(KINDS, seen_best["cleared"], strict=True))
@@ -283,7 +282,6 @@ def measure(
             mine["natural"] = np.array([intact, there["grey"], there["elsewhere"]], np.float32)
         state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
         save(state)
-        report(f"{name}: {time.perf_counter() - start:.0f} s")
     return _dataset(state, about, models, who, names, study)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from signseg_utils import registry
 from signseg_utils.experiments.sweep.shards import Shard
+from signseg_utils.progress import each
 from signseg_utils.search.scoring import CPU_PASS, available, ready
 from signseg_utils.zoos import Zoo
 
@@ -115,7 +116,7 @@ def measured(
     batches = {name: _pass(plan[0], size, device) for name, size in sizes.items()}
     generators = {name: cost(side[name], batches[name], sizes[name]) for name in side}
     networks: dict[Pair, float] = {}
-    for network, generator in found.images:
+    for network, generator in each(found.images, "networks", "measuring speed"):
         size = int(side[generator].image_size)  # type: ignore[arg-type]
         backbone = zoo.timing_backbone(network)
         networks[network, generator] = cost(backbone, batches[generator], 3, size, size)

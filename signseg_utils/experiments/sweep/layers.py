@@ -37,7 +37,7 @@ def search(
     def searched(backbone: nn.Module) -> evolution.Evolution:
         return evolution.evolve(bank, backbone, generator, shard.seeds, shard.search, **options)
 
-    with Work(len(shard.conditions), "conditions") as work:
+    with Work(len(shard.conditions), "conditions", shard.key, fine=True) as work:
         done = [searched(network.backbone)]
         for backbone in backbones(shard, network, generator, done[0].codes):
             work.advance()
