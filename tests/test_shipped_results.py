@@ -60,12 +60,11 @@ def rebuilt(path: Path, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if "gauge" in told:
         world = factorial.World(factorial.Setting(**told["setting"]), path.parent)
         template = sweep.Shard.from_settings(told["sweep"])
-        identity = searching._identity(world, told["gauge"], told["units"], template)
-        return f"{world.setting.key}-{told['gauge']}", identity
+        one = factorial.Searches(world.setting, told["gauge"], tuple(told["units"]), template)
+        return one.key, one.identity(world)
     if path.parent.name == "occlusion":
-        zoo = zoos.load_zoo(told["zoo"])
-        identity = occlusion._identity(zoo, told["network"], told["limit"], told["seed"])
-        return told["network"], identity
+        drives = occlusion.Occlusion(**fields(occlusion.Occlusion))
+        return drives.key, drives.identity(zoos.load_zoo(told["zoo"]))
     if "settings" in told:
         made: Any = races.Race if path.parent.name == "races" else sweep.Shard.from_settings
         asked = made(**fields(races.Race)) if made is races.Race else made(told["settings"])
@@ -128,7 +127,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
                 for gauge in searching.gauges(setting):
                     yield own / "factorial" / f"{setting.key}-{gauge}"
         else:
-            yield from (own / "occlusion" / name for name in run.networks)
+            drives = occlusion.plan(run.zoo, run.networks, run.occluded, run.seed)
+            yield from (own / "occlusion" / one.key for one in drives)
     if number == 10 and run.zoo == "tinyimagenet":  # of shapes they are made on the spot
         sets = (run.images, run.pool, run.seeds, run.random_sets)
         yield own / diverse_images.Study(run.zoo, run.networks, *sets).key

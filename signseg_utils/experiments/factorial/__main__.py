@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from signseg_utils import zoos
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments import factorial
-from signseg_utils.experiments.factorial.running import shipped_folder
+from signseg_utils.experiments import base, factorial
 from signseg_utils.experiments.sweep import Shard
+from signseg_utils.files.paths import results_folder
 from signseg_utils.search.evolution import Search
 
 
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wanted = parameters.integers(given.rows, "rows")
         chosen = tuple(setting for setting in chosen if setting.row in wanted)
     units = parameters.split(given.units)
-    factorial.run(chosen, units, template, given.out or shipped_folder())
+    planned = factorial.plan(chosen, units, template)
+    folder = given.out or results_folder("") / planned[0].home
+    base.run(planned, zoos.load_zoo("shapes"), folder)
 
 
 if __name__ == "__main__":
