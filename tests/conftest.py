@@ -53,10 +53,10 @@ def collected(plan: Sequence[Any], folder: Path, zoo: Path | None) -> Any:
     return type(plan[0]).joined(plan, base.read(plan, zoos.load_zoo(plan[0].zoo, zoo), folder))
 
 
-def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any) -> Any:
-    """Table of the audit of what a folder holds of a plan."""
+def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any) -> int:
+    """How many numbers a folder holds of a plan are made again; AuditError if they differ."""
     opened = zoos.load_zoo(plan[0].zoo, zoo)
-    return base.audit(plan, base.read(plan, opened, folder), opened, **options)
+    return base.demand(base.audit(plan, base.read(plan, opened, folder), opened, **options))
 
 
 @pytest.fixture(scope="session")

@@ -180,10 +180,10 @@ def test_a_run_is_stored_read_and_audited(pair, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in before}
     plan, zoo = factorial.plan(pair, UNITS, SWEEP), zoos.load_zoo("shapes")
     pieces = base.read(plan, zoo, tmp_path)
-    assert len(base.audit(plan, pieces, zoo, sample=6)) == 6
+    assert base.demand(base.audit(plan, pieces, zoo, sample=6)) == 6
     pieces[0]["activation"][0, 0, 0] += 1
     with pytest.raises(AuditError, match="recompute"):
-        base.audit(plan, pieces, zoo, sample=100)
+        base.demand(base.audit(plan, pieces, zoo, sample=100))
 
 
 def test_a_run_that_was_cut_off_ends_the_same(setting, tmp_path, monkeypatch):

@@ -62,8 +62,7 @@ def test_full_ablation_is_the_loop_without_all_channels_of_the_sign(done, tiny_z
 
 def test_stored_activations_are_audited(done, tiny_zoo) -> None:
     plan, folder, found = done
-    table = checked(plan, folder, tiny_zoo, sample=6)
-    assert table["agrees"].all() and len(table) == found["activation"].size
+    assert checked(plan, folder, tiny_zoo, sample=6) == found["activation"].size
     response = found["response"].values
     np.testing.assert_allclose(response[0, 0], found["activation"].values[0, 0], rtol=1e-5)
 

@@ -15,7 +15,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -28,10 +28,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from signseg_utils import __version__
+from signseg_utils.experiments import agreement
+from signseg_utils.experiments.agreement import EXACTLY, Agreement, Comparison, compare
 from signseg_utils.experiments.cluster import connected
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
-from signseg_utils.progress import Work
+from signseg_utils.progress import Work, each
 from signseg_utils.zoos import Zoo
 
 State = dict[str, Tensor]  # of a computation that was cut off
@@ -45,81 +47,8 @@ def forget(state: State) -> None:
     """Keep no checkpoint."""
 
 
-# ---------------------------------------------------------------- how exactly results agree
-
-
-class Agreement(NamedTuple):
-    """How exactly another machine must give what is stored.
-
-    Attributes
-    ----------
-    absolute, relative
-        A value agrees if it differs by at most the larger of ``absolute`` and ``relative`` times
-        its size; 0 and 0: it is the same.
-    few
-        Share of the values of a comparison that may differ by more ...
-    by
-        ... but by at most this.
-    """
-
-    absolute: float = 0.0
-    relative: float = 0.0
-    few: float = 0.0
-    by: float = 0.0
-
-
-EXACTLY = Agreement()
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Stored values of one variable, and the same made again.
-
-    Attributes
-    ----------
-    what
-        Names of the experiment and of the cell, such as network, unit and seed.
-    variable
-        Of the stored dataset.
-    """
-
-    what: Mapping[str, Any]
-    variable: str
-    stored: ArrayLike
-    again: ArrayLike
-    agreement: Agreement = EXACTLY
-
-    def line(self) -> dict[str, Any]:
-        """One line of the table of an audit: both values where they differ most, and the verdict.
-
-        NaN agrees with NaN only.
-        """
-        one, two = (np.asarray(v, dtype=np.float64).ravel() for v in (self.stored, self.again))
-        if one.shape != two.shape:
-            raise ValueError(
-                f"expected as many values of {self.variable} as are stored ({one.size}); "
-                f"got {two.size}"
-            )
-        nowhere = np.isnan(one) & np.isnan(two)
-        differ = np.where(nowhere | (one == two), 0.0, two - one)
-        size = np.where(np.isnan(differ), np.inf, np.abs(differ))
-        allowed = np.maximum(self.agreement.absolute, self.agreement.relative * np.abs(one))
-        wrong = ~(size <= np.where(nowhere, np.inf, allowed))
-        agrees = wrong.mean() <= self.agreement.few and (size[wrong] <= self.agreement.by).all()
-        worst = int(np.argmax(size))
-        return {
-            **self.what, "variable": self.variable, "stored": one[worst], "rescored": two[worst],
-            "difference": differ[worst], "numbers": one.size, "differing": int(wrong.sum()),
-            "agrees": bool(agrees),
-        }  # fmt: skip
-
-
 class AuditError(ValueError):
-    """What is stored does not come out again; ``table`` holds the comparison."""
-
-    def __init__(self, message: str, table: pd.DataFrame):
-        super().__init__(message)
-        self.table = table
+    """What is stored does not come out again, beyond what its variables allow."""
 
 
 # ---------------------------------------------------------------- the contract
@@ -132,7 +61,7 @@ class Experiment(ABC):
     VERSION: ClassVar[int] = 1  # raised by hand when the same settings would give other numbers
     FOLDER: ClassVar[str] = ""  # below the results of its zoo
     UNIT: ClassVar[str] = "experiments"  # what a plan holds many of
-    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # of each variable that `rescore` compares
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # of variables; others are the same bits
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
 
     zoo: str
@@ -209,8 +138,18 @@ class Experiment(ABC):
     def rescore(
         self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
     ) -> list[Comparison]:
-        """Make some of the `cells` again and hold them against what is stored."""
+        """Make some of the `cells` again and hold them against what is stored (see `compared`)."""
         raise NotImplementedError
+
+    def compared(
+        self, variable: str, stored: ArrayLike, again: ArrayLike, where: str = ""
+    ) -> Comparison:
+        """Stored values of a variable against the same made again, as its agreement asks."""
+        kept = np.asarray(stored, dtype=np.float64)
+        return compare(
+            variable, kept, np.reshape(again, kept.shape), self.AGREEMENT.get(variable, EXACTLY),
+            f"{self.key} {where}".strip(),
+        )  # fmt: skip
 
     @classmethod
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> Any:
@@ -227,11 +166,24 @@ def digest(value: Any) -> str:
 
 
 class Results(NamedTuple):
-    """Results of a plan, in its order; where new ones lie; ``shipped`` or ``recomputed``."""
+    """Results of a plan.
+
+    Attributes
+    ----------
+    found
+        In the order of the plan.
+    folder
+        Where they lie, or new ones of them.
+    source
+        ``shipped`` if all of them are, else ``recomputed``.
+    damaged
+        Names of files that ship and could not be used, so that others are shown.
+    """
 
     found: list[xr.Dataset]
     folder: Path
     source: str
+    damaged: list[str]
 
 
 def obtain(
@@ -261,14 +213,16 @@ def obtain(
     found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
     missing = [one for one, its in zip(plan, found, strict=True) if its is None]
     if not missing:
-        return Results([its for its in found if its is not None], shipped, "shipped")
+        return Results([its for its in found if its is not None], shipped, "shipped", [])
     if cluster:
         with connected(cluster) as executor:  # workers may stand in another folder
             made = run(missing, zoo, folder.resolve(), executor, threads=1, **options)
     else:
         made = run(missing, zoo, folder, **options)
     new = iter(made)
-    return Results([next(new) if its is None else its for its in found], folder, "recomputed")
+    together = [next(new) if its is None else its for its in found]
+    damaged = [] if results or recompute else Store(shipped).damaged(one.key for one in missing)
+    return Results(together, folder, "recomputed", damaged)
 
 
 def run(
@@ -364,7 +318,7 @@ def compute_one(
 def audit(
     plan: Sequence[Experiment], found: Sequence[xr.Dataset], zoo: Zoo, *, sample: int = 32,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> list[Comparison]:
     """Make a random sample of stored cells again, and compare.
 
     Parameters
@@ -377,13 +331,9 @@ def audit(
 
     Returns
     -------
-    DataFrame
-        One line a comparison (`Comparison.line`); empty if what is needed for it is not here.
-
-    Raises
-    ------
-    AuditError
-        If one does not agree as exactly as its variable says.
+    list of Comparison
+        One for each variable of each result that was drawn; none if what is needed to make them
+        again is not on this machine. `demand` raises where they differ too much.
     """
     zoos = [one.opened(zoo, _folder(one, its)) for one, its in zip(plan, found, strict=True)]
     cells = [
@@ -393,27 +343,27 @@ def audit(
     ]
     most = min([sample, *(one.MOST_AUDITED for one in plan)])
     drawn = [cells[i] for i in np.random.default_rng(seed).permutation(len(cells))[:most]]
-    lines: list[dict[str, Any]] = []
-    for number in sorted({number for number, _ in drawn}):
+    comparisons: list[Comparison] = []
+    for number in each(sorted({number for number, _ in drawn}), "results", "audit"):
         chosen = sorted(cell for of, cell in drawn if of == number)
-        compared = plan[number].rescore(zoos[number], found[number], chosen)
-        lines += [{**own.line(), "key": plan[number].key} for own in compared]
-    table = pd.DataFrame(lines)
-    if len(table) and not table["agrees"].all():
-        raise AuditError(_disagreement(table), table)
-    return table
+        comparisons += plan[number].rescore(zoos[number], found[number], chosen)
+    return comparisons
 
 
-def _disagreement(table: pd.DataFrame) -> str:
-    wrong = table[~table["agrees"]]
-    worst = wrong.iloc[int(wrong["difference"].abs().fillna(np.inf).argmax())]
-    where = ", ".join(str(worst[name]) for name in table.columns[: table.columns.get_loc("stored")])
-    return (
-        f"expected what {worst['key']} stores; {len(wrong)} of {len(table)} comparisons differ, "
-        f"the most {where}: {worst['differing']} of {worst['numbers']}, such as stored "
-        f"{worst['stored']:.6g}, now {worst['rescored']:.6g}; the results do not belong to these "
-        "weights, these data or this code: recompute them, or restore them"
-    )
+def demand(comparisons: Sequence[Comparison]) -> int:
+    """How many stored numbers an audit has made again, if all of them agree.
+
+    Raises
+    ------
+    AuditError
+        If a variable differs by more than it may; the message names the largest difference.
+    """
+    if agreement.worst(comparisons) == agreement.BEYOND:
+        raise AuditError(
+            f"expected what is stored; {agreement.notes(comparisons)[0]} The results do not belong "
+            "to these weights, these data or this code: recompute them, or restore them"
+        )
+    return sum(one.cells for one in comparisons)
 
 
 def read(plan: Sequence[Experiment], zoo: Zoo, folder: Path) -> list[xr.Dataset]:

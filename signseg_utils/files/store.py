@@ -18,7 +18,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,18 @@ class Store:
         except ShardError:
             return False
         return True
+
+    def damaged(self, keys: Iterable[str]) -> list[str]:
+        """Names of those files of these shards that are truncated or altered."""
+        found = []
+        for key in keys:
+            try:
+                self.read(key)
+            except MissingShard:
+                pass
+            except DamagedShard:
+                found.append(self.path(key).name)
+        return found
 
     def write_partial(
         self, key: str, state: Mapping[str, Tensor | int | float | str], provenance: Mapping

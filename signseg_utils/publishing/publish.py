@@ -284,15 +284,15 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
     each, sources, checked, agreed = [], set(), 0, 0
     for plan in plans:
         zoo = zoos.load_zoo(plan[0].zoo)
-        pieces, _, source = base.obtain(plan, zoo, run.results, run.recompute, run.cluster)
+        pieces, _, source, _ = base.obtain(plan, zoo, run.results, run.recompute, run.cluster)
         again = base.audit(plan, pieces, zoo, sample=run.audited, seed=run.seed)
         found = sweep.Shard.joined(plan, pieces)
-        right = int(again["agrees"].sum())
+        right = base.demand(again)
         print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-              f"{right} of {len(again)} scored again agree")  # fmt: skip
+              f"{right} of {right} scored again agree")  # fmt: skip
         each.append(found)
         sources.add(source)
-        checked, agreed = checked + len(again), agreed + right
+        checked, agreed = checked + right, agreed + right
     record_audit(
         chapter, source="recomputed" if "recomputed" in sources else "shipped",
         shards=sum(map(len, plans)), checked=checked, agreed=agreed,

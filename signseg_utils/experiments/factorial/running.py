@@ -14,7 +14,8 @@ from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
 from signseg_utils.experiments import base
-from signseg_utils.experiments.base import Agreement, Cell, Comparison, Experiment, State, forget
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.factorial.design import FACTORS, Setting
 from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, TOLERANCE, Shard
@@ -144,19 +145,15 @@ class Searches(Experiment):
         """Render stored codes, score them again with the ablated unit."""
         network, conditions = zoo.network(self.setting.key), self.shards[0].conditions
         readout, generator = self.readout(network.readout), zoo.generator(GENERATOR)
-        compared = []
-        for cell in sample:
-            unit, condition, seed = cell
+        again = []
+        for unit, condition, seed in sample:
             chosen = ablate(readout.rows([self.units[unit]]), conditions[condition])
-            code = torch.from_numpy(stored["codes"].values[cell].astype(np.float32))[None]
-            again = evolution.rescore(chosen, network.backbone, generator, code).item()
-            what = {
-                "network": self.shards[unit].network, "unit": self.units[unit],
-                "condition": conditions[condition].label, "seed": self.sweep.seeds[seed],
-            }  # fmt: skip
-            kept = stored["activation"].values[cell]
-            compared.append(Comparison(what, "activation", kept, again, ACTIVATION))
-        return compared
+            code = stored["codes"].values[unit, condition, seed].astype(np.float32)
+            again.append(evolution.rescore(
+                chosen, network.backbone, generator, torch.from_numpy(code)[None]
+            ).item())  # fmt: skip
+        kept = [stored["activation"].values[cell] for cell in sample]
+        return [self.compared("activation", kept, again)]
 
     @classmethod
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -210,15 +207,15 @@ def searches(
     returns the folder of the networks.
     """
     planned, zoo = plan(settings, given.units, template), zoos.load_zoo("shapes")
-    pieces, folder, source = base.obtain(planned, zoo, given.results, given.recompute)
-    checked = base.audit(planned, pieces, zoo, sample=given.audited, seed=given.seed)
-    found, agreed = Searches.joined(planned, pieces), int(checked["agrees"].sum())
+    pieces, folder, source, _ = base.obtain(planned, zoo, given.results, given.recompute)
+    again = base.audit(planned, pieces, zoo, sample=given.audited, seed=given.seed)
+    found, checked = Searches.joined(planned, pieces), base.demand(again)
     publish.record_audit(
-        chapter, source=source, shards=len(settings), checked=len(checked), agreed=agreed,
+        chapter, source=source, shards=len(settings), checked=checked, agreed=checked,
         seed=given.seed, tolerance=TOLERANCE,
     )  # fmt: skip
     print(f"{found['activation'].size:,} searches in {len(settings)} networks, {source}; "
-          f"{agreed} of {len(checked)} scored again agree")  # fmt: skip
+          f"{checked} of {checked} scored again agree")  # fmt: skip
     return found, folder
 
 

@@ -8,7 +8,6 @@ used only if its settings, weights and `ALGORITHM_VERSION` are the ones asked fo
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import xarray as xr
 
 from signseg_utils import zoos
@@ -24,8 +23,8 @@ from signseg_utils.experiments.sweep.shards import (
 )
 
 __all__ = [
-    "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "audit",
-    "collect", "obtain", "plan",
+    "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "collect",
+    "obtain", "plan",
 ]  # fmt: skip
 
 
@@ -43,9 +42,3 @@ def obtain(
     """`base.obtain`, joined."""
     own = base.obtain(plan, zoos.load_zoo(plan[0].zoo), results, recompute, cluster)
     return Shard.joined(plan, own.found), own.folder, own.source
-
-
-def audit(folder: Path, plan: Sequence[Shard], *, sample: int = 32, seed: int = 0) -> pd.DataFrame:
-    """`base.audit` of the shards that a folder holds."""
-    zoo = zoos.load_zoo(plan[0].zoo)
-    return base.audit(plan, base.read(plan, zoo, folder), zoo, sample=sample, seed=seed)

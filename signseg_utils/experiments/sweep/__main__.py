@@ -10,7 +10,7 @@ import torch
 
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments.base import audit, run
+from signseg_utils.experiments.base import audit, demand, run
 from signseg_utils.experiments.cluster import ClusterError, connected
 from signseg_utils.experiments.sweep import SIGNS, Shard, estimating, plan, precision
 from signseg_utils.files import paths
@@ -140,8 +140,8 @@ def _run_command(
         found = run(shards, zoo, folder, **options)
     print(f"{len(found)} shards in {folder}")
     if given.audit:
-        table = audit(shards, found, zoo, sample=given.audit)
-        print(f"audit: {len(table)} activations agree")
+        again = audit(shards, found, zoo, sample=given.audit)
+        print(f"audit: {demand(again)} activations agree")
 
 
 if __name__ == "__main__":

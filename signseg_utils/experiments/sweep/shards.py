@@ -10,15 +10,8 @@ import xarray as xr
 from torch import nn
 
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments.base import (
-    Agreement,
-    Cell,
-    Comparison,
-    Experiment,
-    State,
-    digest,
-    forget,
-)
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, digest, forget
 from signseg_utils.experiments.sweep import layers
 from signseg_utils.networks import Network
 from signseg_utils.search import evolution
@@ -181,14 +174,8 @@ class Shard(Experiment):
             again = evolution.rescore(bank, network.backbone, generator, drawn).tolist()
         else:
             again = layers.rescore(self, network, generator, codes, list(sample)).tolist()
-        names = {name: getattr(self, name) for name in ("network", "generator", "unit")}
-        return [
-            Comparison(
-                {**names, "condition": self.conditions[c].label, "seed": self.seeds[s]},
-                "activation", stored["activation"].values[c, s], value, ACTIVATION,
-            )  # fmt: skip
-            for (c, s), value in zip(sample, again, strict=True)
-        ]
+        kept = [stored["activation"].values[cell] for cell in sample]
+        return [self.compared("activation", kept, again)]
 
     @classmethod
     def joined(cls, plan: Sequence["Shard"], found: Sequence[xr.Dataset]) -> xr.Dataset:
