@@ -34,8 +34,8 @@ from signseg_utils.search.evolution import Search
 RESULTS = paths.data_folder() / "results"
 FILES = sorted(path for path in RESULTS.rglob("*") if path.is_file())
 RECORDED = {
-    "predictions": encoding_accuracy.Study, "signs": encoding_signs.Study,
-    "shown": ablated_models.Study, "places": localisation.Study,
+    "predictions": encoding_accuracy.EncodingAccuracy, "signs": encoding_signs.EncodingSigns,
+    "shown": ablated_models.AblatedModels, "places": localisation.Localisation,
 }  # fmt: skip
 WEIGHTS = re.compile(r"shapes/factorial/run-.*\.(json|safetensors)")  # of networks made there
 BESIDE = {"shapes/timings.jsonl", "tinyimagenet/timings.jsonl", "tinyimagenet/channels.csv"}
@@ -71,6 +71,8 @@ def rebuilt(path: Path, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return asked.key, asked.identity(zoos.load_zoo(told["settings"]["zoo"]))
     other = {"diverse_set": diverse_images.Study, "features": feature_images.Wish, **RECORDED}
     experiment = other[kind](**fields(other[kind]))
+    if kind in RECORDED:
+        return experiment.key, experiment.identity(zoos.load_zoo(told["zoo"]))
     return experiment.key, experiment.expected()
 
 

@@ -61,8 +61,10 @@ class Experiment(ABC):
     VERSION: ClassVar[int] = 1  # raised by hand when the same settings would give other numbers
     FOLDER: ClassVar[str] = ""  # below the results of its zoo
     UNIT: ClassVar[str] = "experiments"  # what a plan holds many of
-    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # of variables; others are the same bits
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # how exactly variables come out again
+    OTHERWISE: ClassVar[Agreement] = EXACTLY  # of variables that AGREEMENT does not name
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
+    ONE_AUDITED: ClassVar[bool] = False  # whether an audit keeps to one result, where that does
 
     zoo: str
 
@@ -109,10 +111,6 @@ class Experiment(ABC):
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         """What a stored result must agree in: settings, weights, version."""
 
-    def origin(self) -> dict[str, Any]:
-        """What else is told with a new result, and not compared."""
-        return {"package_version": __version__, "torch_version": str(torch.__version__)}
-
     @abstractmethod
     def compute(
         self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
@@ -120,8 +118,9 @@ class Experiment(ABC):
     ) -> xr.Dataset:
         """The result.
 
-        What differs between two computations of it, such as seconds, goes into the attribute
-        ``cost`` (a dictionary), which is not stored with it but noted beside it.
+        Two attributes, dictionaries, are taken off it: ``cost`` is what differs between two
+        computations, such as seconds, and is noted beside it; ``origin`` is told with its
+        provenance and not compared, such as the source of a recording.
 
         Parameters
         ----------
@@ -145,11 +144,8 @@ class Experiment(ABC):
         self, variable: str, stored: ArrayLike, again: ArrayLike, where: str = ""
     ) -> Comparison:
         """Stored values of a variable against the same made again, as its agreement asks."""
-        kept = np.asarray(stored, dtype=np.float64)
-        return compare(
-            variable, kept, np.reshape(again, kept.shape), self.AGREEMENT.get(variable, EXACTLY),
-            f"{self.key} {where}".strip(),
-        )  # fmt: skip
+        exactly = self.AGREEMENT.get(variable, self.OTHERWISE)
+        return compare(variable, stored, again, exactly, f"{self.key} {where}".strip())
 
     @classmethod
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> Any:
@@ -310,7 +306,8 @@ def compute_one(
     state = None if recompute else _checkpoint(store, key, identity)
     result = experiment.compute(zoo, state, save, device)
     cost = {"seconds": round(time.monotonic() - begun, 2), **result.attrs.pop("cost", {})}
-    store.write(key, result, {**identity, **experiment.origin()})
+    versions = {"package_version": __version__, "torch_version": str(torch.__version__)}
+    store.write(key, result, {**identity, **versions, **result.attrs.pop("origin", {})})
     _note(store, key, cost)
     return key
 
@@ -335,14 +332,16 @@ def audit(
         One for each variable of each result that was drawn; none if what is needed to make them
         again is not on this machine. `demand` raises where they differ too much.
     """
+    rng = np.random.default_rng(seed)
     zoos = [one.opened(zoo, _folder(one, its)) for one, its in zip(plan, found, strict=True)]
+    numbers = [int(rng.integers(len(plan)))] if plan[0].ONE_AUDITED else range(len(plan))
     cells = [
         (number, cell)
-        for number, (one, its) in enumerate(zip(plan, found, strict=True))
-        for cell in one.cells(zoos[number], its)
+        for number in numbers
+        for cell in plan[number].cells(zoos[number], found[number])
     ]
-    most = min([sample, *(one.MOST_AUDITED for one in plan)])
-    drawn = [cells[i] for i in np.random.default_rng(seed).permutation(len(cells))[:most]]
+    most = min(sample, plan[0].MOST_AUDITED)
+    drawn = [cells[i] for i in rng.permutation(len(cells))[:most]]
     comparisons: list[Comparison] = []
     for number in each(sorted({number for number, _ in drawn}), "results", "audit"):
         chosen = sorted(cell for of, cell in drawn if of == number)

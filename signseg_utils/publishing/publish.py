@@ -320,13 +320,16 @@ def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
 
     Raises
     ------
-    signseg_utils.experiments.recorded.base.AuditError
+    signseg_utils.experiments.base.AuditError
         If a study, measured again where its recording is at hand, gives other numbers.
     """
+    from signseg_utils import zoos
+    from signseg_utils.experiments import base
     from signseg_utils.experiments.recorded import base as studies
 
-    found, source = studies.obtain(plan, run.results, run.recompute)
-    numbers = studies.audit(plan, found, run.seed)
+    zoo = zoos.load_zoo(run.zoo)
+    found, _, source, _ = base.obtain(plan, zoo, run.results, run.recompute)
+    numbers = base.demand(base.audit(plan, found, zoo, seed=run.seed))
     record_audit(
         chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
         tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
