@@ -13,6 +13,7 @@ from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import (
     channel_maps,
+    class_accuracy,
     diverse_images,
     factorial,
     feature_images,
@@ -38,7 +39,7 @@ RECORDED = {
     "shown": ablated_models.AblatedModels, "places": localisation.Localisation,
 }  # fmt: skip
 WEIGHTS = re.compile(r"shapes/factorial/run-.*\.(json|safetensors)")  # of networks made there
-BESIDE = {"shapes/timings.jsonl", "tinyimagenet/timings.jsonl", "tinyimagenet/channels.csv"}
+BESIDE = {"shapes/timings.jsonl", "tinyimagenet/timings.jsonl"}
 
 
 def provenance(path: Path) -> dict[str, Any]:
@@ -69,11 +70,13 @@ def rebuilt(path: Path, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         made: Any = races.Race if path.parent.name == "races" else sweep.Shard.from_settings
         asked = made(**fields(races.Race)) if made is races.Race else made(told["settings"])
         return asked.key, asked.identity(zoos.load_zoo(told["settings"]["zoo"]))
-    other = {"diverse_set": diverse_images.Study, "features": feature_images.Wish, **RECORDED}
-    experiment = other[kind](**fields(other[kind]))
-    if kind in RECORDED:
-        return experiment.key, experiment.identity(zoos.load_zoo(told["zoo"]))
-    return experiment.key, experiment.expected()
+    kinds = {
+        "diverse_set": diverse_images.DiverseImages, "features": feature_images.FeatureImages,
+        "channels": channel_maps.ChannelMaps, "class_accuracy": class_accuracy.ClassAccuracy,
+        **RECORDED,
+    }  # fmt: skip
+    experiment = kinds[kind](**fields(kinds[kind]))
+    return experiment.key, experiment.identity(zoos.load_zoo(told["zoo"]))
 
 
 def shards() -> list[Path]:
@@ -123,6 +126,10 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan += sweep.plan(
             run.zoo, (run.network,), (run.generator,), run.units, layer=layer, **shared(run)
         )
+        if run.zoo == "tinyimagenet":  # of shapes they are made on the spot
+            yield from (own / channel_maps.ChannelMaps(run.zoo, n).key for n in run.networks)
+    if number == 7:
+        yield own / class_accuracy.ClassAccuracy(run.zoo, run.network).key
     if number == 9:
         if run.zoo == "shapes":
             for setting in factorial.settings(run.learned, run.replicates):
@@ -133,7 +140,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             yield from (own / "occlusion" / one.key for one in drives)
     if number == 10 and run.zoo == "tinyimagenet":  # of shapes they are made on the spot
         sets = (run.images, run.pool, run.seeds, run.random_sets)
-        yield own / diverse_images.Study(run.zoo, run.networks, *sets).key
+        yield own / diverse_images.DiverseImages(run.zoo, run.networks, *sets).key
     if number == 11:
         plan = encoding_accuracy.plan(
             run.recording, run.zoo, run.networks, run.sessions,
@@ -149,7 +156,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         share = encoding_signs.positive_share(fits).mean(0)
         features = sum(encoding_signs.extremes(share, run.shown).values(), ())
         names = (run.zoo, run.networks[0], run.generators[0])
-        plan.append(feature_images.Wish(*names, features, run.seeds, run.generations))
+        wish = feature_images.FeatureImages(*names, features, run.seeds, run.generations)
+        yield own / wish.key
     if number == 13:
         options = shared(run) | dict(
             images=run.images, least=run.least_fit, generator=run.generator,
