@@ -28,7 +28,11 @@ def load(package: str, name: str) -> Any:
 
 
 def unknown(what: str, got: str, known: tuple[str, ...] | list[str]) -> str:
-    """Message for a name that is not among ``known``: expected, got, nearest."""
+    """Message for a name that is not among ``known``: expected, got, nearest.
+
+    >>> unknown("sign", "positiv", ("positive", "negative"))
+    "expected a sign among: positive, negative; got 'positiv'; did you mean positive?"
+    """
     near = difflib.get_close_matches(str(got), [str(k) for k in known], n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     listed = ", ".join(str(k) for k in known[:120])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import collected, made
+from conftest import collected, made, needs_data
 
 from signseg_utils import zoos
 from signseg_utils.experiments import base, factorial
@@ -210,7 +210,7 @@ def test_other_searches_are_not_taken_for_these(setting, tmp_path):
 def test_presence_is_read_from_the_code(setting, tmp_path):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("detector").exists():
-        pytest.skip("the weights of shapes are not here; `make zoo` trains them")
+        needs_data("the weights of shapes are not here; `make zoo` trains them")
     found = searched([setting], tmp_path)
     presence = Scenes().slices["presence"]
     sunk = np.where(found["sign"].values == "positive", -3, 3)

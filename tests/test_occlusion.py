@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import made
+from conftest import made, needs_data
 from torch import nn
 
 from signseg_utils import zoos
@@ -187,7 +187,7 @@ def test_drives_are_measured_again_and_compared(tiny_zoo, tmp_path):
 def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("alexnet").exists():
-        pytest.skip("the weights of shapes are not here; `make zoo` trains them")
+        needs_data("the weights of shapes are not here; `make zoo` trains them")
     words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "120", "--out", str(tmp_path)]
     occlusion.main(words)
     assert "alexnet" in capsys.readouterr().out

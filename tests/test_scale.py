@@ -18,9 +18,9 @@ import torch
 from conftest import made
 
 from signseg_utils import zoos
+from signseg_utils.cli.sweep import main
 from signseg_utils.experiments import cluster, sweep
 from signseg_utils.experiments.sweep import Shard
-from signseg_utils.experiments.sweep.__main__ import main
 from signseg_utils.files import store
 from signseg_utils.files.store import Store
 from signseg_utils.search import evolution

@@ -1,17 +1,20 @@
 """Every shipped result is still found by the settings that made it, and none is left over."""
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from conftest import needs_data
+
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import (
+    audits,
+    base,
     channel_maps,
     class_accuracy,
     diverse_images,
@@ -34,63 +37,32 @@ from signseg_utils.search.evolution import Search
 
 RESULTS = paths.data_folder() / "results"
 FILES = sorted(path for path in RESULTS.rglob("*") if path.is_file())
-RECORDED = {
-    "predictions": encoding_accuracy.EncodingAccuracy, "signs": encoding_signs.EncodingSigns,
-    "shown": ablated_models.AblatedModels, "places": localisation.Localisation,
-}  # fmt: skip
 WEIGHTS = re.compile(r"shapes/factorial/run-.*\.(json|safetensors)")  # of networks made there
 BESIDE = {"shapes/timings.jsonl", "tinyimagenet/timings.jsonl"}
 
 
-def provenance(path: Path) -> dict[str, Any]:
-    """Provenance of a shard, without its arrays."""
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-        attributes = json.loads(archive.read("zarr.json"))["attributes"]
-    return json.loads(attributes["provenance"])
-
-
-def rebuilt(path: Path, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Key and identity that the settings in a shard's provenance give today."""
-
-    def fields(kind: type) -> dict[str, Any]:
-        names = kind.__dataclass_fields__  # type: ignore[attr-defined]
-        values = told.get("settings", told)
-        return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in names}
-
-    kind = path.name.split("-")[0]
-    if "gauge" in told:
-        world = factorial.World(factorial.Setting(**told["setting"]), path.parent)
-        template = sweep.Shard.from_settings(told["sweep"])
-        one = factorial.Searches(world.setting, told["gauge"], tuple(told["units"]), template)
-        return one.key, one.identity(world)
-    if path.parent.name == "occlusion":
-        drives = occlusion.Occlusion(**fields(occlusion.Occlusion))
-        return drives.key, drives.identity(zoos.load_zoo(told["zoo"]))
-    if "settings" in told:
-        made: Any = races.Race if path.parent.name == "races" else sweep.Shard.from_settings
-        asked = made(**fields(races.Race)) if made is races.Race else made(told["settings"])
-        return asked.key, asked.identity(zoos.load_zoo(told["settings"]["zoo"]))
-    kinds = {
-        "diverse_set": diverse_images.DiverseImages, "features": feature_images.FeatureImages,
-        "channels": channel_maps.ChannelMaps, "class_accuracy": class_accuracy.ClassAccuracy,
-        **RECORDED,
-    }  # fmt: skip
-    experiment = kinds[kind](**fields(kinds[kind]))
-    return experiment.key, experiment.identity(zoos.load_zoo(told["zoo"]))
-
-
-def shards() -> list[Path]:
-    return [path for path in FILES if path.name.endswith(store.SHARD)]
-
-
 def test_every_shipped_file_is_what_its_settings_ask_for() -> None:
-    assert len(shards()) > 700
-    for path in shards():
-        told = provenance(path)
-        key, identity = rebuilt(path, told)
-        assert path.name == f"{key}{store.SHARD}"
+    found = audits.shipped()
+    assert len(found) > 700
+    for one in found:
+        folder = paths.results_folder("") / one.home
+        told = store.Store(folder).provenance_of(one.key)
+        identity = one.identity(one.opened(zoos.load_zoo(one.zoo), folder))
         for name, value in json.loads(json.dumps(identity)).items():
-            assert told[name] == value, f"{path.name}: {name}"
+            assert told[name] == value, f"{one.key}: {name}"
+    files = {f"{paths.results_folder('') / one.home / one.key}{store.SHARD}" for one in found}
+    assert files == {str(path) for path in FILES if path.name.endswith(store.SHARD)}
+
+
+@pytest.mark.parametrize("kind", [sweep.Shard, *audits.KINDS], ids=lambda kind: kind.__name__)
+def test_a_sample_of_each_kind_is_made_again(kind: type) -> None:
+    one = next(own for own in audits.shipped() if type(own) is kind)
+    zoo = zoos.load_zoo(one.zoo)
+    found = base.read([one], zoo, paths.results_folder("") / one.home)
+    audited = base.audit([one], found, zoo, sample=2)
+    if not audited:
+        needs_data(f"what {kind.__name__} is made from is not on this machine")
+    assert base.demand(audited) > 0
 
 
 # ---------------------------------------------------------------- what the chapters ask for

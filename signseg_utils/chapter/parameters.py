@@ -188,7 +188,11 @@ def split(text: str) -> tuple[str, ...]:
 
 
 def integers(text: str, name: str = "seeds") -> tuple[int, ...]:
-    """``"0-3,7"`` -> ``(0, 1, 2, 3, 7)``: non-negative, each once."""
+    """``"0-3,7"`` -> ``(0, 1, 2, 3, 7)``: non-negative, each once.
+
+    >>> integers("0-3,7")
+    (0, 1, 2, 3, 7)
+    """
     found: list[int] = []
     for part in split(text):
         first, dash, last = part.partition("-")
@@ -204,7 +208,11 @@ def integers(text: str, name: str = "seeds") -> tuple[int, ...]:
 
 
 def fractions(text: str, name: str = "alphas") -> tuple[float, ...]:
-    """``"0,.5,1"`` or ``"0:1:0.25"`` (ends included) -> floats in [0, 1], each once."""
+    """``"0,.5,1"`` or ``"0:1:0.25"`` (ends included) -> floats in [0, 1], each once.
+
+    >>> fractions("0:1:0.25")
+    (0.0, 0.25, 0.5, 0.75, 1.0)
+    """
     numbers: list[float] = []
     for part in split(text):
         try:

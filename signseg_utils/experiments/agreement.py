@@ -36,9 +36,9 @@ class Agreement:
 
     def __str__(self) -> str:
         if self.absolute or self.relative:
-            words = f"within {self.absolute:g} or {self.relative:g} of its size"
+            words = f"agree within {self.absolute:g} or {self.relative:g} of its size"
         else:
-            words = "equal"
+            words = "be equal"
         if not self.cells:
             return words
         return f"{words}, but for {self.cells:g} in a thousand by at most {self.by:g}"
@@ -83,7 +83,7 @@ class Comparison:
         about = f" of {self.where}" if self.where else ""
         return (
             f"{self.variable}{about}: {self.differing} of {self.cells} numbers differ, the most "
-            f"{self.stored:.6g} as stored from {self.again:.6g} as computed here; they must agree "
+            f"{self.stored:.6g} as stored from {self.again:.6g} as computed here; they must "
             f"{self.agreement}"
         )
 

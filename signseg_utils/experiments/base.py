@@ -15,10 +15,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,7 @@ class Experiment(ABC):
     VERSION: ClassVar[int] = 1  # raised by hand when the same settings would give other numbers
     FOLDER: ClassVar[str] = ""  # below the results of its zoo
     UNIT: ClassVar[str] = "experiments"  # what a plan holds many of
+    WHAT: ClassVar[str] = "stored codes, rendered and scored again"  # what an audit compares
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # how exactly variables come out again
     OTHERWISE: ClassVar[Agreement] = EXACTLY  # of variables that AGREEMENT does not name
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
@@ -91,6 +92,12 @@ class Experiment(ABC):
         return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in name)
 
     @property
+    def tolerance(self) -> float:
+        """The largest difference at which a number agrees, relative or absolute."""
+        declared = (self.OTHERWISE, *self.AGREEMENT.values())
+        return max(max(one.absolute, one.relative) for one in declared)
+
+    @property
     def cost(self) -> float:
         """What it takes beside others of its plan, in any unit."""
         return 1.0
@@ -99,6 +106,13 @@ class Experiment(ABC):
     def home(self) -> Path:
         """Folder of its result, below that of all results or of ``runs``."""
         return Path(self.zoo) / self.FOLDER
+
+    @classmethod
+    def of_provenance(cls, told: Mapping[str, Any]) -> Self:
+        """The experiment of a stored result, from its provenance."""
+        values = told.get("settings", told)
+        names = [own.name for own in fields(cls) if own.name in values]  # type: ignore[arg-type]
+        return cls(**{n: tuple(v) if isinstance(v := values[n], list) else v for n in names})
 
     def opened(self, zoo: Zoo, folder: Path) -> Zoo:
         """The zoo that it takes place in, if its result lies in ``folder``; mostly ``zoo``."""

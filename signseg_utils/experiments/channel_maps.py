@@ -3,7 +3,7 @@
 Claim F-L2 of the final version (ICLR 2026): channels that project positively are local and
 object-like, channels that project negatively dispersed and background-like.
 
-``python -m signseg_utils.experiments.channel_maps --zoo tinyimagenet`` measures the channels on the
+``signseg experiment channel_maps --zoo tinyimagenet`` measures the channels on the
 zoo's images and stores the numbers, which a chapter reads, so that it needs no dataset.
 """
 
@@ -121,6 +121,7 @@ class ChannelMaps(Experiment):
 
     KIND: ClassVar[str] = "channels"
     UNIT: ClassVar[str] = "networks"
+    WHAT: ClassVar[str] = "stored measures of channels, made again"
     # Shipped numbers have five digits; whose image is the 20th strongest may change with the last.
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
         "spread": Agreement(1e-3, 1e-3, cells=20, by=0.1),
@@ -320,7 +321,7 @@ def _gaps(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.channel_maps",
+        prog="signseg experiment channel_maps",
         description="Measure where the channels of a zoo's networks are active, and store it.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))

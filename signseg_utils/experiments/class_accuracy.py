@@ -52,6 +52,7 @@ class ClassAccuracy(Experiment):
 
     KIND: ClassVar[str] = "class_accuracy"
     UNIT: ClassVar[str] = "networks"
+    WHAT: ClassVar[str] = "stored counts, made again"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"right": Agreement(cells=50, by=2)}  # near ties
 
     zoo: str
@@ -132,7 +133,7 @@ def class_accuracy(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.class_accuracy",
+        prog="signseg experiment class_accuracy",
         description="Count how many validation images of each class a network gets right.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))

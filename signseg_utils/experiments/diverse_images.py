@@ -264,6 +264,7 @@ class DiverseImages(Experiment):
 
     KIND: ClassVar[str] = "diverse_set"
     UNIT: ClassVar[str] = "diverse sets"
+    WHAT: ClassVar[str] = "stored sets of images, chosen again"
     # Of centres between two images the last digits choose one; what the set covers hardly changes.
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
         "chosen": Agreement(cells=50, by=1e6), **dict.fromkeys(MEASURES, Agreement(0.02)),
@@ -388,7 +389,7 @@ def obtain(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.diverse_images",
+        prog="signseg experiment diverse_images",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")

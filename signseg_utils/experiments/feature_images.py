@@ -16,11 +16,11 @@ import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost
-from signseg_utils.metrics.spectrum import radial_spectrum
 from signseg_utils.search.evolution import Search, evolve, rescore
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo, load_zoo

@@ -6,9 +6,8 @@ A file is looked for, in this order, in the folder of earlier downloads, in a mi
 download records one beside the file, and any other content is refused from then on.
 """
 
-import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pooch
@@ -92,7 +91,7 @@ def fetch(
             raise Offline(
                 f"expected {name} at {target}{f' or {mirrored}' if mirrored else ''}, because "
                 f"{OFFLINE}={os.environ[OFFLINE]} switches downloads off; it is not there; put "
-                f"the file from {remote.url} ({_megabytes(remote.size)}) there, or unset {OFFLINE}"
+                f"the file from {remote.url} ({megabytes(remote.size)}) there, or unset {OFFLINE}"
             )
         _download(name, remote, target, progress)
         return target
@@ -111,7 +110,7 @@ def _mirrored(name: str) -> Path | None:
 
 def _download(name: str, remote: Remote, target: Path, progress: bool) -> None:
     if progress:
-        print(f"fetching {name} from {remote.url} ({_megabytes(remote.size)}; {remote.licence})")
+        print(f"fetching {name} from {remote.url} ({megabytes(remote.size)}; {remote.licence})")
     part = target.with_name(f"{name}.part")
     resumed = part.exists()
     _continue_download(remote, part, progress)
@@ -177,7 +176,7 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
 
 def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
     """Compare with the published hash; what that leaves open, with the recorded one (or record)."""
-    size = f"({_megabytes(file.stat().st_size)})"
+    size = f"({megabytes(file.stat().st_size)})"
     algorithm, digest = (remote.hash or "sha256:").split(":")
     actual = pooch.file_hash(str(file), alg=algorithm)
     if not actual.startswith(digest):
@@ -203,22 +202,5 @@ def _other(
     )
 
 
-def _megabytes(size: int | None) -> str:
+def megabytes(size: int | None) -> str:
     return "size not known" if size is None else f"{size / 1e6:.1f} MB"
-
-
-def main(arguments: list[str] | None = None, report: Callable[[str], object] = print) -> None:
-    """Command line: ``python -m signseg_utils.files.fetch tiny-imagenet-200.zip [--folder F]``."""
-    parser = argparse.ArgumentParser(description="Fetch and verify files that others publish.")
-    parser.add_argument("names", nargs="*", help="files; none: list them")
-    parser.add_argument("--folder", type=Path, default=None, help="where to keep them")
-    options = parser.parse_args(arguments)
-    for name in options.names:
-        report(str(fetch(name, options.folder or paths.dataset_folder())))
-    if not options.names:
-        for name, remote in REGISTRY.items():
-            report(f"{name}  {_megabytes(remote.size)}  {remote.url}  {remote.licence}")
-
-
-if __name__ == "__main__":
-    main()

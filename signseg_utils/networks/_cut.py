@@ -91,7 +91,7 @@ class Cut(nn.Module):
         return tuple(
             f"trunk.features.{place}" for (_, before), (place, _) in pairwise(kept)
             if isinstance(before, nn.Conv2d)
-        )  # fmt: skip
+        )
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Maps of the layers of `layer_names`, [image, channel, height, width] each."""
@@ -131,7 +131,7 @@ class Cut(nn.Module):
             f"readout.{key.removeprefix(readout)}" if key.startswith(readout) else f"trunk.{key}":
             value.float() if value.is_floating_point() else value
             for key, value in tensors.items()
-        }  # fmt: skip
+        }
 
     def folded(self) -> Self:
         """This backbone, ready for search: batch norm absorbed, channels last, no gradients."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import checkpoints
 from signseg_utils.networks import Network
 from signseg_utils.networks._cut import MEAN, STD, Cut
@@ -109,7 +110,8 @@ def by_name(
         File with its state dict (also under ``state_dict`` or ``model``), read without running
         code; ``None``: random weights.
     labels, image_size, mean, std
-        As of `wrap`.
+        Names of the classes, side of the images in pixels, and the mean and spread of the colours
+        that the network expects, as `wrap` takes them.
 
     Raises
     ------
@@ -147,8 +149,7 @@ def _built(name: str) -> nn.Module:
 
 
 def _probe(image_size: int) -> Tensor:
-    draw = torch.Generator().manual_seed(0)
-    return torch.rand(2, 3, image_size, image_size, generator=draw)
+    return draws.uniform((2, 3, image_size, image_size), seed=0)
 
 
 def _no_readout(model: nn.Module, why: str) -> str:

@@ -174,22 +174,3 @@ _KNOWN: Mapping[str, tuple[int, str]] = {
     "responses_210225.npy": (
         528_128, "853f196247504fa2526b507f56ee5237711ed166f295f7cb23ec5441a7bf789b"),
 }  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: ``python -m signseg_utils.neurons.v4 190923 210225``."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.neurons.v4",
-        description=f"Fetch and verify sessions of {SOURCE}, {LICENCE}.",
-    )
-    parser.add_argument("sessions", nargs="*", help=f"default: {' '.join(SESSIONS)}")
-    parser.add_argument("--folder", type=Path, default=None, help=f"default: {folder()}")
-    given = parser.parse_args(arguments)
-    for path in fetch(given.sessions or SESSIONS, given.folder):
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

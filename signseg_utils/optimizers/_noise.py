@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signseg_utils.draws import philox
+
 
 def check_seeds(seeds: Sequence[int], runs: int) -> tuple[int, ...]:
     """Seeds as integers, one a run, each in [0, 2**64)."""
@@ -25,11 +27,6 @@ def check_seeds(seeds: Sequence[int], runs: int) -> tuple[int, ...]:
             f"got {checked}"
         )
     return checked
-
-
-def philox(seed: int, generation: int) -> np.random.Generator:
-    """The generator of one run in one generation."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, generation], dtype=np.uint64)))
 
 
 def standard_normal(seed: int, generation: int, shape: tuple[int, ...]) -> Tensor:

@@ -1,7 +1,7 @@
 """Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
 
-``python -m signseg_utils.publishing.publish --profile shipped --zoo shapes --chapters 1,2,3``
-writes, for each chapter and zoo, under ``book/executed/<zoo>/``:
+``signseg publish --profile shipped --zoo shapes --chapters 1,2,3`` writes, for each chapter and
+zoo, under ``book/executed/<zoo>/``:
 
 - ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
 - ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
@@ -14,13 +14,8 @@ What a chapter keeps under ``runs/`` of its working folder lies in the checkout'
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
 chapter that fails costs one page: the others go on, its earlier good copy stays as it was, and
 ``NN_title.failure.json`` beside it says what failed. The command ends with the list of such pages.
-
-Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
-does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
-stopped by Ctrl-C.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -52,6 +47,8 @@ from nbformat import NotebookNode
 
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
+from signseg_utils.experiments import agreement
+from signseg_utils.experiments.agreement import Comparison
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
@@ -211,11 +208,13 @@ def record_audit(
     *,
     source: str,
     shards: int,
-    checked: int,
-    agreed: int,
     seed: int,
     tolerance: float,
     what: str = "stored codes, rendered and scored again",
+    checked: int | None = None,
+    agreed: int | None = None,
+    comparisons: Sequence[Comparison] = (),
+    damaged: Sequence[str] = (),
     folder: str | Path = ".",
 ) -> Path:
     """Called by a chapter: say where its results come from and how their audit ended.
@@ -226,115 +225,98 @@ def record_audit(
         Name of the chapter's files, such as ``"03_the_ablation_sweep"``.
     source
         ``"shipped"`` or ``"recomputed"``.
-    shards, checked, agreed
-        Number of shards shown; stored codes rendered and scored again; those that agreed.
+    shards
+        Number of shards shown.
     seed, tolerance
         Seed of the sample; largest relative difference that counts as agreement.
     what
         What was checked, and how, as the page says it after the number.
+    checked, agreed
+        Stored numbers made again, and those that agreed; default: as many as the comparisons say.
+    comparisons
+        From the audit: how it ended, and a sentence on each variable that does not simply agree.
+        Without them, it is beyond its bounds as soon as one number does not agree.
+    damaged
+        Names of shipped files that could not be used, so that they were computed again.
     folder
         Where to write; the publisher looks in the working folder of the chapter.
     """
     if source not in ("shipped", "recomputed"):
         raise ValueError(unknown("source", source, ("shipped", "recomputed")))
-    entry = dict(
+    if checked is None:
+        checked = sum(one.cells for one in comparisons)
+    if agreed is None:
+        agreed = checked - sum(one.differing for one in comparisons)
+    entry: dict[str, Any] = dict(
         source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
-        tolerance=tolerance, what=what,
+        tolerance=tolerance, what=what, damaged=sorted(damaged), notes=agreement.notes(comparisons),
+        outcome=agreement.worst(comparisons),
     )  # fmt: skip
+    if not comparisons and agreed < checked:
+        entry["outcome"] = agreement.BEYOND
+    if not checked:
+        entry["notes"] = ["Not audited here: the recordings or images that it takes are absent."]
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
 
 
 def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
-    """Called by a chapter: the sweep that it shows, audited, its source and audit recorded.
-
-    As `all_searches` of one plan.
-    """
+    """Called by a chapter: the searches that it shows, joined; see `results`."""
     return all_searches([plan], run, chapter)[0]
 
 
 def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
-    """Called by a chapter: the sweeps that it shows, audited, their source and audit recorded.
+    """Called by a chapter: the searches of several plans, each joined; see `results`."""
+    return [joined for joined, _ in results(plans, run, chapter)]
+
+
+def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
+    """Called by a chapter: results of a plan in its order, and their source; see `results`."""
+    ((found, own),) = results([plan], run, chapter)
+    return found, own.source
+
+
+def results(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[tuple[Any, Any]]:
+    """Called by a chapter: results of experiments, audited, their source and audit recorded.
 
     Parameters
     ----------
     plans
-        From `signseg_utils.experiments.sweep.plan`, one for each sweep.
+        Each of experiments of one kind, see `signseg_utils.experiments.base.Experiment`.
     run
-        The chapter's parameters: ``results``, ``recompute``, ``cluster``, ``audited`` and
-        ``seed`` are used.
+        The chapter's parameters: ``zoo``, ``results``, ``recompute``, ``seed`` and, where it has
+        them, ``cluster`` and ``audited`` are used.
     chapter
         Name of the chapter's files, as in `record_audit`.
 
     Returns
     -------
-    list of xarray.Dataset
-        Each as `signseg_utils.experiments.sweep.collect` gives it. The record says ``"shipped"``
-        only if all of them are.
-
-    Raises
-    ------
-    signseg_utils.experiments.base.AuditError
-        If a sampled activation is not what its stored code gives.
+    list
+        Of each plan what its kind makes of them (``joined``), and the
+        `signseg_utils.experiments.base.Results`. The record says ``"shipped"`` only if all are.
     """
     from signseg_utils import zoos  # brings torch, which the publisher itself does without
-    from signseg_utils.experiments import base, sweep
+    from signseg_utils.experiments import base
 
-    each, sources, checked, agreed = [], set(), 0, 0
+    each, compared, damaged, zoo = [], [], [], zoos.load_zoo(run.zoo)
+    sample = getattr(run, "audited", 32)
     for plan in plans:
-        zoo = zoos.load_zoo(plan[0].zoo)
-        pieces, _, source, _ = base.obtain(plan, zoo, run.results, run.recompute, run.cluster)
-        again = base.audit(plan, pieces, zoo, sample=run.audited, seed=run.seed)
-        found = sweep.Shard.joined(plan, pieces)
-        right = base.demand(again)
-        print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-              f"{right} of {right} scored again agree")  # fmt: skip
-        each.append(found)
-        sources.add(source)
-        checked, agreed = checked + right, agreed + right
+        own = base.obtain(plan, zoo, run.results, run.recompute, getattr(run, "cluster", ""))
+        again = base.audit(plan, own.found, zoo, sample=sample, seed=run.seed)
+        checked = sum(one.cells for one in again)
+        agreed = checked - sum(one.differing for one in again)
+        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
+              "again agree")  # fmt: skip
+        each.append((plan[0].joined(plan, own.found), own))
+        compared += again
+        damaged += own.damaged
     record_audit(
-        chapter, source="recomputed" if "recomputed" in sources else "shipped",
-        shards=sum(map(len, plans)), checked=checked, agreed=agreed,
-        seed=run.seed, tolerance=sweep.TOLERANCE,
+        chapter, source="shipped" if all(o.source == "shipped" for _, o in each) else "recomputed",
+        shards=sum(map(len, plans)), seed=run.seed, tolerance=plans[0][0].tolerance,
+        what=plans[0][0].WHAT, comparisons=compared, damaged=damaged,
     )  # fmt: skip
     return each
-
-
-def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
-    """Called by a chapter: results of studies of neurons, audited, source and audit recorded.
-
-    Parameters
-    ----------
-    plan
-        Of `signseg_utils.experiments.recorded.base`.
-    run
-        The chapter's parameters: ``results``, ``recompute`` and ``seed`` are used.
-    chapter
-        Name of the chapter's files, as in `record_audit`.
-
-    Returns
-    -------
-    list of xarray.Dataset, str
-        As `signseg_utils.experiments.recorded.base.obtain` gives them.
-
-    Raises
-    ------
-    signseg_utils.experiments.base.AuditError
-        If a study, measured again where its recording is at hand, gives other numbers.
-    """
-    from signseg_utils import zoos
-    from signseg_utils.experiments import base
-    from signseg_utils.experiments.recorded import base as studies
-
-    zoo = zoos.load_zoo(run.zoo)
-    found, _, source, _ = base.obtain(plan, zoo, run.results, run.recompute)
-    numbers = base.demand(base.audit(plan, found, zoo, seed=run.seed))
-    record_audit(
-        chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
-        tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
-    )  # fmt: skip
-    return found, source
 
 
 def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:
@@ -445,10 +427,17 @@ def _end(process: int) -> None:
 def _died(notebook: NotebookNode) -> NotebookNode:
     """``notebook`` with an error in the output of the cell in which its kernel died."""
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    states = [cell.metadata.get("papermill", {}).get("status") for cell in ran]
-    cell = ran[states.index("running") if "running" in states else 0]
+    begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
     why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
-    cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
+    return notebook
+
+
+def _unmarked(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` without the cells that Papermill adds on an error, so that numbers are right."""
+    added = "papermill-error-cell-tag"
+    notebook.cells = [c for c in notebook.cells if added not in c.metadata.get("tags", [])]
     return notebook
 
 
@@ -492,7 +481,7 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
         try:
             running.result()
         except papermill.PapermillExecutionError:
-            pass  # `faults` names the cell
+            return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
         except DeadKernelError:
             return _died(nbformat.read(done, as_version=4))
         finally:
@@ -834,72 +823,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.publish",
-        description=__doc__,
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
-    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
-    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
-    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
-    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
-    parser.add_argument("--force", action="store_true", help="run even what is current")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
-    )
-    return parser.parse_args(words)
-
-
-SOME_FAILED = 3
-"""Exit status of a command that made what it could, but not every page as it should be."""
-
-
-def _listed(found: Sequence[Notice], asked: int) -> str:
-    """The list at the end of the command."""
-    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
-    for notice in found:
-        verdict = "published, but" if notice.published else "not published, because"
-        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
-        lines.append(f"  try again: {notice.command}")
-    return "\n".join(lines)
-
-
-def main(words: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
-    how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = chapters(given.profile, zoos, numbers)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 1
-    groups: dict[str, list[Chapter]] = {}
-    for chapter in wanted:
-        groups.setdefault(chapter.zoo, []).append(chapter)
-    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
-    try:
-        if jobs <= 1:
-            found = publisher.in_turn(wanted)
-        else:
-            found = publisher.side_by_side(list(groups.values()), jobs)
-    except KeyboardInterrupt:
-        print(
-            "stopped: pages that were finished stay, those under way keep their earlier copies; "
-            "the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 130
-    if found:
-        print(_listed(found, len(wanted)), file=sys.stderr)
-    return SOME_FAILED if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -266,9 +266,7 @@ class Session:
         )
 
     def _codes(self) -> Tensor:
-        """Candidates [run, candidate, code] of this generation; noise is keyed on it, so asking
-        again gives the same.
-        """
+        """Candidates [run, candidate, code] of this generation, the same however often asked."""
         codes: Tensor = self.optimizer.ask()
         return codes
 

@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.units.readout import Readout
 
 CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on
@@ -239,9 +240,8 @@ def certify(
     matters: late populations lie closer together.
     """
     if codes is None:
-        draw = torch.Generator().manual_seed(seed)
         start = generator.initial_codes(range(seed, seed + images))  # type: ignore[operator]
-        noise = torch.randn(start.shape, generator=draw).to(start)
+        noise = draws.Twister(seed).randn(*start.shape).to(start)
         codes = start + float(generator.initial_sigma) * noise  # type: ignore[arg-type]
     responses = []
     for precision in (torch.float32, dtype):

@@ -23,6 +23,11 @@ class Readout:
         ``[row]``.
     labels
         One name for each row. Labels may repeat (the same unit under several ablations).
+
+    >>> import torch
+    >>> unit = Readout(torch.tensor([[2.0, -1.0, 0.5]]), torch.zeros(1), ("cat",))
+    >>> unit.responses(torch.tensor([[1.0, 1.0, 2.0]]))
+    tensor([[2.]])
     """
 
     weight: Tensor
@@ -133,7 +138,13 @@ class Readout:
 
 
 def concatenate(banks: Sequence[Readout]) -> Readout:
-    """One bank with the rows of several, in order; labels may repeat."""
+    """One bank with the rows of several, in order; labels may repeat.
+
+    >>> import torch
+    >>> unit = Readout(torch.tensor([[2.0, -1.0]]), torch.zeros(1), ("cat",))
+    >>> concatenate([unit, unit]).labels
+    ('cat', 'cat')
+    """
     if not banks:
         raise ValueError("expected at least one readout to concatenate; got none")
     widths = sorted({bank.weight.shape[1] for bank in banks})

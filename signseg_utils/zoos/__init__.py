@@ -7,10 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils import draws, registry
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
@@ -137,8 +136,9 @@ class Zoo(ABC):
             if weights.digest(drawn) != manifest["drawn_sha256"]:
                 raise weights.DamagedWeights(
                     f"expected seed {manifest['seed']} to draw the weights of {network} that its "
-                    "manifest describes; this version of PyTorch draws others; use the version "
-                    "of the lock file or make the network anew (make zoo)"
+                    "manifest describes; it draws others, so the architecture or the order in "
+                    "which its layers are made is another; restore the code or make the network "
+                    "anew (make zoo)"
                 )
             tensors = drawn | tensors
         return tensors, manifest
@@ -205,4 +205,4 @@ def shipped() -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def shuffled(count: int, seed: int = 0) -> Tensor:
     """A fixed permutation of ``count`` items, the same on every machine."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return draws.Twister(seed).randperm(count)

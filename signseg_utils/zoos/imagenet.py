@@ -2,7 +2,7 @@
 
 Nothing of it ships: each file is fetched when it is first needed, and checked
 (`signseg_utils.files.fetch`; terms in `signseg_utils.files.sources`). A GPU should run it; what a
-sweep takes, ``python -m signseg_utils.experiments.sweep --zoo imagenet --estimate`` says
+sweep takes, ``signseg sweep --zoo imagenet --estimate`` says
 beforehand.
 
 Classes have torchvision's names. Names that differ in nothing but case, or not at all, are told

@@ -134,7 +134,7 @@ def _reader() -> _Reader:
     raise DatasetMissing(
         f"expected Tiny ImageNet in {folder} (one of {', '.join((*FOLDERS, *ARCHIVES))}); nothing "
         "found; set SIGNSEG_DATASETS to the folder that holds it, or fetch it with "
-        "'python -m signseg_utils.files.fetch tiny-imagenet-200.zip'"
+        "'signseg fetch tiny-imagenet-200.zip'"
     )
 
 

@@ -15,7 +15,7 @@ from signseg_utils.search.evolution import Search
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole experiment; the same command continues an interrupted one."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.factorial",
+        prog="signseg experiment factorial",
         description="Train and search the networks of the factorial experiment; the same command "
         "continues an interrupted one.",
     )

@@ -13,12 +13,11 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.factorial.design import FACTORS, Setting
 from signseg_utils.experiments.factorial.world import World
-from signseg_utils.experiments.sweep import ALGORITHM_VERSION, TOLERANCE, Shard
+from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
 from signseg_utils.publishing import publish
 from signseg_utils.search import evolution
@@ -64,6 +63,11 @@ class Searches(Experiment):
     units: tuple[str, ...]
     sweep: Shard
     zoo: str = "shapes"
+
+    @classmethod
+    def of_provenance(cls, told: Mapping[str, Any]) -> "Searches":
+        sweep = Shard.from_settings(told["sweep"])
+        return cls(Setting(**told["setting"]), told["gauge"], tuple(told["units"]), sweep)
 
     @property
     def key(self) -> str:
@@ -203,20 +207,11 @@ def searches(
     """Called by a chapter: the searches that it shows, audited, source and audit recorded.
 
     As `signseg_utils.publishing.publish.searches`, for networks that are in no zoo. ``given``: the
-    chapter's parameters ``units``, ``results``, ``recompute``, ``audited`` and ``seed``. Also
-    returns the folder of the networks.
+    chapter's parameters, of which also ``units``. Also returns the folder of the networks.
     """
-    planned, zoo = plan(settings, given.units, template), zoos.load_zoo("shapes")
-    pieces, folder, source, _ = base.obtain(planned, zoo, given.results, given.recompute)
-    again = base.audit(planned, pieces, zoo, sample=given.audited, seed=given.seed)
-    found, checked = Searches.joined(planned, pieces), base.demand(again)
-    publish.record_audit(
-        chapter, source=source, shards=len(settings), checked=checked, agreed=checked,
-        seed=given.seed, tolerance=TOLERANCE,
-    )  # fmt: skip
-    print(f"{found['activation'].size:,} searches in {len(settings)} networks, {source}; "
-          f"{checked} of {checked} scored again agree")  # fmt: skip
-    return found, folder
+    planned = plan(settings, given.units, template)
+    ((found, own),) = publish.results([planned], given, chapter)
+    return found, own.folder
 
 
 def table(seen: xr.Dataset, settings: Sequence[Setting], folder: Path) -> pd.DataFrame:

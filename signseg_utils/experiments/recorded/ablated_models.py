@@ -4,8 +4,8 @@ A neuron is modelled by a readout row over features of a network; the row is abl
 image is evolved for each ablated row and shown to the neuron, or to what stands in for it (paper,
 section 4.4, Fig. 8 to 10). An `AblatedModels` does so for all well-fitted neurons of one session.
 Its result holds codes of evolved images and numbers, no response to and no pixel of a recorded
-image. ``python -m signseg_utils.experiments.recorded.ablated_models --recording v4`` computes what
-the store does not hold yet.
+image. ``signseg experiment ablated_models --recording v4`` computes what the store does not hold
+yet.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
+from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, shipped_folder
-from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -529,7 +529,7 @@ def audit(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.ablated_models", description=__doc__,
+        prog="signseg experiment ablated_models", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

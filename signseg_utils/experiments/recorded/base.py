@@ -112,6 +112,7 @@ class Drawn(Recorded):
         Of draws, folds and whatever else is random.
     """
 
+    WHAT: ClassVar[str] = "stored numbers of one draw of one study, fitted again"
     OTHERWISE: ClassVar[Agreement] = NUMBERS
     ONE_AUDITED: ClassVar[bool] = True
 

@@ -54,7 +54,7 @@ class EncodingAccuracy(studies.Drawn):
     """
 
     KIND: ClassVar[str] = "predictions"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
@@ -290,7 +290,7 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_accuracy", description=__doc__,
+        prog="signseg experiment encoding_accuracy", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

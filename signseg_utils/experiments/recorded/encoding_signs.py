@@ -2,7 +2,7 @@
 
 Lasso with and without the constraint (paper, Fig. 17), and the signs of the weights of models by
 partial least squares with one component (paper, Fig. 18), both from penultimate features.
-``python -m signseg_utils.experiments.recorded.encoding_signs --recording v4``
+``signseg experiment encoding_signs --recording v4``
 computes what the store does not hold yet.
 """
 
@@ -132,7 +132,8 @@ def measure(
         )  # fmt: skip
         kept[draw] = own[0] > study.least
         sign[draw] = encoding.fit(x[fit], y[fit]).weight.sign().numpy()
-        covariance = _standardised(x[fit]).T @ _jointly_shuffled(y[fit], study.shuffles, rng)
+        mixed = _jointly_shuffled(y[fit], study.shuffles, rng)
+        covariance = encoding.standardised(x[fit])[0].T @ mixed
         shuffled[draw] = (covariance > 0)[..., kept[draw]].sum(-1)
         drawn = rng.choice([-1.0, 1.0], count)
         for place, constraint in enumerate(each(CONSTRAINTS, "constraints", fine=True)):
@@ -377,11 +378,6 @@ def _jointly_shuffled(responses: Array, shuffles: int, rng: np.random.Generator)
     return np.stack([centred[rng.permutation(len(centred))] for _ in range(shuffles)])
 
 
-def _standardised(x: Array) -> Array:
-    spread = x.std(0, ddof=1)
-    return (x - x.mean(0)) * np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-
-
 def _over_draws(values: xr.DataArray, kept: xr.DataArray) -> Array:
     some = values.astype(float).where(kept)
     ever = kept.any("draw").values
@@ -429,7 +425,7 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.encoding_signs", description=__doc__,
+        prog="signseg experiment encoding_signs", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

@@ -5,7 +5,7 @@ neurons. For each neuron that its model predicts, the preferred image of a stand
 any image (its twin) and that of its model are searched, localised and cleared. The result holds
 codes of these evolved images, masks, responses of twins and models to images made from them, and
 weights of the models; no recorded image or response. So it can be shown where the recording and the
-twins are not. ``python -m signseg_utils.experiments.recorded.localisation --recording v4`` computes
+twins are not. ``signseg experiment localisation --recording v4`` computes
 what the store does not hold yet; the same command continues an interrupted one, neuron by neuron.
 """
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
@@ -32,7 +33,6 @@ from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, shipped_folder
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
-from signseg_utils.metrics.similarity import cosine_similarity
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons._base import Neurons
@@ -476,7 +476,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     own = Localisation
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.recorded.localisation", description=__doc__,
+        prog="signseg experiment localisation", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")

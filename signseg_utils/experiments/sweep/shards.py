@@ -89,6 +89,10 @@ class Shard(Experiment):
         return {key: value for key, value in plain.items() if (key, value) != ("layer", READOUT)}
 
     @classmethod
+    def of_provenance(cls, told: Mapping[str, Any]) -> "Shard":
+        return cls.from_settings(told["settings"])
+
+    @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Shard":
         """The shard whose `settings` these are."""
         values: dict[str, Any] = {

@@ -49,6 +49,9 @@ def cosine_similarity(control: Tensor, ablated: Tensor, centre: Tensor | None = 
     -------
     Tensor
         ``[...]``, -1 to 1. A zero vector has cosine 0 with any other.
+
+    >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])).item()
+    0.5
     """
     first, second = _directions(control, centre), _directions(ablated, centre)
     # mean_ij <u_i, v_j> = <mean_i u_i, mean_j v_j>
@@ -87,7 +90,11 @@ def similarity_of_features(
     leave_out: str | None = None,
     centre: Mapping[str, Tensor] | None = None,
 ) -> EnsembleSimilarity:
-    """As `ensemble_similarity`, from features computed before: ``{name: [n, feature]}``."""
+    """Similarity as an ensemble sees it, from features that were computed before.
+
+    ``control`` and ``ablated`` give each network's features, ``{name: [n, feature]}``; the other
+    arguments are those of `ensemble_similarity`.
+    """
     if set(control) != set(ablated):
         raise ValueError(
             "expected features of the same networks for control and ablated images; "
@@ -146,6 +153,3 @@ def _directions(features: Tensor, centre: Tensor | None) -> Tensor:
     if centre is not None:
         vectors = vectors - centre.to(vectors)
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-
-
-PLUGIN = ensemble_similarity

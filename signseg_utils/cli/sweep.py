@@ -1,4 +1,4 @@
-"""Command line: ``python -m signseg_utils.experiments.sweep --zoo shapes --seeds 0-3 ...``."""
+"""``signseg sweep``: plan a sweep, say what it takes, run it, audit it."""
 
 import argparse
 import concurrent.futures
@@ -19,8 +19,8 @@ from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: ``python -m signseg_utils.experiments.sweep --zoo shapes --seeds 0-3 ...``.
+def main(words: Sequence[str]) -> int:
+    """Compute what the store lacks of a sweep; the same command continues.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         What was stored stays, and the same command continues.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.sweep",
+        prog="signseg sweep",
         description="Compute an ablation sweep; the same command continues an interrupted one.",
     )
     default = Shard("", "", "", "")
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of each such device, where none is here to be measured",
     )  # fmt: skip
     parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
     if given.rate is not None and given.rate <= 0:
@@ -116,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (UnwritableStore, ClusterError) as error:
             notes = getattr(error, "__notes__", [])
             raise SystemExit("\n".join([f"error: {error}", *notes])) from error
+    return 0
 
 
 def _run_command(
@@ -143,6 +144,3 @@ def _run_command(
         again = audit(shards, found, zoo, sample=given.audit)
         print(f"audit: {demand(again)} activations agree")
 
-
-if __name__ == "__main__":
-    main()
