@@ -8,17 +8,14 @@ the first seed without noise are kept, so that a race can be audited.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils import registry, zoos
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost, identify, load
@@ -233,21 +230,3 @@ def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma")
     there = found["trace"] >= target * end
     first = found["share"].isel(share=there.argmax("share"))
     return first.where(there.any("share") & (end > 0), 1.0).drop_vars("share").rename("to_target")
-
-
-# What chapter 15 calls until it calls `base.obtain` and `base.audit` with its opened zoo.
-
-
-def obtain(
-    races: Sequence[Race], results: str | Path = "", recompute: bool = False
-) -> tuple[xr.Dataset, Path, str]:
-    """`base.obtain`, joined."""
-    own = base.obtain(races, zoos.load_zoo(races[0].zoo), results, recompute)
-    return Race.joined(races, own.found), own.folder, own.source
-
-
-def audit(races: Sequence[Race], folder: Path, *, sample: int = 32, seed: int = 0) -> pd.DataFrame:
-    """`base.audit` of the races that a folder holds, one line a code."""
-    zoo = zoos.load_zoo(races[0].zoo)
-    found = base.audit(races, base.read(races, zoo, folder), zoo, sample=sample, seed=seed)
-    return pd.DataFrame({"agrees": [True] * base.demand(found)})

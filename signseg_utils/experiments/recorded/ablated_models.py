@@ -29,7 +29,7 @@ from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import obtain, shipped_folder
+from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -41,9 +41,9 @@ from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "AblatedModels", "Fit", "alike", "audit", "bank",
+    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "AblatedModels", "Fit", "alike", "bank",
     "fit",
-    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "searched", "show",
+    "measure", "of_kind", "plan", "predicted", "rendered", "searched", "show",
 ]  # fmt: skip
 
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
@@ -511,19 +511,6 @@ def of_kind(
         combine_attrs="drop",
     )  # fmt: skip
     return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
-
-
-# What chapter 13 calls until it calls `base.audit` with its opened zoo.
-
-
-def audit(
-    planned: Sequence[AblatedModels], found: Sequence[xr.Dataset], sample: int, seed: int = 0
-) -> tuple[int, int] | None:
-    """`base.audit`: how many numbers were made again, and of how many of them agree."""
-    zoo = zoos.load_zoo(planned[0].zoo)
-    own = base.audit(planned, found, zoo, sample=sample, seed=seed)
-    cells = sum(one.cells for one in own)
-    return (cells, cells - sum(one.differing for one in own)) if own else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,8 +17,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from signseg_utils import zoos
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.files import paths
@@ -194,17 +192,6 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
     size = getattr(network.backbone, "image_size", None)
     seen = features.extract_layers(network, layers, pictures(whole, size))
     return {name: values.to(torch.float64).numpy() for name, values in seen.items()}
-
-
-# What chapters call until they call `base.obtain` and `base.audit` with their opened zoo.
-
-
-def obtain(
-    studies: Sequence[Recorded], results: str = "", recompute: bool = False
-) -> tuple[list[xr.Dataset], str]:
-    """`base.obtain`."""
-    own = base.obtain(studies, zoos.load_zoo(studies[0].zoo), results, recompute)
-    return own.found, own.source
 
 
 def shipped_folder(recording: str) -> Path:

@@ -22,14 +22,14 @@ from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import V4_SESSIONS, obtain, shipped_folder
+from signseg_utils.experiments.recorded.base import V4_SESSIONS, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
 
-__all__ = ["V4_SESSIONS", "EncodingAccuracy", "measure", "obtain", "plan"]
+__all__ = ["V4_SESSIONS", "EncodingAccuracy", "measure", "plan"]
 
 FEWEST_TESTED = 10  # on fewer images a correlation says nothing
 KINDS = (

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import obtain, shipped_folder
+from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
@@ -44,8 +43,8 @@ from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation", "audit",
-    "evolved", "look", "measure", "obtain", "own_less_others", "plan", "together",
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation",
+    "evolved", "look", "measure", "own_less_others", "plan", "together",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
@@ -457,19 +456,6 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
         alike += cosine_similarity(one[:, None, None], two[None, :, None], centre) / len(judges)
     own = alike.diagonal()
     return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
-
-
-# What chapter 14 calls until it calls `base.audit` with its opened zoo.
-
-
-def audit(
-    measured: Sequence[xr.Dataset], planned: Sequence[Localisation], *, sample: int = 12,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`base.audit`, one line a number; AuditError if one differs."""
-    zoo = zoos.load_zoo(planned[0].zoo)
-    own = base.audit(planned, measured, zoo, sample=sample, seed=seed)
-    return pd.DataFrame({"agrees": [True] * base.demand(own)})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,21 +24,10 @@ from signseg_utils.experiments.sweep.shards import (
 
 __all__ = [
     "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "collect",
-    "obtain", "plan",
+    "plan",
 ]  # fmt: skip
 
 
 def collect(plan: Sequence[Shard], folder: Path, zoo: zoos.Zoo | None = None) -> xr.Dataset:
     """Shards of a folder as one dataset (`Shard.joined`); ShardError if one is not there."""
     return Shard.joined(plan, base.read(plan, zoo or zoos.load_zoo(plan[0].zoo), folder))
-
-
-# What chapters call until they call `base.obtain` and `base.audit` with their opened zoo.
-
-
-def obtain(
-    plan: Sequence[Shard], results: str | Path = "", recompute: bool = False, cluster: str = ""
-) -> tuple[xr.Dataset, Path, str]:
-    """`base.obtain`, joined."""
-    own = base.obtain(plan, zoos.load_zoo(plan[0].zoo), results, recompute, cluster)
-    return Shard.joined(plan, own.found), own.folder, own.source
