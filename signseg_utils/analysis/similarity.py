@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 Backbone = Callable[[Tensor], Tensor]
@@ -101,12 +102,12 @@ def similarity_of_features(
             f"got {sorted(control)} and {sorted(ablated)}"
         )
     if leave_out is not None and leave_out not in control:
-        raise KeyError(unknown("network to leave out", leave_out, sorted(control)))
+        raise UnknownName(unknown("network to leave out", leave_out, sorted(control)))
     judges = [name for name in control if name != leave_out]
     if not judges:
         raise ValueError("expected at least one network in the ensemble; got none")
     if centre is not None and not set(judges) <= set(centre):
-        raise KeyError(
+        raise UnknownName(
             f"expected a mean feature for each of {judges} in centre; got {sorted(centre)}"
         )
     values = {

@@ -34,6 +34,7 @@ from signseg_utils.experiments.cluster import connected
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
 from signseg_utils.progress import Work, each
+from signseg_utils.refusals import Refusal
 from signseg_utils.zoos import Zoo
 
 State = dict[str, Tensor]  # of a computation that was cut off
@@ -47,7 +48,7 @@ def forget(state: State) -> None:
     """Keep no checkpoint."""
 
 
-class AuditError(ValueError):
+class AuditError(Refusal, ValueError):
     """What is stored does not come out again, beyond what its variables allow."""
 
 

@@ -21,10 +21,11 @@ from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.files.paths import results_folder
 from signseg_utils.progress import each
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, load_zoo
 
 
-class NotCounted(FileNotFoundError):
+class NotCounted(Refusal, FileNotFoundError):
     """Neither the stored counts of this network nor images to count on; the message says why."""
 
 
@@ -114,7 +115,7 @@ def class_accuracy(
     named = list(units or zoo.classes)
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:
-        raise KeyError(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
+        raise UnknownName(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
     zoo.card(network)  # its weights must be here in any case
     try:
         counts = base.obtain([ClassAccuracy(zoo.name, network)], zoo).found[0]
@@ -139,9 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--network", default="resnet", help="(%(default)s)")
     given = parser.parse_args(arguments)
-    one = ClassAccuracy(given.zoo, given.network)
+    one, zoo = ClassAccuracy(given.zoo, given.network), load_zoo(given.zoo)
+    zoo.config(given.network)
     folder = results_folder("") / one.home
-    (found,) = base.run([one], load_zoo(given.zoo), folder, recompute=True)
+    (found,) = base.run([one], zoo, folder, recompute=True)
     print(f"{one.key}: {int(found['right'].sum())} of {int(found['n'].sum())} images right")
 
 

@@ -396,7 +396,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
     parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
     given = parser.parse_args(arguments)
-    study = DiverseImages(given.zoo, parameters.split(given.networks))
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
+    )
+    study = DiverseImages(given.zoo, asked.networks)
     folder = Path(given.folder or results_folder(given.zoo))
     (found,) = base.run([study], load_zoo(given.zoo), folder)
     print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())

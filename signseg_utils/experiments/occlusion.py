@@ -325,11 +325,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=int, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=int, default=0)
+    limit = parameters.argument("limit")
+    parser.add_argument("--limit", type=limit, default=0, help="validation images; 0: all")
+    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks})
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
+    )
     zoo = zoos.load_zoo(given.zoo)
     planned = plan(zoo.name, asked.networks, given.limit, given.seed)
     found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)

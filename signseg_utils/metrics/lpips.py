@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.files import checkpoints
 from signseg_utils.metrics import Seen
 
 # The torchvision weights that the reference implementation of LPIPS takes.
@@ -114,7 +115,7 @@ class Perceptual:
                 f"them; put torchvision's {ALEXNET_FILE} there, or give a backbone of a zoo for "
                 "the unweighted form"
             )
-        return cls._reference(torch.load(file, map_location="cpu", weights_only=True))
+        return cls._reference(checkpoints.read(file))
 
     @classmethod
     def _reference(cls, state: dict[str, Tensor] | None) -> Perceptual:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from signseg_utils.files import checkpoints
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -173,7 +174,7 @@ def torchvision_model(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
     known = {"alexnet": "classifier.6", "vgg": "classifier.6", "resnet": "fc"}
     family = next((family for family in known if arch.startswith(family)), None)
     if family is None or arch not in models.list_models():
-        raise KeyError(
+        raise UnknownName(
             unknown("torchvision AlexNet, VGG or ResNet", arch, tuple(models.list_models()))
         )
     options = dict(config.get("options", {}))

@@ -18,11 +18,12 @@ from signseg_utils import draws
 from signseg_utils.files import checkpoints
 from signseg_utils.networks import Network
 from signseg_utils.networks._cut import MEAN, STD, Cut
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
 
-class NoLinearReadout(ValueError):
+class NoLinearReadout(Refusal, ValueError):
     """The last layer of a network is not linear, so that its units have no rows of weights."""
 
 
@@ -139,11 +140,11 @@ def _built(name: str) -> nn.Module:
     try:
         import timm
     except ImportError as error:
-        raise KeyError(
+        raise UnknownName(
             f"{unknown('torchvision classifier', name, known)}; for one of timm: pip install timm"
         ) from error
     if name not in timm.list_models():
-        raise KeyError(unknown("classifier of torchvision or timm", name, timm.list_models()))
+        raise UnknownName(unknown("classifier of torchvision or timm", name, timm.list_models()))
     model: nn.Module = timm.create_model(name, pretrained=False)
     return model
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
@@ -314,7 +315,7 @@ def standardised(features: Array) -> tuple[Array, Array, Array]:
 def _fit(x: Array, y: Array, method: str, settings: Sequence[float]) -> tuple[Array, Array]:
     """Weights [setting, neuron, feature] and biases [setting, neuron] over raw features."""
     if method not in METHODS:
-        raise KeyError(unknown("method of neuron models", method, tuple(METHODS)))
+        raise UnknownName(unknown("method of neuron models", method, tuple(METHODS)))
     scaled, mean, scale = standardised(x)
     level = y.mean(0)
     weight = METHODS[method](scaled, y - level, settings) * scale

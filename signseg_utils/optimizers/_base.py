@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from signseg_utils.optimizers._noise import SharedNoise, check_seeds
+from signseg_utils.refusals import UnknownName
 
 BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}  # numbers worked on at once: cache, launch overhead
 
@@ -188,7 +189,7 @@ class Optimizer(ABC):
         own = self.state_dict()
         for name in own:
             if name not in state:
-                raise KeyError(f"expected {name!r} in the state of {type(self).__name__}; missing")
+                raise UnknownName(f"expected {name!r} in the state of {type(self).__name__}; missing")
         if int(state["population"]) != self.population:
             raise ValueError(
                 f"expected a state with population {self.population}; got "

@@ -54,12 +54,14 @@ from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
+from signseg_utils.publishing.profiles import read_profile
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 
 
-class PublishError(RuntimeError):
+class PublishError(Refusal, RuntimeError):
     """A chapter that cannot be published; the message says which, why and what to do.
 
     ``why`` is the sentence on the failed page itself, where that is less than the message.
@@ -98,25 +100,6 @@ def executed_folder() -> Path:
     return paths.book_folder() / "executed"
 
 
-def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
-    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
-
-    Raises
-    ------
-    KeyError
-        If there is no such profile; the message lists those that there are.
-    """
-    files = (folder or notebooks_folder()) / "profiles"
-    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
-    if profile not in known:
-        raise KeyError(unknown("profile", profile, known))
-    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
-    return {
-        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
-        for chapter, zoos in read.items()
-    }
-
-
 def chapters(
     profile: str,
     zoos: Iterable[str] = (),
@@ -135,10 +118,10 @@ def chapters(
     numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
-            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+            raise UnknownName(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
     for number in numbers:
         if number not in known_numbers:
-            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+            raise UnknownName(unknown("chapter", str(number), tuple(map(str, known_numbers))))
     wanted = [known_numbers[number] for number in numbers]
     return [
         Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from signseg_utils import draws
+from signseg_utils.refusals import Refusal
 from signseg_utils.units.readout import Readout
 
 CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on
@@ -57,7 +58,7 @@ class Stopwatch:
         return self._seconds
 
 
-class NoDevice(RuntimeError):
+class NoDevice(Refusal, RuntimeError):
     """A device that this machine does not have."""
 
 
@@ -69,7 +70,10 @@ def available(device: torch.device | str) -> torch.device:
     NoDevice
         If it is a GPU and PyTorch finds none.
     """
-    asked = torch.device(device)
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise NoDevice(f"expected a device such as cpu or cuda:0; got {device!r}") from error
     if asked.type == "cuda" and not torch.cuda.is_available():
         raise NoDevice(
             f"expected a GPU, because the device is {str(device)!r}; PyTorch finds none on this "

@@ -13,10 +13,11 @@ from signseg_utils import draws, registry
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.units.readout import Readout
 
 
-class DatasetMissing(FileNotFoundError):
+class DatasetMissing(Refusal, FileNotFoundError):
     """The images of a zoo are not on this machine; the message says how to get them."""
 
 
@@ -89,7 +90,7 @@ class Zoo(ABC):
             if network in configs:
                 return configs[network]
         known = self.all_networks
-        raise KeyError(registry.unknown(f"network of zoo {self.name}", network, known))
+        raise UnknownName(registry.unknown(f"network of zoo {self.name}", network, known))
 
     @abstractmethod
     def images(self, split: str, limit: int | None = None) -> Images:
@@ -131,8 +132,9 @@ class Zoo(ABC):
         self.config(network)
         tensors, manifest = weights.load(self.path(network))
         if "drawn_sha256" in manifest:
-            architecture = (manifest["module"], manifest["config"], len(self.classes))
-            drawn = initial(*architecture, manifest["seed"]).shipped()
+            with weights.fitting(self.path(network)):
+                architecture = (manifest["module"], manifest["config"], len(self.classes))
+                drawn = initial(*architecture, manifest["seed"]).shipped()
             if weights.digest(drawn) != manifest["drawn_sha256"]:
                 raise weights.DamagedWeights(
                     f"expected seed {manifest['seed']} to draw the weights of {network} that its "
@@ -152,20 +154,25 @@ class Zoo(ABC):
             As `state`.
         """
         tensors, manifest = self.state(name)
-        readout = Readout(
-            tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
-        )
-        backbone = registry.load("networks", manifest["module"])(manifest["config"])
-        checkpoints.fit(backbone, tensors, self.path(name))
+        file = self.path(name)
+        with weights.fitting(file):
+            readout = Readout(
+                tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
+            )
+            backbone = registry.load("networks", manifest["module"])(manifest["config"])
+            checkpoints.fit(backbone, tensors, file)
         return Network(name, backbone.folded(), readout, manifest)
 
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
         if name not in self.generators:
-            raise KeyError(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
-        module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
-            self.folder, name
-        )
+            raise UnknownName(
+                registry.unknown(f"generator of zoo {self.name}", name, self.generators)
+            )
+        with weights.fitting(self.path(name)):
+            module: nn.Module = registry.load(
+                "generators", self.generator_modules[name]
+            ).from_folder(self.folder, name)
         return module.eval().requires_grad_(False)
 
     generator_modules: dict[str, str]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
@@ -35,6 +36,7 @@ from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
+from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
@@ -505,7 +507,9 @@ def of_kind(
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
-        raise KeyError(f"expected a study of {network}, layer {layer}; there is none in this plan")
+        raise UnknownName(
+            f"expected a study of {network}, layer {layer}; there is none in this plan"
+        )
     joined: xr.Dataset = xr.concat(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",
@@ -523,12 +527,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    parser.add_argument("--generator", default=AblatedModels.generator, help="makes the images")
-    parser.add_argument("--images", type=int, default=AblatedModels.images, help="to fit models to")
-    parser.add_argument("--generations", type=int, default=AblatedModels.generations)
+    own, number = AblatedModels, parameters.argument
+    parser.add_argument("--generator", default=own.generator, help="makes the images")
+    parser.add_argument(
+        "--images", type=number("images"), default=own.images, help="to fit models to"
+    )
+    parser.add_argument("--generations", type=number("generations"), default=own.generations)
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    names = ("zoo", "recording", "sessions", "networks", "generator")
+    parameters.parse({name: getattr(given, name) for name in names})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,

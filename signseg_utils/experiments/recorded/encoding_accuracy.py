@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils import zoos
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.base import State, forget
@@ -297,11 +298,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    draws = EncodingAccuracy.draws
-    parser.add_argument("--draws", type=int, default=draws, help="choices of images")
+    number = parameters.argument("draws")
+    parser.add_argument(
+        "--draws", type=number, default=EncodingAccuracy.draws, help="choices of images"
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    names = ("zoo", "recording", "sessions", "networks")
+    parameters.parse({name: getattr(given, name) for name in names})
+    parameters.parse({"folder": given.folder or ""})
     zoo = zoos.load_zoo(given.zoo)
     networks = split(given.networks) or zoo.networks
     planned = plan(

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from signseg_utils import zoos
 from signseg_utils.analysis import stats
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
@@ -435,10 +436,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--draws", type=int, default=EncodingSigns.draws, help="choices of images")
-    parser.add_argument("--images", type=int, default=EncodingSigns.images, help="images of a draw")
+    own, number = EncodingSigns, parameters.argument
+    parser.add_argument(
+        "--draws", type=number("draws"), default=own.draws, help="choices of images"
+    )
+    parser.add_argument(
+        "--images", type=number("images"), default=own.images, help="images of a draw"
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
+    names = ("zoo", "recording", "sessions", "networks")
+    parameters.parse({name: getattr(given, name) for name in names})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,

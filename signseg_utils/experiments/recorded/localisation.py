@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.similarity import cosine_similarity
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
@@ -470,14 +471,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--images", type=int, default=own.images, help="of one experiment")
-    parser.add_argument("--neurons", type=int, default=own.neurons, help="of a session, at most")
-    parser.add_argument("--least-fit", type=float, default=own.least_fit, help="R2 of models")
-    parser.add_argument("--generations", type=int, default=own.generations)
+    number = parameters.argument
+    for name, kind, words in (
+        ("images", int, "of one experiment"),
+        ("neurons", int, "of a session, at most"),
+        ("least_fit", float, "R2 of models"),
+        ("generations", int, "of each search"),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=number(name, kind), default=getattr(own, name),
+            help=words,
+        )  # fmt: skip
     parser.add_argument("--seeds", default="0", help="searches: a list or a range")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    names = ("zoo", "recording", "sessions", "network", "generator")
+    parameters.parse({name: getattr(given, name) for name in names})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
         given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
