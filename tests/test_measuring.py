@@ -8,10 +8,13 @@ from conftest import made
 from signseg_utils import metrics, zoos
 from signseg_utils.analysis.images import (
     arranged,
+    by_unit,
     measure,
     own_images,
     panel,
+    random_codes,
     rendered,
+    said_by_codes,
 )
 from signseg_utils.analysis.similarity import ensemble_similarity, within_similarity
 from signseg_utils.experiments import sweep
@@ -150,6 +153,33 @@ def test_own_images_are_those_of_the_intact_unit(found, zoo):
     assert images.shape[:2] == (1, 3)
     expected = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3, condition=0))
     torch.testing.assert_close(images[0], expected)
+
+
+def test_by_unit_leaves_a_network_out_of_its_own_jury(seen):
+    found = by_unit(seen)
+    assert set(found["objectness"].dims) == {"network", "unit", "condition"}
+    other = seen["centred_similarity"].sel(network="resnet", judge="alexnet")
+    strict = found["strict_similarity"].sel(network="resnet")
+    np.testing.assert_allclose(strict.values, other.values)
+    change = seen["change"].mean("seed").mean("generator").transpose(*found["change"].dims)
+    np.testing.assert_allclose(found["change"], change, rtol=1e-5)
+
+
+def test_random_codes_are_alike_for_one_seed_and_of_each_generators_size(zoo):
+    generators = {"scenes": zoo.generator("scenes")}
+    codes = random_codes(generators, 5, 3)["scenes"]
+    assert codes.shape == (5, generators["scenes"].code_size)
+    assert torch.equal(codes, random_codes(generators, 5, 3)["scenes"])
+    assert not torch.equal(codes, random_codes(generators, 5, 4)["scenes"])
+
+
+def test_codes_of_scenes_are_told_in_words(zoo):
+    scenes = zoo.generator("scenes")
+    codes = random_codes({"scenes": scenes}, 4, 0)["scenes"]
+    heads, below = said_by_codes(scenes, codes, zoo.classes)
+    opacity = scenes.describe(codes)["opacity"]
+    assert set(heads) <= set(zoo.classes) and len(heads) == 4
+    assert below == [f"opacity {100 * float(each):.0f} %" for each in opacity]
 
 
 def test_every_metric_of_the_registry_is_measured(found, zoo, monkeypatch, tmp_path):

@@ -28,6 +28,42 @@ def over_alphas(values: xr.DataArray, sign: str) -> xr.DataArray:
     return of_sign(values, sign, intact=False).mean("condition")
 
 
+def every_other(alphas: Sequence[float], most: int = 7) -> tuple[float, ...]:
+    """Strengths for a panel of images: every other one where there are more than ``most``."""
+    return tuple(alphas[::2] if len(alphas) > most else alphas)
+
+
+def relative(activation: xr.DataArray) -> xr.DataArray:
+    """Activation as a share of the intact unit's: (network, unit, condition).
+
+    ``activation`` (network, generator, unit, condition, seed). Seeds are averaged before the share
+    is taken, generators after it, because their images drive a unit to different heights.
+    """
+    mean = activation.mean("seed")
+    return (mean / mean.isel(condition=0, drop=True)).mean("generator")
+
+
+def sign_gap(values: xr.DataArray, high: str = "negative", low: str = "positive") -> xr.DataArray:
+    """Mean over strengths under ablation of ``high`` less that under ``low``: (network, unit).
+
+    ``values`` (network, unit, condition). Above 0, a measure stays higher where ``high`` goes.
+    """
+    return (over_alphas(values, high) - over_alphas(values, low)).transpose("network", "unit")
+
+
+def trend(values: xr.DataArray, sign: str) -> xr.DataArray:
+    """Spearman's rho of a measure with the strength of ablation, of each unit: (network, unit).
+
+    ``values`` (network, unit, condition); the intact unit counts as strength 0.
+    """
+    line = of_sign(values, sign).transpose("network", "unit", "condition")
+    rho = [
+        [stats.spearman(line["alpha"], unit, resamples=2).value for unit in rows]
+        for rows in line.values
+    ]
+    return line.isel(condition=0, drop=True).copy(data=rho)
+
+
 def asymmetry(
     values: xr.DataArray, network: str, high: str = "negative", low: str = "positive"
 ) -> np.ndarray:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from signseg_utils import registry, zoos
+from signseg_utils import draws, registry, zoos
 from signseg_utils.analysis.similarity import (
     cosine_similarity,
     ensemble_features,
@@ -39,6 +40,33 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
     flat = values.flatten(0, -2)[:, : generator.code_size]
     images = torch.cat([generator(part) for part in flat.split(batch)])
     return images.unflatten(0, values.shape[:-1])
+
+
+def random_codes(generators: Mapping[str, Any], count: int, seed: int) -> dict[str, Tensor]:
+    """Standard normal codes ``[image, code]`` of each generator, as long as real images have."""
+    return {
+        name: draws.normal((count, generator.code_size), seed)
+        for name, generator in generators.items()
+    }
+
+
+def said_by_codes(
+    generator: Any, codes: Tensor, classes: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Class that each code of the renderer names, and its object's opacity, in words."""
+    said = generator.describe(codes)
+    labels = 3 * said["shape"].argmax(1) + said["hue"].argmax(1)
+    opacity = [f"opacity {100 * each:.0f} %" for each in said["opacity"]]
+    return [classes[label] for label in labels], opacity
+
+
+@torch.inference_mode()
+def scenes_through(generator: Any, count: int, seed: int) -> list[Tensor]:
+    """Scenes of zoo ``shapes`` at a generator's size, and what is left after it encoded them."""
+    shapes: Any = zoos.load_zoo("shapes")
+    scenes = shapes.images("val", count, seed).pixels / 255
+    scenes = interpolate(scenes, generator.image_size, mode="bilinear")
+    return [scenes, generator(generator.encode(scenes))]
 
 
 def panel(
@@ -142,6 +170,22 @@ def measure(
     stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
     images_seen = arranged(xr.Dataset(stacked, coords))
     return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
+
+
+def by_unit(seen: xr.Dataset) -> xr.Dataset:
+    """What `measure` found, one value a unit and condition: (network, unit, condition).
+
+    Measures of single images are averaged over seeds and generators. ``similarity`` is averaged
+    over the judging networks; ``strict_similarity`` is the centred one, as networks other than
+    the unit's own see it.
+    """
+    own = seen["network"] != seen["judge"]
+    single = [name for name, values in seen.items() if "seed" in values.dims]
+    found = seen[single].mean(["seed", "generator"])
+    return found.assign(
+        similarity=seen["similarity"].mean("judge"),
+        strict_similarity=seen["centred_similarity"].where(own).mean("judge"),
+    )
 
 
 def side_by_side(

@@ -416,10 +416,10 @@ def measured(line: Line) -> str:
     """The measured value with its interval, in words fit for a table."""
     if line.measured is None:
         return "–"
-    value = _number(line.measured)
+    value = number(line.measured)
     if line.ci_low is None or line.ci_high is None:
         return value
-    return f"{value} ({_number(line.ci_low)} to {_number(line.ci_high)})"
+    return f"{value} ({number(line.ci_low)} to {number(line.ci_high)})"
 
 
 def _row(line: Line, heads: Sequence[str]) -> str:
@@ -444,8 +444,9 @@ def _row(line: Line, heads: Sequence[str]) -> str:
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+def number(value: float) -> str:
+    """Three digits, with a true minus sign."""
+    return f"{float(value):.3g}".replace("-", "−")
 
 
 def _count(n: int | None) -> str:

@@ -63,8 +63,8 @@ def curve_with_interval(
 def curve_panels(
     panels: Mapping[str, Mapping[str, tuple[ArrayLike, Any]]],
     *,
-    xlabel: str,
     ylabel: str,
+    xlabel: str = r"ablation $\alpha$",
     shared: bool = True,
     columns: int = 4,
     levels: Mapping[str, float] | None = None,

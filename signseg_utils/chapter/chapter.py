@@ -1,0 +1,331 @@
+"""What a chapter calls: one object from its first code cell to its last.
+
+::
+
+    chapter = open_chapter(globals(), "03_the_ablation_sweep")
+    run, zoo = chapter.run, chapter.zoo
+    found = chapter.results(sweep.plan(run.zoo, run.networks, ...))
+    chapter.figure(plots.curve_panels(...), alt="...", caption="...")
+    chapter.claim("P-4", gap)
+    chapter.close()
+
+What is claimed and how it is judged stands in ``data/claims`` (`signseg_utils.chapter.claims`).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from signseg_utils import plots
+from signseg_utils.chapter import claims, ledger, parameters, reported
+from signseg_utils.chapter.claims import Claim
+from signseg_utils.chapter.judging import judge
+from signseg_utils.chapter.ledger import Line, Measured
+
+# A page opens with so many sentences at most.
+MOST_SENTENCES = 4
+
+
+def open_chapter(namespace: Mapping[str, Any], name: str) -> Chapter:
+    """Begin a chapter: check its parameters, set the style, show where the opening will stand.
+
+    Parameters
+    ----------
+    namespace
+        ``globals()`` of the notebook, right after its parameters and imports.
+    name
+        Of the chapter's files, such as ``"03_the_ablation_sweep"``; its number is that of its
+        claims in ``data/claims``.
+
+    Raises
+    ------
+    signseg_utils.chapter.parameters.ParameterError
+        If a parameter is unknown, of the wrong type or out of range.
+    FileNotFoundError
+        If the chapter has no claims.
+    """
+    number, _, title = name.partition("_")
+    if not number.isdecimal() or not title:
+        raise ValueError(f"expected a name like '03_the_ablation_sweep'; got {name!r}")
+    run = parameters.read(namespace)
+    stated = claims.claims(int(number))
+    plots.use_style()
+    opening = display(Markdown("*Filled in at the end of the run.*"), display_id="opening")
+    return Chapter(name, run, stated, opening)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its line, the fields of its text, and what the forest figure draws of it."""
+
+    claim: Claim
+    line: Line
+    fields: Mapping[str, Any]
+    cells: Mapping[str, Measured]
+
+    @property
+    def sentence(self) -> str:
+        """What a reader is told of it in plain words."""
+        return self.claim.sentence(self.line.verdict, self.fields)
+
+
+class Chapter:
+    """One run of a chapter, from `open_chapter`.
+
+    Attributes
+    ----------
+    name
+        Of the chapter's files.
+    run
+        Its parameters, checked and parsed.
+    judged
+        The claims measured so far, in the order of the ledger.
+    """
+
+    def __init__(
+        self, name: str, run: SimpleNamespace, stated: Mapping[str, Claim], opening: Any = None
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.judged: list[Judged] = []
+        self._stated = stated
+        self._opening = opening
+
+    @cached_property
+    def zoo(self) -> Any:
+        """The opened zoo: networks, generators, judges and detector that belong together."""
+        from signseg_utils import zoos  # brings torch, which the publisher itself does without
+
+        return zoos.load_zoo(self.run.zoo)
+
+    @property
+    def number(self) -> int:
+        """Of the chapter."""
+        return int(self.name.partition("_")[0])
+
+    @property
+    def lines(self) -> list[Line]:
+        """The ledger so far."""
+        return [one.line for one in self.judged]
+
+    # ------------------------------------------------------------ results
+
+    def plan(self, signs: Sequence[str], **changed: Any) -> list[Any]:
+        """The sweep that the chapter's parameters ask for, under these signs of ablation.
+
+        ``changed`` are networks, generators, units or further settings
+        (`signseg_utils.experiments.sweep.Shard`) in place of the parameters'.
+        """
+        from signseg_utils.experiments import sweep
+        from signseg_utils.search.evolution import Search
+
+        run = self.run
+        what = {name: getattr(run, name, None) for name in ("networks", "generators", "units")}
+        settings = dict(alphas=run.alphas, seeds=run.seeds, rule=run.rule)
+        search = Search(run.optimizer, run.generations)
+        return sweep.plan(
+            run.zoo, **{**what, "signs": tuple(signs), **settings, "search": search, **changed}
+        )
+
+    def results(self, *plans: Sequence[Any]) -> Any:
+        """The sweep of a plan, audited, source and audit recorded; of several plans a list.
+
+        See `signseg_utils.publishing.publish.all_searches`.
+        """
+        from signseg_utils.publishing import publish
+
+        found = publish.all_searches(plans, self.run, self.name)
+        return found[0] if len(plans) == 1 else found
+
+    def fits(self, plan: Sequence[Any]) -> tuple[list[Any], str]:
+        """Results of studies of neurons, audited and recorded, and whether they shipped.
+
+        See `signseg_utils.publishing.publish.fits`.
+        """
+        from signseg_utils.publishing import publish
+
+        return publish.fits(plan, self.run, self.name)
+
+    def audited(self, **told: Any) -> None:
+        """Say where results come from and how their audit ended, where neither of the above did.
+
+        See `signseg_utils.publishing.publish.record_audit`; ``seed`` is the chapter's.
+        """
+        from signseg_utils.publishing import publish
+
+        publish.record_audit(self.name, **{"seed": self.run.seed, **told})
+
+    # ------------------------------------------------------------ what the page shows
+
+    def figure(self, fig: Figure, *, alt: str, caption: str = "") -> None:
+        """Show a figure with its text for those who do not see it (`plots.figure_with_alt`)."""
+        display(plots.figure_with_alt(fig, alt, caption))
+
+    def table(self, prefix: str) -> None:
+        """Show the lines so far whose id begins with ``prefix``, such as ``P-T2``."""
+        lines = [line for line in self.lines if line.id.startswith(prefix)]
+        if not lines:
+            raise ValueError(f"expected a line measured before that begins with {prefix!r}")
+        display(ledger.table(lines, prefix))
+
+    # ------------------------------------------------------------ claims
+
+    def claim(
+        self,
+        id: str,
+        effect: Any,
+        *,
+        together: Measured | None = None,
+        p: float = 0.0,
+        why: str = "",
+        **fields: Any,
+    ) -> None:
+        """Measure a claim that was stated beforehand; its line goes to the ledger.
+
+        Parameters
+        ----------
+        id
+            As in the first column of ``data/claims``, fields in their brackets.
+        effect
+            What the kind of test asks for. *direction*, *number*: values ``[unit]``, or an
+            estimate of `signseg_utils.analysis.stats`. *direction in each*: values
+            ``[network, unit]`` (further dimensions count as networks do), or network to values
+            or estimate. *alike*: two such arrays ``[unit]``, or the result of
+            `signseg_utils.analysis.stats.equivalence`; *alike in each*: two ``[network, unit]``.
+            *at least*, *none*: a number. None: it cannot be measured here.
+        together
+            Of a claim about each network: what the line shows; by default the mean over them.
+        p
+            Of one effect among many: its p value corrected for their number.
+        why
+            Why it cannot be measured; in place of the words of the test.
+        fields
+            For text that holds them; ``n`` is the sample of a bare number.
+
+        Raises
+        ------
+        KeyError
+            If no such claim was stated, or a field of its text is missing.
+        """
+        stated = claims.claim(self.number, id)
+        fields = {**vars(self.run), "p": p, **fields}
+        margin = stated.number("margin", fields)
+        if margin is not None:
+            fields["margin"] = margin
+        found = judge(stated, effect, fields, seed=self.run.seed, p=p, together=together)
+        fields |= {"cells": len(found.cells), "holding": found.holding}
+        line = Line(
+            id=stated.text("id", fields),
+            zoo=self.run.zoo,
+            statement=stated.text("statement", fields),
+            reported=self._reported(stated, fields),
+            measured=found.value,
+            ci_low=found.low,
+            ci_high=found.high,
+            n=found.n,
+            test=why or stated.text("test", fields),
+            seed=found.seed,
+            verdict=found.verdict,
+        )
+        self.judged.append(Judged(stated, line, {**fields, **_told(line)}, found.cells))
+
+    def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
+        if stated.reported:
+            return stated.text("reported", fields)
+        return reported.words(stated.id.split()[0], stated.text("condition", fields) or None)
+
+    # ------------------------------------------------------------ the end
+
+    def close(self, alt: str = "", caption: str = "") -> None:
+        """Write the ledger, fill in the opening, show forest figures, what was stated, the table.
+
+        ``alt`` and ``caption`` replace the words of the forest figures.
+        """
+        ledger.write(self.lines, f"{self.name}.ledger.json")
+        if self._opening is not None:
+            self._opening.update(Markdown(opening(self.judged)))
+        for scale, drawn in _by_scale(self.judged).items():
+            samples = dict.fromkeys(one.claim.sample for one in drawn)
+            self.figure(
+                _forest(drawn, f"{scale} (mean and 95 % interval over {', '.join(samples)})"),
+                alt=alt or "Effects with intervals for each line of the ledger; a line at zero.",
+                caption=caption or "The effect behind each line of the ledger, beside no effect.",
+            )
+        display(stated_table(self._stated, self.judged))
+        display(ledger.table(self.lines))
+
+
+def opening(judged: Sequence[Judged], most: int = MOST_SENTENCES) -> str:
+    """The answer of a page: the sentences of its primary claims, at most ``most``.
+
+    Where rows have several lines, such as one a network, each row is told once before any twice.
+    """
+    primary = [one for one in judged if one.claim.role == "primary"]
+    ids = [one.claim.id for one in primary]
+    turn = [ids[:place].count(id) for place, id in enumerate(ids)]
+    chosen = sorted(sorted(range(len(ids)), key=lambda place: turn[place])[:most])
+    return " ".join(primary[place].sentence for place in chosen)
+
+
+def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledger.Table:
+    """What was stated before the results, folded: claim, test, side, margin and sample."""
+    heads = ("Claim", "Role", "Test", "Expected", "Margin", "Sample", "Source")
+    first = {one.claim.id: one for one in reversed(judged)}
+    rows = []
+    for id, claim in stated.items():
+        one = first.get(id)
+        words = claim.statement if one is None else one.line.statement
+        test = "not measured here" if one is None else one.line.test
+        where = " ".join(part for part in (claim.source, claim.figure) if part)
+        cells = (f"{id}: {words}", claim.role, test, claim.expected, claim.margin, claim.sample,
+                 where)  # fmt: skip
+        rows.append([html.escape(cell) or "–" for cell in cells])
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join(
+        "<tr>" + "".join(f'<td data-label="{h}">{c}</td>' for h, c in zip(heads, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )  # fmt: skip
+    page = (
+        '<details class="signseg-stated"><summary>What was stated before the results</summary>'
+        f'<table class="signseg-ledger"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
+        "</table></details>"
+    )
+    text = "\n".join("; ".join(row) for row in rows)
+    return ledger.Table(page, f"What was stated before the results\n{text}")
+
+
+def _told(line: Line) -> dict[str, Any]:
+    """What the sentences may hold of a line."""
+    told: dict[str, Any] = {"value": line.measured, "n": line.n}
+    if line.ci_low is not None and line.ci_high is not None:
+        low, high = ledger.number(line.ci_low), ledger.number(line.ci_high)
+        told |= {"low": line.ci_low, "high": line.ci_high, "interval": f"{low} to {high}"}
+    return told
+
+
+def _by_scale(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Claims that the forest figures draw, by what their effects are measured in."""
+    found: dict[str, list[Judged]] = {}
+    for one in judged:
+        if one.claim.scale and one.cells:
+            found.setdefault(one.claim.scale, []).append(one)
+    return found
+
+
+def _forest(drawn: Sequence[Judged], label: str) -> Figure:
+    most = max(len(one.cells) for one in drawn)
+    height = 1 + len(drawn) * (0.28 if most == 1 else 0.4)
+    figure, ax = plt.subplots(figsize=(plots.PAGE_WIDTH, height))
+    plots.forest(ax, {one.line.id: one.cells for one in drawn})
+    ax.set_xlabel(label)
+    return figure

@@ -1,0 +1,239 @@
+"""What is claimed, and how it will be judged: ``data/claims/<chapter>.csv``, one claim a row.
+
+The rows are committed before the results that they are held against, so they say what was stated
+beforehand: the claim in words, the sample, the test with its side and margin, and a plain sentence
+for each verdict that the opening of a page may be made of.
+
+Text may hold ``{fields}``, filled in when the claim is measured: a chapter's parameters, what it
+passes to `signseg_utils.chapter.Chapter.claim`, and in the sentences also ``{value}``, ``{low}``,
+``{high}``, ``{interval}`` (*0.2 to 0.4*), ``{n}``, and where a claim is about each network
+``{cells}``, their number, and ``{holding}``, in how many of them it holds. A number takes a format,
+as in ``{value:.0%}``. The id may hold fields as well: ``Z-acc-{network}`` is one row for each
+network's line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from signseg_utils.chapter import ledger
+from signseg_utils.chapter.reported import SOURCES
+from signseg_utils.files.paths import data_folder
+from signseg_utils.registry import unknown
+
+# primary: a source's own claim, which the opening of the page tells; control: what could explain
+# it away, or what the book asks besides; arithmetic: it had to come out so.
+ROLES = ("primary", "control", "arithmetic")
+KINDS = {
+    "direction": "the effect lies on one side of 0",
+    "direction in each": "the effect lies on one side of 0 in each network (or other cell)",
+    "number": "the value is within the margin of the expected number",
+    "at least": "the value reaches the expected number; no interval",
+    "alike": "two measures differ by less than the margin",
+    "alike in each": "two measures differ by less than the margin in each network",
+    "none": "no verdict follows: a panel, or too few to be told from chance",
+}
+SIDES = {"above 0": "positive", "below 0": "negative"}
+OWN = "book"  # the source of a claim that the book adds
+COLUMNS = (
+    "id", "role", "kind", "expected", "margin", "sample", "statement", "test", "reported",
+    "condition", "source", "figure", "scale", *ledger.VERDICTS,
+)  # fmt: skip
+_NEEDED = ("id", "role", "kind", "sample", "statement", "test", "source")
+_ID = re.compile(r"\b[A-Z]-(?:[A-Z]*\d|[a-zA-Z]{2,})")
+
+
+class Number(float):
+    """A number as sentences hold it: three digits unless a format is given."""
+
+    def __format__(self, how: str) -> str:
+        text = super().__format__(how) if how else ledger.number(self)
+        return text.replace("-", "\N{MINUS SIGN}")
+
+
+class _Fields(dict[str, Any]):
+    """Fields of a claim's text; one that is not there is named."""
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(unknown("field", name, tuple(self)))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row: a claim as it was stated before its results.
+
+    Attributes
+    ----------
+    id
+        Of the ledger's line, such as ``P-4 strict``; may hold fields.
+    chapter
+        Number of the chapter.
+    role
+        One of `ROLES`.
+    kind
+        Of test, one of `KINDS`.
+    expected
+        Side, ``above 0`` or ``below 0``, or the expected number; may be a field.
+    margin
+        Smallest effect that would count, largest difference that counts as alike, or how far a
+        number may be off; empty: none was stated.
+    sample
+        What intervals are made over, such as ``units``.
+    statement, test
+        The claim and its test in the ledger's words.
+    reported, condition
+        What is reported, in words; where empty, what `signseg_utils.chapter.reported.words` tells
+        of the id's first word under this condition.
+    source, figure
+        One of `signseg_utils.chapter.reported.SOURCES` or `OWN`, and where in it.
+    scale
+        What the effect is measured in, below the axis of the forest figure; empty: not drawn.
+    sentences
+        Verdict to a plain sentence; not empty for primary claims.
+    """
+
+    id: str
+    chapter: int
+    role: str
+    kind: str
+    expected: str
+    margin: str
+    sample: str
+    statement: str
+    test: str
+    reported: str
+    condition: str
+    source: str
+    figure: str
+    scale: str
+    sentences: Mapping[str, str]
+
+    def text(self, column: str, fields: Mapping[str, Any]) -> str:
+        """A column's text with its fields filled in.
+
+        Raises
+        ------
+        KeyError
+            If the text holds a field that was not given; the message names it.
+        """
+        return filled(getattr(self, column), fields, f"{column} of {self.id!r}")
+
+    def number(self, column: str, fields: Mapping[str, Any]) -> float | None:
+        """A column's number, None where the column is empty."""
+        text = self.text(column, fields)
+        return float(text) if text else None
+
+    def sentence(self, verdict: str, fields: Mapping[str, Any]) -> str:
+        """The plain sentence for a verdict."""
+        numbers = {n: Number(v) if isinstance(v, float) else v for n, v in fields.items()}
+        return filled(self.sentences[verdict], numbers, f"sentence of {self.id!r}, {verdict}")
+
+
+def filled(text: str, fields: Mapping[str, Any], where: str) -> str:
+    """``text`` with its ``{fields}`` filled in; KeyError says where one is missing."""
+    try:
+        return text.format_map(_Fields(fields))
+    except KeyError as error:
+        raise KeyError(
+            f"{where}: {error.args[0]}; pass it to chapter.claim, or mend the row of data/claims"
+        ) from error
+
+
+def claims(chapter: int) -> Mapping[str, Claim]:
+    """The claims of a chapter by id, in the order in which they stand in the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the chapter has no file of claims.
+    ValueError
+        If a row is wrong; the message says which and why.
+    """
+    return _read(data_folder() / "claims" / f"{chapter:02d}.csv")
+
+
+def claim(chapter: int, id: str) -> Claim:
+    """One claim; KeyError names the nearest where there is none of this id."""
+    known = claims(chapter)
+    if id not in known:
+        raise KeyError(
+            f"{unknown(f'claim of chapter {chapter}', id, tuple(known))}; what is not in "
+            f"data/claims/{chapter:02d}.csv was not stated beforehand"
+        )
+    return known[id]
+
+
+@cache
+def _read(path: Path) -> Mapping[str, Claim]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected the claims of this chapter at {path}, because they are stated before their "
+            f"results; got no such file; add it with the columns {', '.join(COLUMNS)}"
+        )
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(table.columns) != COLUMNS:
+        odd = [name for name in table.columns if name not in COLUMNS]
+        lost = [name for name in COLUMNS if name not in table.columns]
+        raise ValueError(
+            f"expected the columns {', '.join(COLUMNS)} in {path}; unknown: {odd}, missing: {lost}"
+        )
+    found: dict[str, Claim] = {}
+    for row in table.to_dict("records"):
+        one = _checked({str(name): str(text) for name, text in row.items()}, path)
+        if one.id in found:
+            raise ValueError(f"expected each claim once in {path}; got {one.id!r} twice")
+        found[one.id] = one
+    return found
+
+
+def _checked(row: dict[str, str], path: Path) -> Claim:
+    """A row as a claim, or ValueError that says what is wrong with it."""
+    where = f"{path}, {row['id']!r}"
+    for name in _NEEDED:
+        if not row[name].strip():
+            raise ValueError(f"{where}: expected a {name}; got none")
+    if row["role"] not in ROLES:
+        raise ValueError(f"{where}: {unknown('role', row['role'], ROLES)}")
+    if row["kind"] not in KINDS:
+        raise ValueError(f"{where}: {unknown('kind of test', row['kind'], tuple(KINDS))}")
+    if row["source"] not in (*SOURCES, OWN):
+        raise ValueError(f"{where}: {unknown('source', row['source'], (*SOURCES, OWN))}")
+    if row["kind"].startswith("direction") and row["expected"] not in SIDES:
+        raise ValueError(f"{where}: {unknown('expected side', row['expected'], tuple(SIDES))}")
+    if row["kind"] in ("number", "at least") and not _numeric(row["expected"]):
+        raise ValueError(f"{where}: expected a number or a field; got {row['expected']!r}")
+    needs_margin = row["kind"] in ("number", "alike", "alike in each")
+    if (needs_margin or row["margin"]) and not _numeric(row["margin"]):
+        raise ValueError(f"{where}: expected a margin, a number or field; got {row['margin']!r}")
+    sentences = {verdict: row.pop(verdict) for verdict in ledger.VERDICTS}
+    for verdict, text in sentences.items():
+        _check_sentence(text, f"{where}, {verdict}", needed=row["role"] == "primary")
+    return Claim(**row, chapter=int(path.stem), sentences=sentences)
+
+
+def _numeric(text: str) -> bool:
+    if re.fullmatch(r"\{\w+\}", text):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_sentence(text: str, where: str, *, needed: bool) -> None:
+    if not text and needed:
+        raise ValueError(
+            f"{where}: expected a sentence, because the opening tells primary claims; got none"
+        )
+    if text and (text[-1] != "." or not (text[0].isupper() or text[0] == "{")):
+        raise ValueError(f"{where}: expected a sentence, capital to full stop; got {text!r}")
+    if _ID.search(text):
+        raise ValueError(f"{where}: expected no claim's id in a sentence for readers; got {text!r}")
