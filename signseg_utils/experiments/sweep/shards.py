@@ -177,7 +177,7 @@ class Shard(Experiment):
             drawn = torch.stack([codes[cell] for cell in sample])
             again = evolution.rescore(bank, network.backbone, generator, drawn).tolist()
         else:
-            again = layers.rescore(self, network, generator, codes, list(sample)).tolist()
+            again = layers.rescore(self, network, generator, codes, sample).tolist()
         kept = [stored["activation"].values[cell] for cell in sample]
         return [self.compared("activation", kept, again)]
 
