@@ -13,9 +13,6 @@ from typing import Any
 
 from signseg_utils.files import paths
 
-OUTCOMES = ("agrees", "within bounds", "beyond bounds")
-"""How the audit of a page's stored results may end."""
-
 
 @dataclass(frozen=True)
 class Notice:
@@ -70,5 +67,5 @@ def clear(folder: Path, chapter: str) -> None:
 
 
 def outcome(audit: Mapping[str, Any] | None) -> str:
-    """How a page's audit ended, one of `OUTCOMES`; records that do not say so agreed."""
+    """How a page's audit ended, one of `agreement.OUTCOMES`; records that do not say so agreed."""
     return (audit or {}).get("outcome", "agrees")

@@ -534,7 +534,7 @@ def is_current(output: Path, expected_key: str) -> bool:
 
 def _beyond(run: Mapping[str, Any]) -> bool:
     """Whether a page's stored results differ from what this machine computes, beyond bounds."""
-    return notices.outcome(run.get("audit")) == "beyond bounds"
+    return notices.outcome(run.get("audit")) == agreement.BEYOND
 
 
 # ---------------------------------------------------------------- publishing one chapter
@@ -578,8 +578,8 @@ def _read_audit(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     audit = json.loads(path.read_text(encoding="utf-8"))
-    if notices.outcome(audit) not in notices.OUTCOMES:
-        raise PublishError(unknown(f"outcome in {path.name}", audit["outcome"], notices.OUTCOMES))
+    if notices.outcome(audit) not in agreement.OUTCOMES:
+        raise PublishError(unknown(f"outcome in {path.name}", audit["outcome"], agreement.OUTCOMES))
     return audit
 
 
