@@ -7,7 +7,7 @@ its preferred images decide what each channel contributes, so that a shard needs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,7 +73,7 @@ def unit_contributions(
 
 def rescore(
     shard: Shard, network: Network, generator: nn.Module, codes: Tensor,
-    chosen: list[tuple[int, int]],
+    chosen: Sequence[tuple[int, ...]],
 ) -> Tensor:
     """Scores ``[run]`` of stored codes ``[condition, seed, code]``, for runs (condition, seed)."""
     unit = network.readout.rows([shard.unit])

@@ -114,7 +114,7 @@ class Shard(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """Searches of all conditions and seeds; of a shard that ablates channels no checkpoint.
@@ -177,7 +177,7 @@ class Shard(Experiment):
             drawn = torch.stack([codes[cell] for cell in sample])
             again = evolution.rescore(bank, network.backbone, generator, drawn).tolist()
         else:
-            again = layers.rescore(self, network, generator, codes, list(sample)).tolist()
+            again = layers.rescore(self, network, generator, codes, sample).tolist()
         kept = [stored["activation"].values[cell] for cell in sample]
         return [self.compared("activation", kept, again)]
 
