@@ -8,6 +8,8 @@ import pytest
 
 from signseg_utils import zoos
 from signseg_utils.cli import portable as cli
+from signseg_utils.experiments import audits
+from signseg_utils.experiments.agreement import AGREES, BEYOND, Agreement, compare, lines
 from signseg_utils.publishing import portable, publish
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -28,13 +30,6 @@ def chapter(folder: Path, body: str) -> publish.Chapter:
     return publish.Chapter(source, "shapes", {}, "shipped")
 
 
-RECORD = (
-    "from signseg_utils.publishing import publish\n"
-    "publish.record_audit('07_small', source={source!r}, shards=1, checked=audited,\n"
-    "                     agreed={agreed}, seed=0, tolerance=1e-3)"
-)
-
-
 def test_each_machine_computes_as_it_says() -> None:
     if X86:
         found = portable._described("no AVX")
@@ -42,60 +37,37 @@ def test_each_machine_computes_as_it_says() -> None:
     assert portable._described("two threads")["threads"] == 2
 
 
-def test_a_chapter_is_run_up_to_its_audit(tmp_path: Path) -> None:
-    small = chapter(tmp_path, RECORD.format(source="shipped", agreed="audited"))
-    found = portable.audited(small, sample=3)
-    assert found is not None and found["outcome"] == "ok"
-    assert not (tmp_path / "07_small.audit.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (RECORD.format(source="recomputed", agreed="audited"), "do not fit"),
-        ("publish.record_audit(", "SyntaxError"),
-        ("record_audit('07_small')", "NameError"),
-    ],
-)
-def test_what_cannot_be_audited_failed(tmp_path: Path, body: str, why: str) -> None:
-    found = portable.audited(chapter(tmp_path, body))
-    assert found is not None and found["outcome"] == "failed" and why in found["why"]
-
-
-def test_fewer_that_agree_is_a_failure(tmp_path: Path) -> None:
-    small = chapter(tmp_path, RECORD.format(source="shipped", agreed="audited - 1"))
-    found = portable.audited(small)
-    assert found is not None and found["outcome"] == "failed"
-
-
-def test_a_chapter_without_audit_is_left_out(tmp_path: Path) -> None:
-    assert portable.audited(chapter(tmp_path, "1 + 1")) is None
-
-
 def test_an_audit_within_its_bounds_is_told_from_agreement() -> None:
     assert portable._judged(AGREED) == {"outcome": "ok"}
-    within = {**AGREED, "outcome": "within bounds", "largest": 0.5}
-    assert portable._judged(within) == {"outcome": "within bounds", "largest": 0.5}
+    within = {**AGREED, "outcome": "within bounds", "notes": ["1 of 9 differs.", "less."]}
+    assert portable._judged(within) == {"outcome": "within bounds", "why": "1 of 9 differs."}
     assert portable._judged({**AGREED, "outcome": "beyond bounds"})["outcome"] == "failed"
 
 
-def test_every_chapter_that_records_an_audit_is_found() -> None:
-    """All but two that store no results, and one whose stored distances are not made again."""
-    silent = {"01_the_zoo", "02_signs_in_balance", "10_diverse_set"}
-    for source in {c.source for c in publish.chapters("shipped")}:
-        if source.stem not in silent:
-            text = source.read_text()
-            assert portable._AUDITS.search(text), f"{source.stem} audits nothing"
+def test_audits_of_a_machine_become_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        compare("activation", [1.0, 2.0], [1.0, 2.0], where="searches"),
+        compare("sign", [0.0] * 1000, [0.0] * 999 + [1.0], Agreement(cells=2, by=1), "models"),
+        compare("drawn weights", [1], [0], where="shapes, alexnet-untrained"),
+    ]
+    told = [{**line, "said": str(one)} for line, one in zip(lines(found), found, strict=True)]
+    monkeypatch.setattr(portable, "_fresh", lambda machine, words: (1, json.dumps(told), ""))
+    cells = portable.audits("no AVX")
+    assert [cell["outcome"] for cell in cells.values()] == ["ok", "within bounds", "failed"]
+    assert "1 as stored from 0" in cells["drawn weights of shapes, alexnet-untrained"]["why"]
+
+
+def test_a_machine_on_which_nothing_runs_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portable, "_fresh", lambda machine, words: (1, "", "ImportError: torch"))
+    (cell,) = portable.audits("no AVX").values()
+    assert cell["outcome"] == "failed" and "ImportError: torch" in cell["why"]
 
 
 def test_another_draw_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [name for name, _ in portable.drawn("shapes")]
-    assert "shapes/alexnet-untrained, drawn" in names
     real = zoos.initial
+    assert {one.outcome for one in audits.drawn("shapes")} == {AGREES}
     monkeypatch.setattr(zoos, "initial", lambda *given: real(*given[:-1], given[-1] + 1))
-    cells = [cell for _, cell in portable.drawn("shapes")]
-    assert {cell["outcome"] for cell in cells} == {"failed"}
-    assert "draw" in cells[0]["why"]
+    assert {one.outcome for one in audits.drawn("shapes")} == {BEYOND}
 
 
 def test_cells_of_the_present_code_are_kept(

@@ -332,7 +332,8 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     ),
     "signs of neuron models": (
         lambda zoo: in_studies(
-            signs.EncodingSigns, images=40, draws=2, folds=2, penalties=(0.5,), shuffles=2, least=-9.0
+            signs.EncodingSigns, images=40, draws=2, folds=2, penalties=(0.5,), shuffles=2,
+            least=-9.0,
         ),
         "1 studies",
     ),

@@ -471,8 +471,7 @@ def _ended(cell: dict[str, Any] | None) -> str:
     """One cell of the table of machines: how the page ended there, and its seconds."""
     if cell is None:
         return "not run"
-    largest = f", at most {cell['largest']:.2g}" if "largest" in cell else ""
-    return html.escape(f"{cell['outcome']}{largest} ({duration(cell['seconds'])})")
+    return html.escape(f"{cell['outcome']} ({duration(cell['seconds'])})")
 
 
 def _imitated(machine: dict[str, Any]) -> str:

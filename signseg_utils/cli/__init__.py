@@ -18,6 +18,7 @@ COMMANDS = {
     "experiment": "compute and store one of the other experiments that chapters show",
     "train": "train networks, generators and detectors of a zoo again",
     "fetch": "download files that others publish, checked by hash, or list them",
+    "audit": "compute a sample of all that ships again, and say how exactly it agrees",
     "portable": "publish and audit under emulated processors what ships",
     "drift": "which ledger lines and audits differ between two published books",
     "session": "a search with a rig in the loop: write images to show, take rates back",

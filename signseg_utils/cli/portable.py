@@ -1,7 +1,6 @@
 """``signseg portable``: what ships, computed as other processors would compute it."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -21,17 +20,13 @@ def main(words: Sequence[str]) -> int:
     try:
         numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
         wanted = publish.chapters("shipped", zoos, numbers)
-        machines = ("as it is",) if given.here else portable.chosen(given.machines, given.fast)
+        machines = portable.chosen(given.machines, given.fast)
     except (KeyError, ValueError) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
         return 2
-    if given.here:
-        for name, cell in portable.audit_all(zoos, numbers):
-            print(json.dumps([name, cell]), flush=True)
-        return 0
     if given.fast:
         with ThreadPoolExecutor(given.jobs) as pool:
-            audits = partial(portable.audits, zoo=given.zoo, chapters=given.chapters)
+            audits = partial(portable.audits, zoo="" if given.zoo == "all" else given.zoo)
             found = list(pool.map(audits, machines))
         rows: dict[str, dict[str, Any]] = {}
         for machine, cells in zip(machines, found, strict=True):
@@ -65,5 +60,4 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--table", type=Path, help="file instead of benchmarks/results/…")
     parser.add_argument("--scratch", type=Path, help="folder for pages (runs/portable)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(words)

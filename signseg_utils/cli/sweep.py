@@ -5,6 +5,7 @@ import concurrent.futures
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,12 +52,16 @@ def main(words: Sequence[str]) -> int:
     }
     for name, (value, meaning) in text.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
-    parser.add_argument("--generations", type=argument("generations"), default=default.search.generations)
+    parser.add_argument(
+        "--generations", type=argument("generations"), default=default.search.generations
+    )
     parser.add_argument("--population", type=argument("population"), default=None)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=argument("threads"), default=None, help="of torch, in each process")
+    parser.add_argument(
+        "--threads", type=argument("threads"), default=None, help="of torch, in each process"
+    )
     parser.add_argument("--workers", type=argument("workers"), default=1, help="processes")
     parser.add_argument(
         "--cluster", metavar="ADDRESS",
@@ -66,12 +71,16 @@ def main(words: Sequence[str]) -> int:
         "--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0
     )
     parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
-    parser.add_argument("--devices", type=argument("devices"), default=1, help="that share the estimated hours")
+    parser.add_argument(
+        "--devices", type=argument("devices"), default=1, help="that share the estimated hours"
+    )
     parser.add_argument(
         "--rate", type=float, metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
     )  # fmt: skip
-    parser.add_argument("--audit", type=argument("audited"), default=0, help="runs to audit at the end")
+    parser.add_argument(
+        "--audit", type=argument("audited"), default=0, help="runs to audit at the end"
+    )
     given = parser.parse_args(words)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
@@ -98,9 +107,11 @@ def main(words: Sequence[str]) -> int:
         if sweep.layer != default.layer:
             opened = zoos.load_zoo(sweep.zoo, given.zoo_folder)
             for name in sweep.networks:
-                layers = opened.network(name).backbone.layer_names
-                if sweep.layer not in layers:
-                    raise UnknownName(unknown(f"layer of {name}", sweep.layer, layers))
+                backbone: Any = opened.network(name).backbone
+                if sweep.layer not in backbone.layer_names:
+                    raise UnknownName(
+                        unknown(f"layer of {name}", sweep.layer, backbone.layer_names)
+                    )
         shards = plan(
             sweep.zoo, sweep.networks, sweep.generators, sweep.units,
             signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,

@@ -1,18 +1,11 @@
-"""Everything that ships, drawn or made again in samples and compared: one table.
-
-``python -m signseg_utils.experiments.audits`` prints it; it ends with 1 if anything differs by more
-than the bounds that its variable declares.
-"""
+"""Everything that ships, drawn or made again in samples and compared: one table."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from signseg_utils import zoos
 from signseg_utils.experiments import (
@@ -54,7 +47,7 @@ KINDS: tuple[type[Experiment], ...] = (
 )
 
 
-def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFrame:
+def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> list[Comparison]:
     """Audit all that ships, or what ships of one zoo.
 
     Parameters
@@ -69,20 +62,18 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFr
 
     Returns
     -------
-    DataFrame
-        One line a comparison: variable, where, cells, differing, stored, again, difference, outcome
-        (one of `signseg_utils.experiments.agreement.OUTCOMES`). What takes recordings or images
-        that are not on this machine has no line.
+    list of Comparison
+        What takes recordings or images that are not on this machine is not among them.
     """
     found: list[Comparison] = []
     kept = shipped()
     for name in (zoo,) if zoo else zoos.shipped():
-        found += _drawn(name)
+        found += drawn(name)
         opened = zoos.load_zoo(name)
         for kind in (sweep.Shard, *KINDS):
             own = [one for one in kept if type(one) is kind and one.zoo == name]
             found += _audited(own, opened, sample, seed)
-    return pd.DataFrame(agreement.lines(found))
+    return found
 
 
 def shipped() -> list[Experiment]:
@@ -118,7 +109,7 @@ def _audited(
     return found
 
 
-def _drawn(zoo: str) -> Iterator[Comparison]:
+def drawn(zoo: str) -> Iterator[Comparison]:
     """Networks of which only the seed ships: do all of their weights come out alike?"""
     opened = zoos.load_zoo(zoo)
     for name in opened.all_networks:
@@ -129,23 +120,3 @@ def _drawn(zoo: str) -> Iterator[Comparison]:
             except weights.DamagedWeights:
                 alike = False
             yield agreement.compare("drawn weights", [1], [alike], where=f"{zoo}, {name}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.audits", description="Audit all that ships."
-    )
-    parser.add_argument("--zoo", default="", help="what ships of one zoo (all)")
-    parser.add_argument("--sample", type=int, default=8, help="cells of each kind of result")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    given = parser.parse_args(arguments)
-    table = audit_everything(given.zoo, given.sample, given.seed)
-    print(table.to_string(index=False, float_format="%.6g"))
-    counts = table["outcome"].value_counts().to_dict()
-    print("; ".join(f"{counts.get(word, 0)} {word}" for word in agreement.OUTCOMES))
-    return int(counts.get(agreement.BEYOND, 0) > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

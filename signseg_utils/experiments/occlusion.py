@@ -87,8 +87,12 @@ def displaced(masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def occluded(
-    pixels: Tensor, regions: Tensor, fill: str, lenders: tuple[Tensor, Tensor] | None = None,
-    places: Tensor | None = None, seed: int = 0,
+    pixels: Tensor,
+    regions: Tensor,
+    fill: str,
+    lenders: tuple[Tensor, Tensor] | None = None,
+    places: Tensor | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Images with one region each painted over.
 
@@ -330,9 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse(
-        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
-    )
+    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
     zoo = zoos.load_zoo(given.zoo)
     planned = plan(zoo.name, asked.networks, given.limit, given.seed)
     found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)

@@ -6,34 +6,30 @@ that belongs to the present code, data and packages is not made again, so that t
 stopped at any time and asked for a part.
 
 With ``--fast`` there are no pages: under each of two machines one process draws every network that
-is drawn from a seed, and runs each chapter up to the audit of the results that it shows.
+is drawn from a seed, and makes a sample of all that ships again (`experiments.audits`).
 """
 
-import contextlib
 import dataclasses
-import io
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from signseg_utils.experiments.agreement import AGREES, WITHIN
 from signseg_utils.files import paths
 from signseg_utils.publishing import publish
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 OUTCOMES = ("ok", "within bounds", "failed")
 FAST = ("as it is", "no AVX")
-FAST_SAMPLE = 8  # stored codes of each page that the fast form scores again
 SECONDS = 1800  # more than any page needs: then it counts as failed
-_AUDITS = re.compile(r"record_audit\(|\.(all_)?searches\(|publish\.fits\(|chapter\.results\(")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,15 +137,15 @@ def _cell(outcome: str, seconds: float, **more: Any) -> dict[str, Any]:
 
 
 def _judged(audit: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the record of an audit says of a cell: its outcome and the largest difference."""
+    """What the record of an audit says of a cell: its outcome, and what differs most."""
     if not audit:
         return {"outcome": "ok"}
     if audit["source"] != "shipped":
         return {"outcome": "failed", "why": "shipped results were not taken: they do not fit"}
     ended = audit.get("outcome", "agrees" if audit["agreed"] == audit["checked"] else "beyond")
     outcome = {"agrees": "ok", "within bounds": "within bounds"}.get(ended, "failed")
-    found = {"outcome": outcome, "largest": audit.get("largest")}
-    return {name: value for name, value in found.items() if value is not None}
+    said = audit.get("notes") if outcome != "ok" else None
+    return {"outcome": outcome, **({"why": said[0]} if said else {})}
 
 
 def publish_page(chapter: publish.Chapter, machine: str, scratch: Path) -> dict[str, Any]:
@@ -175,81 +171,18 @@ def publish_page(chapter: publish.Chapter, machine: str, scratch: Path) -> dict[
 # ---------------------------------------------------------------- the fast form
 
 
-def drawn(zoo: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Draw each network of a zoo that is drawn from a seed, and compare with its manifest."""
-    from signseg_utils import zoos
-    from signseg_utils.files import weights
-
-    found = zoos.load_zoo(zoo)
-    for name in found.all_networks:
-        if not found.path(name).exists() or "drawn_sha256" not in found.card(name):
-            continue
-        start, more = time.perf_counter(), {}
-        try:
-            found.state(name)
-        except weights.DamagedWeights as error:
-            more = {"why": str(error)}
-        cell = _cell("failed" if more else "ok", time.perf_counter() - start, **more)
-        yield f"{zoo}/{name}, drawn", cell
-
-
-def audited(chapter: publish.Chapter, sample: int = FAST_SAMPLE) -> dict[str, Any] | None:
-    """Run the cells of a chapter, in this process, up to the audit that it records.
-
-    None if the chapter audits nothing. What it would print and draw is not kept.
-    """
-    import jupytext
-
-    from signseg_utils.chapter import parameters
-
-    notebook = jupytext.read(chapter.source)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if not any(_AUDITS.search(cell.source) for cell in cells):
-        return None
-    declared = parameters.declared(notebook)
-    given = {"zoo": chapter.zoo, **chapter.values}
-    if "audited" in declared:
-        given["audited"] = sample
-    names: dict[str, Any] = {"__name__": "__main__"}
+def audits(machine: str, zoo: str = "") -> dict[str, dict[str, Any]]:
+    """All draws and a sample of all that ships, made again as ``machine``: what -> cell."""
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        record = Path(f"{chapter.name}.audit.json")
-        try:
-            for cell in cells:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(compile(cell.source, chapter.name, "exec"), names)
-                if "parameters" in cell.metadata.get("tags", []):
-                    names |= parameters.cast(declared, given)
-                if record.exists():
-                    break
-            audit = json.loads(record.read_text("utf-8")) if record.exists() else None
-            judged = _judged(audit) if audit else {"outcome": "failed", "why": "recorded no audit"}
-        except Exception as error:  # whatever a chapter raises is what this is to find
-            judged = {"outcome": "failed", "why": f"{type(error).__name__}: {error}"[:500]}
-    return _cell(judged.pop("outcome"), time.perf_counter() - start, **judged)
-
-
-def audit_all(zoos: Sequence[str] = (), numbers: Sequence[int] = ()) -> Iterator[tuple[str, dict]]:
-    """All draws, then the audit of each page: name and cell, one by one."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    wanted = publish.chapters("shipped", zoos, numbers)
-    for zoo in dict.fromkeys(chapter.zoo for chapter in wanted):
-        yield from drawn(zoo)
-    for chapter in wanted:
-        cell = audited(chapter)
-        if cell:
-            yield f"{chapter.zoo}/{chapter.name}", cell
-
-
-def audits(machine: str, zoo: str, chapters: str) -> dict[str, dict[str, Any]]:
-    """`audit_all` as ``machine``, in a fresh process: name -> cell."""
-    words = ["-m", "signseg_utils", "portable", "--here", "--zoo", zoo]
-    status, out, err = _fresh(machine, [*words, "--chapters", chapters])
-    found = dict(json.loads(line) for line in out.splitlines() if line.startswith("["))
-    if status:
-        found["the process itself"] = _cell("failed", 0, why=_failure(err))
+    status, out, err = _fresh(machine, ["-m", "signseg_utils", "audit", "--json", "--zoo", zoo])
+    seconds = time.perf_counter() - start
+    if not out.startswith("["):
+        return {"all audits": _cell("failed", seconds, why=f"status {status}: {_failure(err)}")}
+    found: dict[str, dict[str, Any]] = {}
+    for line in json.loads(out):
+        more = {} if line["outcome"] == AGREES else {"why": line["said"]}
+        outcome = {AGREES: "ok", WITHIN: "within bounds"}.get(line["outcome"], "failed")
+        found[f"{line['variable']} of {line['where']}"] = _cell(outcome, seconds, **more)
     return found
 
 
@@ -274,7 +207,7 @@ def shown(pages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     cells = [(page, name, cell) for page, row in pages.items() for name, cell in row.items()]
     lines = [
         f"{cell['outcome']}: {page} as {name!r}"
-        + "".join(f"; {key} {cell[key]}" for key in ("largest", "why") if key in cell)
+        + "".join(f"; {key} {cell[key]}" for key in ("why",) if key in cell)
         for page, name, cell in cells
         if cell["outcome"] != "ok"
     ]
@@ -328,7 +261,7 @@ def chosen(asked: str, fast: bool) -> tuple[str, ...]:
     names = tuple(name.strip() for name in asked.split(","))
     for name in names:
         if name not in MACHINES:
-            raise KeyError(unknown("machine", name, tuple(MACHINES)))
+            raise UnknownName(unknown("machine", name, tuple(MACHINES)))
         if name not in here:
             raise ValueError(
                 f"expected a machine that this processor can imitate; {name!r} needs "

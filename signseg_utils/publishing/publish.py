@@ -706,7 +706,7 @@ class Publisher:
         if chapter.profile == "shipped" and not (self.folder or results):
             words = ["make", "book", f"ZOO={chapter.zoo}", f"CHAPTERS={number}"]
             return shlex.join([*words, *(["RECOMPUTE=1"] if recompute else [])])
-        words = ["python", "-m", "signseg_utils.publishing.publish", "--profile", chapter.profile]
+        words = ["signseg", "publish", "--profile", chapter.profile]
         words += ["--zoo", chapter.zoo, "--chapters", str(number)]
         words += ["--output", str(self.folder)] if self.folder else []
         words += ["--results", str(results)] if results else []

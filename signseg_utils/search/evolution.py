@@ -348,7 +348,7 @@ def evolve(
     chunk: int | None = None,
     noise: Sequence[float] | None = None,
     progress: bool = True,
-    checkpoint: Callable[[State], None] | None = None,
+    checkpoint: Callable[[State], object] | None = None,
     checkpoint_every: int = 10,
     resume: Mapping[str, Any] | None = None,
 ) -> Evolution:

@@ -241,8 +241,11 @@ def consistent(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
 
 
 def consistent_resampled(
-    groups: Sequence[Sequence[xr.Dataset]], most: float = 0.9, *,
-    seed: int = 0, resamples: int = 500,
+    groups: Sequence[Sequence[xr.Dataset]],
+    most: float = 0.9,
+    *,
+    seed: int = 0,
+    resamples: int = 500,
 ) -> Array:
     """`consistent` over neurons drawn with replacement, mean over draws: ``[group, resample]``.
 

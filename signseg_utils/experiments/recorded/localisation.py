@@ -158,7 +158,11 @@ class Localisation(studies.Recorded):
 
 
 def plan(
-    recording: str, zoo: str, network: str, generator: str, sessions: Sequence[str] = (),
+    recording: str,
+    zoo: str,
+    network: str,
+    generator: str,
+    sessions: Sequence[str] = (),
     **settings: Any,
 ) -> list[Localisation]:
     """Studies of sessions: as of `signseg_utils.experiments.recorded.base.sessions_of`.
@@ -206,8 +210,7 @@ def look(asked: Asked, image: Tensor, study: Localisation, key: int) -> Arrays:
         map under them, for the map and (mean over `SHUFFLES`) for maps of shuffled changes.
     """
     first, second = (
-        localize.perturb(image, study.seed + key + more, count=study.discs)
-        for more in (0, FRESH)
+        localize.perturb(image, study.seed + key + more, count=study.discs) for more in (0, FRESH)
     )
     values = asked.respond(torch.cat([image[None], first.images, second.images])).numpy()
     intact, answers, fresh = values[0], values[1 : study.discs + 1], values[study.discs + 1 :]
@@ -447,8 +450,7 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(
-            "expected as many images in both, and two or more; "
-            f"got {len(first)} and {len(second)}"
+            f"expected as many images in both, and two or more; got {len(first)} and {len(second)}"
         )
     alike = torch.zeros(len(first), len(first))
     for judge in judges:
