@@ -144,7 +144,7 @@ class ChannelMaps(Experiment):
         return {**self.settings, "version": self.VERSION, "network_sha256": sha256}
 
     def compute(
-        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``spread``, ``on_object``, ``activity`` [row], with ``layer`` and ``channel`` of each."""

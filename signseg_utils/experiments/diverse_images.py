@@ -290,7 +290,7 @@ class DiverseImages(Experiment):
         return {**self.settings, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure`; DatasetMissing if the zoo's images are not on this machine."""

@@ -267,7 +267,7 @@ class Occlusion(Experiment):
         return {**self.settings, **about, "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""

@@ -111,7 +111,7 @@ class Searches(Experiment):
         return centre(whole) if self.gauge == "centred" else whole
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``codes`` and ``activation`` [shard, condition, seed], one shard a unit."""

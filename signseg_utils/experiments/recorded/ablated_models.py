@@ -135,7 +135,7 @@ class AblatedModels(studies.Recorded):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, self, zoo, state, save)
 
@@ -298,7 +298,7 @@ def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
 
 
 def searched(
-    own: Fit, study: AblatedModels, zoo: Zoo, known: State | None, save: Callable[[State], object]
+    own: Fit, study: AblatedModels, zoo: Zoo, known: State | None, save: Callable[[State], None]
 ) -> tuple[Tensor, Tensor]:
     """Codes [neuron, condition, seed, code] of evolved images, and scores of their own rows.
 
@@ -351,7 +351,7 @@ def measure(
     study: AblatedModels,
     zoo: Zoo,
     known: State | None = None,
-    save: Callable[[State], object] = forget,
+    save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit, ablate, evolve, and show the images to models and stand-ins.
 

@@ -62,7 +62,7 @@ class EncodingAccuracy(studies.Drawn):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), self)
 

@@ -107,7 +107,7 @@ class Localisation(studies.Recorded):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, self, zoo, state, save)
 
@@ -252,7 +252,7 @@ def measure(
     study: Localisation,
     zoo: Zoo,
     known: Mapping[str, Any] | None = None,
-    save: Callable[[State], object] = forget,
+    save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
 

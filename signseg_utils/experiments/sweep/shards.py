@@ -114,7 +114,7 @@ class Shard(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """Searches of all conditions and seeds; of a shard that ablates channels no checkpoint.
