@@ -329,6 +329,31 @@ def scatter_panels(
     return figure
 
 
+def beside_reported(found: Any, *, xlabel: str, ylabel: str, zero: float = 0.0) -> Figure:
+    """Curves with their intervals and what a source reports, as diamonds, side by side by sign.
+
+    Parameters
+    ----------
+    found
+        Data frame by (sign, x) with columns ``here``, ``low``, ``high`` and ``paper``, such as
+        `signseg_utils.analysis.across_networks.beside_reported`. NaN draws no diamond.
+    zero
+        Where a dotted line marks no effect.
+    """
+    signs = list(dict.fromkeys(found.index.get_level_values(0)))
+    figure, axes = plt.subplots(1, len(signs), sharey=True, squeeze=False)
+    for ax, sign in zip(axes[0], signs, strict=True):
+        row = found.loc[sign]
+        band = row["here"], row["low"], row["high"]
+        curve_with_interval(ax, row.index, *band, colour=sign, label="here")
+        ax.plot(row.index, row["paper"], "D", color=COLOURS["intact"], label="paper")
+        reference_line(ax, zero, None)
+        ax.set(title=f"{sign} ablation", xlabel=xlabel)
+        ax.legend()
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
 def small_studies(
     ax: Axes, studies: Any, levels: Mapping[str, float] | None = None, bins: int = 40
 ) -> None:
