@@ -5,6 +5,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+from signseg_utils.refusals import UnknownName
+
 
 def names(package: str) -> tuple[str, ...]:
     """Names of the plugins of ``signseg_utils.<package>``, sorted; nothing of them is imported."""
@@ -18,17 +20,21 @@ def load(package: str, name: str) -> Any:
 
     Raises
     ------
-    KeyError
-        If no such plugin exists; the message lists those that do.
+    UnknownName
+        A KeyError, if no such plugin exists; the message lists those that do.
     """
     known = names(package)
     if name not in known:
-        raise KeyError(unknown(f"name in signseg_utils.{package}", name, known))
+        raise UnknownName(unknown(f"name in signseg_utils.{package}", name, known))
     return importlib.import_module(f"signseg_utils.{package}.{name}").PLUGIN
 
 
 def unknown(what: str, got: str, known: tuple[str, ...] | list[str]) -> str:
-    """Message for a name that is not among ``known``: expected, got, nearest."""
+    """Message for a name that is not among ``known``: expected, got, nearest.
+
+    >>> unknown("sign", "positiv", ("positive", "negative"))
+    "expected a sign among: positive, negative; got 'positiv'; did you mean positive?"
+    """
     near = difflib.get_close_matches(str(got), [str(k) for k in known], n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     listed = ", ".join(str(k) for k in known[:120])

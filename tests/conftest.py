@@ -1,8 +1,14 @@
-"""Shared by the tests: one thread, a tiny zoo, and honest skips where data are missing."""
+"""Shared by the tests: one thread, a tiny zoo, and honest skips where data are missing.
+
+A run ends with a list of what was skipped and why. Only what asks for data that are not here
+(`needs_data`) may be: any other skip fails the run, because `make install` brings all else.
+"""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -11,6 +17,59 @@ from signseg_utils import progress, registry, zoos
 from signseg_utils.files import weights
 
 TINY = {"alexnet": dict(widths=(4, 6), depths=(1,)), "resnet": dict(widths=(4, 6), depths=(1,))}
+
+DATA = "needs data: "  # begins the reason of a skip that fails no run
+
+
+def needs_data(why: object) -> NoReturn:
+    """Skip a test whose data are not on this machine; ``why`` says which, and how to get them."""
+    pytest.skip(f"{DATA}{why}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one process, so that its fixtures are made once.
+
+    Chapters share nothing: each is run wherever a process is free.
+    """
+    for item in items:
+        alone = item.name.startswith("test_chapter_runs[")
+        group = item.nodeid if alone else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group.replace("@", "_")))
+
+
+def skips(reporter: pytest.TerminalReporter) -> Counter[str]:
+    """How many tests were skipped, for each reason."""
+    reports = reporter.stats.get("skipped", [])
+    return Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run in which anything but `needs_data` was skipped has not tested what it says."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    if session.exitstatus == pytest.ExitCode.OK and any(
+        not why.startswith(DATA) for why in skips(reporter)
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was skipped, by reason."""
+    found = skips(terminalreporter)
+    groups = {
+        "not run, because their data are not here": [w for w in found if w.startswith(DATA)],
+        "NOT RUN, and therefore this run fails; `make install` brings what tests need": [
+            w for w in found if not w.startswith(DATA)
+        ],
+    }
+    for title, reasons in groups.items():
+        if reasons:
+            terminalreporter.section(title)
+            for why in sorted(reasons):
+                terminalreporter.line(f"{found[why]} x {why.removeprefix(DATA)}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +127,6 @@ def images_or_skip() -> Callable[..., zoos.Images]:
         try:
             return zoos.load_zoo(zoo).images(split, limit)
         except zoos.DatasetMissing as missing:
-            pytest.skip(str(missing))
+            needs_data(missing)
 
     return images

@@ -97,8 +97,6 @@ def test_contents_exist(entry: str) -> None:
         assert (ROOT / f"{entry}.md").exists()
         return
     zoo, chapter = executed.groups()
-    if not CHAPTERS:
-        pytest.skip("no chapter has been written yet")
     assert chapter in CHAPTERS
     assert zoo in publish.read_profile("shipped")[chapter]
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import throwaway
 
+pytestmark = pytest.mark.browser
+
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -55,7 +57,11 @@ def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         path = browser_path(playwright)
         if path is None:
-            pytest.skip("no Chromium here; `playwright install --with-deps chromium` gets one")
+            pytest.skip(
+                "no Chromium here; install it with your system's packages (apt-get install "
+                "chromium) or with `.venv/bin/playwright install --with-deps chromium`, or leave "
+                "these tests out with `make test BROWSER=no`"
+            )
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running
         running.close()

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from conftest import needs_data
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -182,7 +183,7 @@ def test_published_models_predict_recorded_responses(name):
     """Median over neurons of r on images 601 to 1200, here on some of both for time's sake."""
     folder = paths.dataset_folder() / "v4"
     if not (folder / f"responses_{name}.npy").exists():
-        pytest.skip(f"no recording in {folder}; set SIGNSEG_DATASETS to the folder that holds v4/")
+        needs_data(f"no recording in {folder}; set SIGNSEG_DATASETS to the folder that holds v4/")
     chosen, numbers = range(0, 30, 3), range(601, 1201, 10)
     pixels = torch.empty(len(numbers), 3, 112, 112, dtype=torch.uint8)
     with zipfile.ZipFile(folder / f"images_{name}.zip") as archive:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import needs_data
 
 from signseg_utils import zoos
 from signseg_utils.experiments import factorial
@@ -202,7 +203,7 @@ def test_other_searches_are_not_taken_for_these(setting, tmp_path):
 def test_presence_is_read_from_the_code(setting, tmp_path):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("detector").exists():
-        pytest.skip("the weights of shapes are not here; `make zoo` trains them")
+        needs_data("the weights of shapes are not here; `make zoo` trains them")
     found = factorial.run([setting], UNITS, SWEEP, tmp_path, report=lambda line: None)
     presence = Scenes().slices["presence"]
     sunk = np.where(found["sign"].values == "positive", -3, 3)

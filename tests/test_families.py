@@ -1,7 +1,6 @@
 """Networks beside the standard ones: robust, twins, without labels, untrained."""
 
 import json
-import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,10 +9,12 @@ from twocolours import ALEXNET, TwoColours, interrupt_after
 
 from signseg_utils import zoos
 from signseg_utils.chapter import cards, parameters
+from signseg_utils.cli import train as command
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import initial
-from signseg_utils.training import __main__ as command
 from signseg_utils.training import classifier, networks, restore, simsiam, untrained
+from signseg_utils.training import zoo as whole
 from signseg_utils.training.attack import perturb
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Images, load_zoo
@@ -171,7 +172,7 @@ def test_a_goal_out_of_reach_is_an_error(tmp_path) -> None:
 def test_views_of_nothing_changed_are_the_image_or_its_mirror_image() -> None:
     pixels = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
     same = simsiam.Recipe(size=16, smallest_area=1.0, colour=0.0, hue=0.0, grey=0.0)
-    found = simsiam.view(pixels, same, torch.Generator().manual_seed(0))
+    found = simsiam.view(pixels, same, Twister(0))
     mirrored = 0
     for image, seen in zip(pixels.float() / 255, found, strict=True):
         distances = [float((seen - as_is).abs().max()) for as_is in (image, image.flip(-1))]
@@ -184,7 +185,7 @@ def test_views_differ_keep_range_and_seed() -> None:
     pixels = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
     recipe = simsiam.Recipe(size=12)
     one, again, other = (
-        simsiam.view(pixels, recipe, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        simsiam.view(pixels, recipe, Twister(seed)) for seed in (1, 1, 2)
     )
     assert one.shape == (8, 3, 12, 12)
     assert 0 <= one.min() and one.max() <= 1
@@ -198,11 +199,11 @@ def test_swapped_objects_stay_and_backgrounds_do_not() -> None:
     pixels = torch.full((2, 3, 4, 4), 200, dtype=torch.uint8)
     empty = torch.tensor([10, 20], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 4, 4)
     images = Images(pixels, torch.zeros(2), torch.zeros(2, 4), masks)
-    found = simsiam.swapped(images, empty, torch.Generator().manual_seed(0))
+    found = simsiam.swapped(images, empty, Twister(0))
     inside = masks[:, None].expand_as(found)
     assert (found[inside] == 200).all() and set(found[~inside].tolist()) <= {10, 20}
     with pytest.raises(ValueError, match="expected images with masks"):
-        simsiam.swapped(replace(images, masks=None), empty, torch.Generator())
+        simsiam.swapped(replace(images, masks=None), empty, Twister(0))
 
 
 def test_colours_turn_and_fade() -> None:
@@ -346,16 +347,15 @@ def test_unknown_members_are_refused_everywhere(zoo, tmp_path) -> None:
 # Commands
 
 
-def run(monkeypatch, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["training", *words])
-    command.main()
+def run(*words) -> None:
+    command.main(list(words))
 
 
 def test_one_command_makes_one_network_by_its_recipe(monkeypatch, tmp_path) -> None:
     made = []
     monkeypatch.setattr(classifier, "train", lambda *arguments: made.append(arguments))
-    words = "--zoo", "shapes", "--network", "resnet-linf-0.5", "--again", "--set", "epochs=1"
-    run(monkeypatch, *words, "--scratch", str(tmp_path))
+    words = "--zoo", "shapes", "--only", "resnet-linf-0.5", "--again", "--set", "epochs=1"
+    run(*words, "--scratch", str(tmp_path))
     ((zoo, name, recipe, scratch),) = made
     assert (zoo.name, name, scratch) == ("shapes", "resnet-linf-0.5", tmp_path)
     assert recipe == replace(networks.recipes(zoo)[name], epochs=1)
@@ -365,15 +365,15 @@ def test_one_command_makes_one_network_by_its_recipe(monkeypatch, tmp_path) -> N
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["--network", "resnet-linff-2"], SystemExit, "did you mean resnet-linf-2"),
-        (["--set", "epochs=1"], SystemExit, "expected --network with --set"),
-        (["--network", "resnet", "--again", "--set", "epoch=1"], KeyError, "mean epochs"),
-        (["--network", "resnet", "--again", "--set", "match=resnet"], ValueError, "as in JSON"),
+        (["--only", "resnet-linff-2"], KeyError, "did you mean resnet-linf-2"),
+        (["--set", "epochs=1"], SystemExit, "expected --only with --set"),
+        (["--only", "resnet", "--again", "--set", "epoch=1"], KeyError, "mean epochs"),
+        (["--only", "resnet", "--again", "--set", "match=resnet"], ValueError, "as in JSON"),
     ],
 )
-def test_a_command_that_cannot_be_followed(monkeypatch, capsys, words, error, message) -> None:
+def test_a_command_that_cannot_be_followed(capsys, words, error, message) -> None:
     with pytest.raises(error) as raised:
-        run(monkeypatch, "--zoo", "shapes", *words)
+        run("--zoo", "shapes", *words)
     assert message in capsys.readouterr().err + str(raised.value)
 
 
@@ -384,15 +384,13 @@ def test_all_is_made_once_in_order(monkeypatch, tmp_path) -> None:
         made.append(name)
         zoo.path(name).touch()
 
-    for module, function in ((command.networks, "make"), (command.decoder, "train"),
-                             (command.components, "fit")):  # fmt: skip
+    for module, function in ((whole.networks, "make"), (whole.decoder, "train"),
+                             (whole.components, "fit")):  # fmt: skip
         monkeypatch.setattr(module, function, make)
-    monkeypatch.setattr(
-        command.detector, "train", lambda zoo, recipe: make(zoo, command.ARTEFACT)
-    )
-    command.make(zoo, tmp_path)
+    monkeypatch.setattr(whole.detector, "train", lambda zoo, recipe: make(zoo, whole.ARTEFACT))
+    run("--zoo", "tinyimagenet", "--folder", str(tmp_path))
     assert made == [
         *zoo.networks, "pca", "decoder", "detector", *zoo.all_networks[len(zoo.networks) :]
     ]
-    command.make(zoo, tmp_path)
+    run("--zoo", "tinyimagenet", "--folder", str(tmp_path))
     assert len(made) == len(set(made))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from signseg_utils.cli import fetch as command
 from signseg_utils.files import fetch as fetch_module
 from signseg_utils.files.fetch import (
     REGISTRY,
@@ -267,10 +268,9 @@ def test_every_entry_says_where_and_under_which_terms(name: str) -> None:
         assert len(digest) > 8 or digest in name
 
 
-def test_command_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    fetch_module.main([], said.append)
-    assert any(NAME in line for line in said)
+def test_command_line(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main([]) == 0
+    assert NAME in capsys.readouterr().out
     (tmp_path / NAME).write_bytes(b"not the archive")
     with pytest.raises(WrongHash):
-        fetch_module.main([NAME, "--folder", str(tmp_path)], said.append)
+        command.main([NAME, "--folder", str(tmp_path)])

@@ -448,7 +448,7 @@ def test_the_probe_times_an_image() -> None:
 def test_the_command_prints_the_plan_of_the_paper_and_runs_nothing(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from signseg_utils.experiments.sweep.__main__ import main
+    from signseg_utils.cli.sweep import main
 
     monkeypatch.setattr(ImageNet, "timing_backbone", lambda *_: nn.Flatten())
     small = {"deepsim": DeepSim(thinner=32), "biggan": BigGAN(biggan().config.to_dict())}
@@ -488,7 +488,7 @@ def test_published_networks_have_stages(arch: str, maps: int) -> None:
 def test_a_plan_for_gpus_that_are_not_here(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from signseg_utils.experiments.sweep.__main__ import main
+    from signseg_utils.cli.sweep import main
 
     small = DeepSim(thinner=32)
     small.code_size = 4096

@@ -1,11 +1,8 @@
 """The simulated session is a recording like any other."""
 
 import numpy as np
-import pytest
 
-from signseg_utils.neurons import pictures, recordings
-
-in_silico = pytest.importorskip("signseg_utils.neurons.in_silico", exc_type=ImportError)
+from signseg_utils.neurons import in_silico, pictures, recordings
 
 
 def test_it_is_a_recording_with_images() -> None:

@@ -1,11 +1,11 @@
 """Every chapter runs in every zoo, with tiny settings."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import needs_data
 
 from signseg_utils import zoos
 from signseg_utils.chapter import ledger, parameters
@@ -28,12 +28,9 @@ def absent(chapter: publish.Chapter) -> list[str]:
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: f"{c.zoo}-{c.name}")
 def test_chapter_runs(chapter: publish.Chapter, tmp_path: Path) -> None:
     if not any(paths.zoo_folder(chapter.zoo).glob("*.safetensors")):
-        pytest.skip(f"the weights of {chapter.zoo} are not here; `make zoo` trains them")
+        needs_data(f"the weights of {chapter.zoo} are not here; `make zoo` trains them")
     if missing := absent(chapter):
-        pytest.skip(f"{', '.join(missing)} of {chapter.zoo}: no weights; `make zoo` trains them")
-    if chapter.values.get("recording") == "simulated":
-        if importlib.util.find_spec("signseg_utils.neurons.simulated") is None:
-            pytest.skip("signseg_utils.neurons.simulated is not part of this checkout")
+        needs_data(f"{', '.join(missing)} of {chapter.zoo}: no weights; `make zoo` trains them")
     output = publish.publish(chapter, tmp_path)
     page = nbformat.read(output, as_version=4)
     assert re.search(rf"^# .+ \({chapter.zoo}\)$", page.cells[0].source, re.MULTILINE)

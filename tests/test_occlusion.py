@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import needs_data
 from torch import nn
 
 from signseg_utils import zoos
@@ -181,7 +182,7 @@ def test_stored_numbers_are_used_until_something_differs(tiny_zoo, tmp_path, mon
 def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("alexnet").exists():
-        pytest.skip("the weights of shapes are not here; `make zoo` trains them")
+        needs_data("the weights of shapes are not here; `make zoo` trains them")
     words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "120", "--out", str(tmp_path)]
     occlusion.main(words)
     assert "alexnet" in capsys.readouterr().out

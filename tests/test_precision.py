@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from signseg_utils import zoos
+from signseg_utils.cli.sweep import main
 from signseg_utils.experiments import sweep
 from signseg_utils.experiments.sweep import precision
-from signseg_utils.experiments.sweep.__main__ import main
 from signseg_utils.search.evolution import Search
 
 

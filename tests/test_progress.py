@@ -116,7 +116,7 @@ def test_estimates_heed_preparation_costs_and_what_was_there(
     said = capsys.readouterr().err
     assert "goes on from 1 of 3 neurons" in said
     assert "mine: 0 of 2 studies, 2 of 3 neurons, about " in said
-    assert "mine: 1 of 2 studies, 1 of 3 neurons, about " in said
+    assert "mine: 1 of 2 studies, 0 of 3 neurons, about " in said
     assert "images" not in said
 
 

@@ -9,6 +9,7 @@ import throwaway
 import yaml
 
 from signseg_utils.chapter import ledger
+from signseg_utils.cli import publish as cli
 from signseg_utils.publishing import executed_notebook as pages
 from signseg_utils.publishing import publish
 
@@ -227,9 +228,9 @@ def test_command_line(
 ) -> None:
     monkeypatch.setattr(publish, "notebooks_folder", lambda: notebooks)
     words = ["--profile", "tiny", "--zoo", "shapes", "--chapters", "1", "--output", str(tmp_path)]
-    assert publish.main(words) == 0
+    assert cli.main(words) == 0
     assert (tmp_path / "shapes" / "01_throwaway.ipynb").exists() and instant[0]["seed"] == 3
-    assert publish.main(["--profile", "none"]) == 1
+    assert cli.main(["--profile", "none"]) == 1
     assert "expected a profile among: tiny; got 'none'" in capsys.readouterr().err
 
 
@@ -242,12 +243,12 @@ def test_zoos_side_by_side_and_one_that_fails(
     (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(table))
     monkeypatch.setattr(publish, "notebooks_folder", lambda: folder)
     words = ["--profile", "tiny", "--output", str(out)]
-    assert publish.main([*words, "--jobs", "2"]) == publish.SOME_FAILED
+    assert cli.main([*words, "--jobs", "2"]) == cli.SOME_FAILED
     assert "error: tinyimagenet/01_throwaway: not published" in capsys.readouterr().err
     page = out / "shapes" / "01_throwaway.ipynb"
     side_by_side = page.read_bytes()
     page.unlink()
-    assert publish.main([*words, "--zoo", "shapes", "--jobs", "1"]) == 0
+    assert cli.main([*words, "--zoo", "shapes", "--jobs", "1"]) == 0
     assert page.read_bytes() == side_by_side
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from conftest import needs_data
 from PIL import Image
 
 from signseg_utils.files import fetch
@@ -58,7 +59,7 @@ def test_v4_as_published() -> None:
     try:
         found = recordings.load("v4", ["190923", "210225"])
     except recordings.RecordingMissing as missing:
-        pytest.skip(str(missing))
+        needs_data(missing)
     own = dict(recordings.by_session(found))
     assert own["190923"]["response"].shape == (1200, 33)
     assert own["210225"]["response"].shape == (1200, 55)

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from signseg_utils import zoos
+from signseg_utils.cli.sweep import main
 from signseg_utils.experiments import sweep
 from signseg_utils.experiments.sweep import Shard, cluster
-from signseg_utils.experiments.sweep.__main__ import main
 from signseg_utils.files import store
 from signseg_utils.files.store import Store
 from signseg_utils.search import evolution

@@ -281,9 +281,8 @@ def test_stored_simulated_neurons_show_what_was_planted() -> None:
         "simulated", "shapes", ("alexnet", "alexnet-untrained"), images=400, generator="scenes"
     )
     store = Store(paths.results_folder("simulated"))
-    if not store.has(plan[0].key, plan[0].expected()):
-        pytest.skip("no stored results of these weights and settings")
-    main = shown.of_kind(plan[:1], [store.read(plan[0].key)], "alexnet")
+    stored = store.read(plan[0].key, plan[0].expected())
+    main = shown.of_kind(plan[:1], [stored], "alexnet")
     full = main.isel(condition=np.flatnonzero(main["alpha"].isin([0.0, 1.0])))
     z = full["response"].sel(way="as is").mean("seed")
     assert stats.bootstrap(shown_effects.gap(z, "random_magnitude")).low > 0

@@ -346,7 +346,7 @@ def test_codes_of_different_sizes_are_padded(
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "signseg_utils.experiments.sweep", "--zoo", "shapes",
+        sys.executable, "-m", "signseg_utils", "sweep", "--zoo", "shapes",
         "--networks", "alexnet", "--generators", "scenes", "--units", ",".join(units()),
         "--signs", "positive,negative",
         "--alphas", "0,1", "--seeds", "0-1", "--generations", "16", "--population", "4",
@@ -395,7 +395,7 @@ def test_killed_command_given_again_equals_the_uninterrupted_one(
 def test_command_refuses_what_does_not_exist(
     tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from signseg_utils.experiments.sweep.__main__ import main
+    from signseg_utils.cli.sweep import main
 
     for option, value, said in (
         ("--units", "red disk", "unit of zoo shapes"),
@@ -410,7 +410,7 @@ def test_command_refuses_what_does_not_exist(
 def test_command_runs_in_process(
     tmp_path: Path, tiny_zoo: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from signseg_utils.experiments.sweep.__main__ import main
+    from signseg_utils.cli.sweep import main
 
     arguments = command(tiny_zoo, tmp_path)[3:]
     arguments[arguments.index("--generations") + 1] = "2"

@@ -437,6 +437,53 @@ class SpeedTable(SphinxDirective):
         return [nodes.raw("", text, format="html")]
 
 
+class PortableTable(SphinxDirective):
+    """``{portable-table}``: how each page ended on each machine of ``make portable``."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        path = Path(self.env.srcdir) / "benchmarks" / "results" / "portable.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"pages": {}}
+        if not found["pages"]:
+            return [nodes.paragraph(text="`make portable` has not been run yet.")]
+        machines = [
+            name for name in found["machines"] if any(name in r for r in found["pages"].values())
+        ]
+        rows = []
+        for page, cells in sorted(found["pages"].items()):
+            zoo, chapter = page.split("/")
+            link = f'<a href="executed/{page}.html">{html.escape(chapter)}</a> {html.escape(zoo)}'
+            rows.append([link, *(_ended(cells.get(name)) for name in machines)])
+        words = {name: _imitated(found["machines"][name]) for name in machines}
+        described = "".join(
+            f"<li><b>{html.escape(name)}</b>: {html.escape(said)}</li>"
+            for name, said in words.items()
+        )
+        versions = sorted({c["commit"] for row in found["pages"].values() for c in row.values()})
+        text = (
+            _table(["page", *machines], rows, "portable")
+            + f"<ul>{described}</ul><p>Code: {html.escape(', '.join(versions))}.</p>"
+        )
+        return [nodes.raw("", text, format="html")]
+
+
+def _ended(cell: dict[str, Any] | None) -> str:
+    """One cell of the table of machines: how the page ended there, and its seconds."""
+    if cell is None:
+        return "not run"
+    largest = f", at most {cell['largest']:.2g}" if "largest" in cell else ""
+    return html.escape(f"{cell['outcome']}{largest} ({duration(cell['seconds'])})")
+
+
+def _imitated(machine: dict[str, Any]) -> str:
+    """A machine of that table in words."""
+    names = " ".join(f"{name}={value}" for name, value in machine["environment"].items())
+    return (
+        f"{machine['machine']}, instructions {machine['instructions']}, BLAS {machine['blas']}, "
+        f"threads {machine['threads']}; {names or 'nothing set'}"
+    )
+
+
 def _machine(found: dict[str, Any]) -> str:
     hardware = found["hardware"]
     where = hardware.get("gpu") or f"{hardware['threads']} cores, {hardware['instruction_set']}"
@@ -471,4 +518,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("cost-table", CostTable)
     app.add_directive("speed-table", SpeedTable)
+    app.add_directive("portable-table", PortableTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

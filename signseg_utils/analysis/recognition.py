@@ -125,7 +125,7 @@ def by_content(images: zoos.Images | None) -> dict[str, Tensor]:
     return {kind: pixels for kind, pixels in found.items() if len(pixels)}
 
 
-def at_hand(zoo: zoos.Zoo, count: int, seed: int, photographs: bool) -> zoos.Images | None:
+def at_hand(zoo: Any, count: int, seed: int, photographs: bool) -> zoos.Images | None:
     """Validation images that may be shown: scenes drawn with ``seed``, or photographs if asked for.
 
     None where there are none; if photographs were asked for, why is printed.

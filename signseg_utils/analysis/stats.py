@@ -229,6 +229,9 @@ def share(hits: int, n: int, *, level: float = 0.95) -> Estimate:
     """Share of ``hits`` among ``n`` with its Wilson score interval.
 
     Wilson 1927, doi:10.1080/01621459.1927.10502953. Unlike a bootstrap it is not empty at 0 or 1.
+
+    >>> print(share(9, 10))
+    0.9 (95% interval 0.596 to 0.982, n = 10)
     """
     if not 0 <= hits <= n or n < 1:
         raise ValueError(f"expected 0 <= hits <= n and n of at least 1; got {hits} of {n}")
@@ -256,7 +259,7 @@ def bootstrap_curve(
     resamples: int = 2_000,
     level: float = 0.95,
 ) -> Curve:
-    """As `bootstrap` for ``values [unit, point]``: whole units are resampled."""
+    """Statistic of ``values [unit, point]`` at each point; whole units are resampled, as one."""
     sample = _sample(values, 2)
     drawn = np.stack(
         [statistic(sample[rows], axis=0) for rows in _resampled(len(sample), resamples, seed)]
@@ -511,6 +514,9 @@ def holm(p: ArrayLike) -> Array:
 
     ``max_{j <= i} min(1, (m - j + 1) p_(j))`` of m sorted p values (Holm 1979, Scandinavian
     Journal of Statistics 6, 65-70).
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
     """
     values = _sample(p, 1)
     if values.min() < 0 or values.max() > 1:

@@ -3,7 +3,7 @@
 Claim F-L2 of the final version (ICLR 2026): channels that project positively are local and
 object-like, channels that project negatively dispersed and background-like.
 
-``python -m signseg_utils.experiments.channel_maps --zoo tinyimagenet`` measures the channels on the
+``signseg experiment channel_maps --zoo tinyimagenet`` measures the channels on the
 zoo's images and writes ``data/results/<zoo>/channels.csv``, which a chapter reads, so that it needs
 no dataset.
 """
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
+from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
@@ -264,7 +265,7 @@ def _read(path: Path) -> pd.DataFrame:
     if tuple(found.columns) != COLUMNS:
         raise ValueError(
             f"expected the columns {COLUMNS} in {path}; got {tuple(found.columns)}; "
-            "make it anew with `python -m signseg_utils.experiments.channel_maps`"
+            "make it anew with `signseg experiment channel_maps`"
         )
     return found
 
@@ -272,14 +273,15 @@ def _read(path: Path) -> pd.DataFrame:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.channel_maps",
+        prog="signseg experiment channel_maps",
         description="Measure where the channels of a zoo's networks are active, and store it.",
     )
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--networks", default="", help="comma separated; default: those here")
     given = parser.parse_args(arguments)
+    names = list(parameters.parse({"zoo": given.zoo, "networks": given.networks}).networks)
+    names = names if given.networks else []
     zoo = zoos.load_zoo(given.zoo)
-    names = [name for name in given.networks.split(",") if name]
     plain = (*zoo.networks, *zoo.families.get("untrained", ()))
     names = names or [name for name in plain if zoo.path(name).exists()]
     kept = _read(stored_file(zoo.name))

@@ -362,14 +362,17 @@ def obtain(study: Study, results: str = "", recompute: bool = False) -> tuple[xr
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.experiments.diverse_images",
+        prog="signseg experiment diverse_images",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")
     parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
     parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
     given = parser.parse_args(arguments)
-    study = Study(given.zoo, parameters.split(given.networks))
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
+    )
+    study = Study(given.zoo, asked.networks)
     found, _ = obtain(study, given.folder or str(paths.results_folder(given.zoo)))
     print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
     print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))

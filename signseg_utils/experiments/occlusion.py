@@ -4,7 +4,7 @@ The object in an image is painted over, or as large a part of its background of 
 What each sign's inputs lose then needs neither a generator nor a search (compare Zeiler & Fergus
 2014, doi:10.1007/978-3-319-10590-1_53, who slid a grey square over images).
 
-``python -m signseg_utils.experiments.occlusion --zoo tinyimagenet`` stores the numbers.
+``signseg experiment occlusion --zoo tinyimagenet`` stores the numbers.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import zoos
+from signseg_utils import draws, zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
@@ -137,7 +137,7 @@ def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
             f"{int(touched.all(1).sum())} of {len(regions)}; take more images"
         )
     # Each image draws a random order of its own and takes the first that will do.
-    order = torch.rand(touched.shape, generator=torch.Generator().manual_seed(seed))
+    order = draws.Twister(seed).rand(*touched.shape)
     return order.masked_fill(touched, 2).argmin(1)
 
 
@@ -284,14 +284,16 @@ def _identity(zoo: Zoo, network: str, limit: int, seed: int) -> dict:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: store the numbers of a zoo's networks; it continues where it was cut off."""
-    parser = argparse.ArgumentParser(prog="python -m signseg_utils.experiments.occlusion")
+    parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=int, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")
+    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks})
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
+    )
     zoo = zoos.load_zoo(given.zoo)
     store = Store(given.out or results_folder(zoo.name) / "occlusion")
     wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}

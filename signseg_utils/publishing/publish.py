@@ -1,7 +1,7 @@
 """Execute chapters with Papermill: checked parameters, deterministic notebooks, provenance.
 
-``python -m signseg_utils.publishing.publish --profile shipped --zoo shapes --chapters 1,2,3``
-writes, for each chapter and zoo, under ``book/executed/<zoo>/``:
+``signseg publish --profile shipped --zoo shapes --chapters 1,2,3`` writes, for each chapter and
+zoo, under ``book/executed/<zoo>/``:
 
 - ``NN_title.ipynb``: the executed notebook; two runs of one input give the same bytes;
 - ``NN_title.run.json``: parameters, hashes, seed, versions, hardware, seconds, peak memory;
@@ -14,13 +14,8 @@ What a chapter keeps under ``runs/`` of its working folder lies in the checkout'
 A chapter whose key (source, package, data, parameters, lock) is unchanged is not run again. A
 chapter that fails costs one page: the others go on, its earlier good copy stays as it was, and
 ``NN_title.failure.json`` beside it says what failed. The command ends with the list of such pages.
-
-Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
-does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
-stopped by Ctrl-C.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -52,17 +47,21 @@ from nbformat import NotebookNode
 
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
+from signseg_utils.experiments import agreement
+from signseg_utils.experiments.agreement import Comparison
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
+from signseg_utils.publishing.profiles import read_profile
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 
 
-class PublishError(RuntimeError):
+class PublishError(Refusal, RuntimeError):
     """A chapter that cannot be published; the message says which, why and what to do.
 
     ``why`` is the sentence on the failed page itself, where that is less than the message.
@@ -101,25 +100,6 @@ def executed_folder() -> Path:
     return paths.book_folder() / "executed"
 
 
-def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
-    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
-
-    Raises
-    ------
-    KeyError
-        If there is no such profile; the message lists those that there are.
-    """
-    files = (folder or notebooks_folder()) / "profiles"
-    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
-    if profile not in known:
-        raise KeyError(unknown("profile", profile, known))
-    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
-    return {
-        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
-        for chapter, zoos in read.items()
-    }
-
-
 def chapters(
     profile: str,
     zoos: Iterable[str] = (),
@@ -138,10 +118,10 @@ def chapters(
     numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
-            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+            raise UnknownName(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
     for number in numbers:
         if number not in known_numbers:
-            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+            raise UnknownName(unknown("chapter", str(number), tuple(map(str, known_numbers))))
     wanted = [known_numbers[number] for number in numbers]
     return [
         Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)
@@ -213,11 +193,13 @@ def record_audit(
     *,
     source: str,
     shards: int,
-    checked: int,
-    agreed: int,
     seed: int,
     tolerance: float,
     what: str = "stored codes, rendered and scored again",
+    checked: int | None = None,
+    agreed: int | None = None,
+    comparisons: Sequence[Comparison] = (),
+    damaged: Sequence[str] = (),
     folder: str | Path = ".",
 ) -> Path:
     """Called by a chapter: say where its results come from and how their audit ended.
@@ -228,21 +210,37 @@ def record_audit(
         Name of the chapter's files, such as ``"03_the_ablation_sweep"``.
     source
         ``"shipped"`` or ``"recomputed"``.
-    shards, checked, agreed
-        Number of shards shown; stored codes rendered and scored again; those that agreed.
+    shards
+        Number of shards shown.
     seed, tolerance
         Seed of the sample; largest relative difference that counts as agreement.
     what
         What was checked, and how, as the page says it after the number.
+    checked, agreed
+        Stored numbers made again, and those that agreed; default: as many as the comparisons say.
+    comparisons
+        From the audit: how it ended, and a sentence on each variable that does not simply agree.
+        Without them, it is beyond its bounds as soon as one number does not agree.
+    damaged
+        Names of shipped files that could not be used, so that they were computed again.
     folder
         Where to write; the publisher looks in the working folder of the chapter.
     """
     if source not in ("shipped", "recomputed"):
         raise ValueError(unknown("source", source, ("shipped", "recomputed")))
-    entry = dict(
+    if checked is None:
+        checked = sum(one.cells for one in comparisons)
+    if agreed is None:
+        agreed = checked - sum(one.differing for one in comparisons)
+    entry: dict[str, Any] = dict(
         source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
-        tolerance=tolerance, what=what,
+        tolerance=tolerance, what=what, damaged=sorted(damaged), notes=agreement.notes(comparisons),
+        outcome=agreement.worst(comparisons),
     )  # fmt: skip
+    if not comparisons and agreed < checked:
+        entry["outcome"] = agreement.BEYOND
+    if not checked:
+        entry["notes"] = ["Not audited here: the recordings or images that it takes are absent."]
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
@@ -274,32 +272,44 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
     list of xarray.Dataset
         Each as `signseg_utils.experiments.sweep.collect` gives it. The record says ``"shipped"``
         only if all of them are.
-
-    Raises
-    ------
-    signseg_utils.experiments.sweep.AuditError
-        If a sampled activation is not what its stored code gives.
     """
     from signseg_utils.experiments import (
         sweep,  # brings torch, which the publisher itself does without
     )
 
-    each, sources, checked, agreed = [], set(), 0, 0
+    each, sources, compared, damaged = [], set(), [], []
     for plan in plans:
+        damaged += sweep.damaged(plan)
         found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
-        again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
-        right = int(again["agrees"].sum())
+        table = tolerant(sweep.audit, folder, plan, sample=run.audited, seed=run.seed)
+        compared += of_table(table, sweep.AGREEMENT)
         print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-              f"{right} of {len(again)} scored again agree")  # fmt: skip
+              f"{table['agrees'].sum()} of {len(table)} scored again agree")  # fmt: skip
         each.append(found)
         sources.add(source)
-        checked, agreed = checked + len(again), agreed + right
     record_audit(
         chapter, source="recomputed" if "recomputed" in sources else "shipped",
-        shards=sum(map(len, plans)), checked=checked, agreed=agreed,
-        seed=run.seed, tolerance=sweep.TOLERANCE,
+        shards=sum(map(len, plans)), seed=run.seed, tolerance=sweep.TOLERANCE,
+        comparisons=compared, damaged=damaged,
     )  # fmt: skip
     return each
+
+
+def tolerant(audit: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """The table of an audit, also of one that fails: chapters show what differs and go on."""
+    from signseg_utils.experiments.sweep import AuditError
+
+    try:
+        return audit(*args, **options)
+    except AuditError as error:
+        return error.table
+
+
+def of_table(table: Any, bound: agreement.Agreement, variable: str = "activation") -> list[Any]:
+    """The comparison that a table with the columns ``stored`` and ``rescored`` amounts to."""
+    if not len(table):
+        return []
+    return [agreement.compare(variable, table["stored"], table["rescored"], bound)]
 
 
 def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
@@ -318,19 +328,15 @@ def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
     -------
     list of xarray.Dataset, str
         As `signseg_utils.experiments.recorded.base.obtain` gives them.
-
-    Raises
-    ------
-    signseg_utils.experiments.recorded.base.AuditError
-        If a study, measured again where its recording is at hand, gives other numbers.
     """
     from signseg_utils.experiments.recorded import base as studies
 
     found, source = studies.obtain(plan, run.results, run.recompute)
-    numbers = studies.audit(plan, found, run.seed)
+    compared = studies.audit(plan, found, run.seed)
     record_audit(
-        chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
-        tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
+        chapter, source=source, shards=len(plan), seed=run.seed, tolerance=studies.TOLERANCE,
+        what="stored numbers of one draw of one study, fitted again",
+        comparisons=compared, damaged=studies.damaged(plan),
     )  # fmt: skip
     return found, source
 
@@ -443,10 +449,17 @@ def _end(process: int) -> None:
 def _died(notebook: NotebookNode) -> NotebookNode:
     """``notebook`` with an error in the output of the cell in which its kernel died."""
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    states = [cell.metadata.get("papermill", {}).get("status") for cell in ran]
-    cell = ran[states.index("running") if "running" in states else 0]
+    begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
     why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
-    cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=why))
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
+    return notebook
+
+
+def _unmarked(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` without the cells that Papermill adds on an error, so that numbers are right."""
+    added = "papermill-error-cell-tag"
+    notebook.cells = [c for c in notebook.cells if added not in c.metadata.get("tags", [])]
     return notebook
 
 
@@ -490,7 +503,7 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
         try:
             running.result()
         except papermill.PapermillExecutionError:
-            pass  # `faults` names the cell
+            return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
         except DeadKernelError:
             return _died(nbformat.read(done, as_version=4))
         finally:
@@ -832,72 +845,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m signseg_utils.publishing.publish",
-        description=__doc__,
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
-    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
-    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
-    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
-    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
-    parser.add_argument("--force", action="store_true", help="run even what is current")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
-    )
-    return parser.parse_args(words)
-
-
-SOME_FAILED = 3
-"""Exit status of a command that made what it could, but not every page as it should be."""
-
-
-def _listed(found: Sequence[Notice], asked: int) -> str:
-    """The list at the end of the command."""
-    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
-    for notice in found:
-        verdict = "published, but" if notice.published else "not published, because"
-        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
-        lines.append(f"  try again: {notice.command}")
-    return "\n".join(lines)
-
-
-def main(words: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
-    how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = chapters(given.profile, zoos, numbers)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 1
-    groups: dict[str, list[Chapter]] = {}
-    for chapter in wanted:
-        groups.setdefault(chapter.zoo, []).append(chapter)
-    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
-    try:
-        if jobs <= 1:
-            found = publisher.in_turn(wanted)
-        else:
-            found = publisher.side_by_side(list(groups.values()), jobs)
-    except KeyboardInterrupt:
-        print(
-            "stopped: pages that were finished stay, those under way keep their earlier copies; "
-            "the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 130
-    if found:
-        print(_listed(found, len(wanted)), file=sys.stderr)
-    return SOME_FAILED if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,10 @@
-"""Fit a zoo's linear generator: the principal components of its training images.
+"""Fit a zoo's linear generator: the principal components of its training images."""
 
-``python -m signseg_utils.training.components --zoo tinyimagenet``
-"""
-
-import argparse
 import time
 from pathlib import Path
 
-import torch
-
 from signseg_utils.generators.spectral import fit_pca
-from signseg_utils.zoos import Zoo, load_zoo
+from signseg_utils.zoos import Zoo
 
 
 def fit(zoo: Zoo, name: str = "pca", components: int = 256, seed: int = 0) -> Path:
@@ -25,18 +19,3 @@ def fit(zoo: Zoo, name: str = "pca", components: int = 256, seed: int = 0) -> Pa
     manifest = {"zoo": zoo.name, "seed": seed, "scores": scores, "seconds": seconds}
     generator.save(zoo.folder, name, manifest)
     return zoo.path(name)
-
-
-def main() -> None:
-    """Command line: the linear generator of one zoo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--components", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    with torch.inference_mode():
-        print(fit(load_zoo(chosen.zoo), components=chosen.components, seed=chosen.seed))
-
-
-if __name__ == "__main__":
-    main()

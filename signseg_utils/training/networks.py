@@ -1,14 +1,13 @@
-"""Which recipe makes which network of a zoo, in the order in which they build on each other.
-
-``python -m signseg_utils.training --zoo shapes --network resnet-linf-2`` follows one of them.
-"""
+"""Which recipe makes which network of a zoo, in the order in which they build on each other."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from signseg_utils import registry
+from signseg_utils.refusals import BadValue, UnknownName
 from signseg_utils.training import classifier, simsiam, untrained
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Zoo
@@ -32,6 +31,7 @@ UNLABELLED = {
 
 
 AnyRecipe = Recipe | simsiam.Recipe
+R = TypeVar("R")
 
 
 def recipes(zoo: Zoo) -> dict[str, AnyRecipe]:
@@ -74,17 +74,17 @@ def make(zoo: Zoo, name: str, scratch: Path, changes: Sequence[str] = ()) -> Pat
     return classifier.train(zoo, name, recipe, scratch)
 
 
-def altered(recipe: AnyRecipe, changes: Sequence[str]) -> AnyRecipe:
+def altered(recipe: R, changes: Sequence[str]) -> R:
     """``recipe`` with fields replaced, each given as "field=value", the value as in JSON."""
     for change in changes:
         field, _, value = change.partition("=")
         known = tuple(vars(recipe))
         if field not in known:
-            raise KeyError(registry.unknown("field of this recipe", field, known))
+            raise UnknownName(registry.unknown("field of this recipe", field, known))
         try:
-            recipe = replace(recipe, **{field: json.loads(value)})
+            recipe = replace(recipe, **{field: json.loads(value)})  # type: ignore[type-var]
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise BadValue(
                 f"expected field=value with a value as in JSON (3, 0.1, \"resnet\", null); "
                 f"got {change!r}"
             ) from error

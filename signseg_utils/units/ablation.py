@@ -106,7 +106,11 @@ def conditions(
     reference: str = "positive",
     seed: int = 0,
 ) -> tuple[Ablation, ...]:
-    """The conditions of a sweep: intact once and first, then each sign with each alpha above 0."""
+    """The conditions of a sweep: intact once and first, then each sign with each alpha above 0.
+
+    >>> [condition.label for condition in conditions(["positive", "negative"], [0, 0.5, 1])]
+    ['intact', 'positive 0.5', 'positive 1', 'negative 0.5', 'negative 1']
+    """
     for sign in signs:
         if sign not in SIGNS:
             raise ValueError(unknown("sign", sign, SIGNS))
@@ -150,13 +154,24 @@ def ablated_mask(weight: Tensor, ablation: Ablation, labels: Sequence[str] | Non
 
 
 def ablate(readout: Readout, ablation: Ablation) -> Readout:
-    """The bank with the ablated weights set to zero; biases and labels are kept."""
+    """The bank with the ablated weights set to zero; biases and labels are kept.
+
+    >>> unit = Readout(torch.tensor([[4.0, -2.0, 3.0, 1.0, -6.0]]), torch.zeros(1), ("cat",))
+    >>> ablate(unit, Ablation("positive", alpha=0.5)).weight  # 4 of 8: half is reached
+    tensor([[ 0., -2.,  3.,  1., -6.]])
+    """
     mask = ablated_mask(readout.weight, ablation, readout.labels)
     return Readout(readout.weight.masked_fill(mask, 0.0), readout.bias, readout.labels)
 
 
 def removed(readout: Readout, ablation: Ablation) -> tuple[Tensor, Tensor]:
-    """How many weights, and how much summed magnitude, an ablation removes: two ``[row]``."""
+    """How many weights, and how much summed magnitude, an ablation removes: two ``[row]``.
+
+    >>> unit = Readout(torch.tensor([[4.0, -2.0, 3.0, 1.0, -6.0]]), torch.zeros(1), ("cat",))
+    >>> count, magnitude = removed(unit, Ablation("negative", alpha=1))
+    >>> int(count), float(magnitude)
+    (2, 8.0)
+    """
     mask = ablated_mask(readout.weight, ablation, readout.labels)
     return mask.sum(1), (readout.weight.double().abs() * mask).sum(1)
 

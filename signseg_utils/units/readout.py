@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 
@@ -23,6 +24,11 @@ class Readout:
         ``[row]``.
     labels
         One name for each row. Labels may repeat (the same unit under several ablations).
+
+    >>> import torch
+    >>> unit = Readout(torch.tensor([[2.0, -1.0, 0.5]]), torch.zeros(1), ("cat",))
+    >>> unit.responses(torch.tensor([[1.0, 1.0, 2.0]]))
+    tensor([[2.]])
     """
 
     weight: Tensor
@@ -70,7 +76,7 @@ class Readout:
         if isinstance(key, str):
             found = [row for row, label in enumerate(self.labels) if label == key]
             if not found:
-                raise KeyError(unknown("label of a readout row", key, self.labels))
+                raise UnknownName(unknown("label of a readout row", key, self.labels))
             if len(found) > 1:
                 raise ValueError(
                     f"expected a label that names one row; got {key!r}, which names rows {found}; "
@@ -133,7 +139,13 @@ class Readout:
 
 
 def concatenate(banks: Sequence[Readout]) -> Readout:
-    """One bank with the rows of several, in order; labels may repeat."""
+    """One bank with the rows of several, in order; labels may repeat.
+
+    >>> import torch
+    >>> unit = Readout(torch.tensor([[2.0, -1.0]]), torch.zeros(1), ("cat",))
+    >>> concatenate([unit, unit]).labels
+    ('cat', 'cat')
+    """
     if not banks:
         raise ValueError("expected at least one readout to concatenate; got none")
     widths = sorted({bank.weight.shape[1] for bank in banks})

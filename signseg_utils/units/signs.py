@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from scipy import stats
 from torch import Tensor, nn
 
@@ -18,6 +19,9 @@ def sign_ratio(weight: Tensor) -> Tensor:
 
     Near 1 for units of ImageNet networks (paper, Table 2). Infinite for a row without negative
     weights, NaN for a row of zeros.
+
+    >>> sign_ratio(torch.tensor([[3.0, -1.0, -1.0]]))
+    tensor([1.5000], dtype=torch.float64)
     """
     rows = weight.detach().flatten(1).double()
     return rows.clamp(min=0).sum(1) / (-rows).clamp(min=0).sum(1)
@@ -42,14 +46,15 @@ def dale_index(weight: Tensor, over: str = "outputs", groups: int = 1) -> Tensor
     Final version (ICLR 2026), section "Dale Index". Zero weights have no sign and are not counted;
     a unit with zero weights only gets NaN. The index of random signs is above .5, more so the fewer
     weights there are: compare with `expected_dale_index`.
+
+    >>> dale_index(torch.tensor([[1.0, 1.0], [2.0, -1.0]]))  # the first input is excitatory only
+    tensor([1.0000, 0.5000], dtype=torch.float64)
     """
     if over not in ("outputs", "inputs"):
         raise ValueError(f"expected over to be 'outputs' or 'inputs'; got {over!r}")
     signs = weight.detach().flatten(2) if weight.ndim > 2 else weight.detach().unsqueeze(-1)
     if over == "outputs":
-        outputs, inputs, kernel = signs.shape
-        signs = signs.reshape(groups, outputs // groups, inputs, kernel).transpose(1, 2)
-        signs = signs.reshape(groups * inputs, -1)
+        signs = rearrange(signs, "(group out) in place -> (group in) (out place)", group=groups)
     else:
         signs = signs.flatten(1)
     positive = (signs > 0).sum(1).double()

@@ -1,0 +1,78 @@
+"""``signseg publish``: run chapters and write their pages, provenance and audits.
+
+Exit status: 0, all pages are as they should be; 1, nothing was run, because what was asked for
+does not exist; 3, one page or more failed, or shows results whose audit is beyond its bounds; 130,
+stopped by Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from signseg_utils.chapter import parameters
+from signseg_utils.publishing import publish
+from signseg_utils.publishing.notices import Notice
+
+SOME_FAILED = 3
+"""Exit status of a command that made what it could, but not every page as it should be."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Publish what was asked for; returns the exit status."""
+    given = _arguments(words)
+    zoos = () if given.zoo == "all" else parameters.split(given.zoo, "zoos")
+    numbers = () if given.chapters == "all" else parameters.integers(given.chapters, "chapters")
+    parameters.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
+    how = dict(recompute=given.recompute, results=given.results, force=given.force)
+    wanted = publish.chapters(given.profile, zoos, numbers)
+    groups: dict[str, list[publish.Chapter]] = {}
+    for chapter in wanted:
+        groups.setdefault(chapter.zoo, []).append(chapter)
+    publisher, jobs = publish.Publisher(given.output, how), min(given.jobs, len(groups))
+    try:
+        if jobs <= 1:
+            found = publisher.in_turn(wanted)
+        else:
+            found = publisher.side_by_side(list(groups.values()), jobs)
+    except KeyboardInterrupt:
+        print(
+            "stopped: pages that were finished stay, those under way keep their earlier copies; "
+            "the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+    if found:
+        print(_listed(found, len(wanted)), file=sys.stderr)
+    return SOME_FAILED if found else 0
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="signseg publish",
+        description=__doc__,
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
+    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
+    parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
+    parser.add_argument("--output", type=Path, help="folder instead of book/executed")
+    parser.add_argument("--recompute", action="store_true", help="do not use shipped results")
+    parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
+    parser.add_argument("--force", action="store_true", help="run even what is current")
+    parser.add_argument(
+        "--jobs", type=parameters.argument("jobs"), default=os.cpu_count() or 1,
+        help="zoos run side by side, at most",
+    )
+    return parser.parse_args(words)
+
+
+def _listed(found: Sequence[Notice], asked: int) -> str:
+    """The list at the end of the command."""
+    lines = [f"{len(found)} of {asked} pages are not as they should be:"]
+    for notice in found:
+        verdict = "published, but" if notice.published else "not published, because"
+        lines.append(f"error: {notice.zoo}/{notice.chapter}: {verdict} {notice.what}")
+        lines.append(f"  try again: {notice.command}")
+    return "\n".join(lines)
