@@ -6,7 +6,7 @@ colours, lines and markers of `style`; grids of images are drawn by hand, since 
 
 from signseg_utils.plots.curves import curve_panels, curve_with_interval
 from signseg_utils.plots.dots import dot_panels, ranked_dots, scatter, scatter_panels, unit_dots
-from signseg_utils.plots.effects import forest, small_studies
+from signseg_utils.plots.effects import beside_reported, forest, small_studies
 from signseg_utils.plots.figure import Shown, figure_with_alt
 from signseg_utils.plots.images import ablation_panel, add_boxes, image_grid, panel_order
 from signseg_utils.plots.style import (
@@ -25,6 +25,7 @@ __all__ = [
     "Shown",
     "ablation_panel",
     "add_boxes",
+    "beside_reported",
     "curve_panels",
     "curve_with_interval",
     "dot_panels",
