@@ -5,6 +5,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+from signseg_utils.refusals import UnknownName
+
 
 def names(package: str) -> tuple[str, ...]:
     """Names of the plugins of ``signseg_utils.<package>``, sorted; nothing of them is imported."""
@@ -18,12 +20,12 @@ def load(package: str, name: str) -> Any:
 
     Raises
     ------
-    KeyError
-        If no such plugin exists; the message lists those that do.
+    UnknownName
+        A KeyError, if no such plugin exists; the message lists those that do.
     """
     known = names(package)
     if name not in known:
-        raise KeyError(unknown(f"name in signseg_utils.{package}", name, known))
+        raise UnknownName(unknown(f"name in signseg_utils.{package}", name, known))
     return importlib.import_module(f"signseg_utils.{package}.{name}").PLUGIN
 
 

@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from signseg_utils import zoos
+from signseg_utils import metrics, zoos
 from signseg_utils.analysis.images import (
-    _background,
     arranged,
+    by_unit,
     measure,
     own_images,
     panel,
+    random_codes,
     rendered,
+    said_by_codes,
 )
+from signseg_utils.analysis.similarity import ensemble_similarity, within_similarity
 from signseg_utils.experiments import sweep
-from signseg_utils.metrics.similarity import ensemble_similarity, within_similarity
+from signseg_utils.metrics.foreground import background
 from signseg_utils.search.evolution import Search
 
 UNITS = ("red ring", "blue disc")
@@ -114,7 +117,7 @@ def test_background_is_what_the_object_leaves_uncovered(found, seen, zoo):
 
 
 def test_without_a_code_the_border_is_the_background():
-    weights = _background(object(), None, (2, 16, 24))
+    weights = background(object(), torch.zeros(2, 8), 16, 24)
     assert weights[:, 2:-2, 3:-3].max() == 0 and weights[:, 0, 0].min() > 0
     torch.testing.assert_close(weights.sum((1, 2)), torch.ones(2))
 
@@ -149,3 +152,42 @@ def test_own_images_are_those_of_the_intact_unit(found, zoo):
     assert images.shape[:2] == (1, 3)
     expected = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3, condition=0))
     torch.testing.assert_close(images[0], expected)
+
+
+def test_by_unit_leaves_a_network_out_of_its_own_jury(seen):
+    found = by_unit(seen)
+    assert set(found["objectness"].dims) == {"network", "unit", "condition"}
+    other = seen["centred_similarity"].sel(network="resnet", judge="alexnet")
+    strict = found["strict_similarity"].sel(network="resnet")
+    np.testing.assert_allclose(strict.values, other.values)
+    change = seen["change"].mean("seed").mean("generator").transpose(*found["change"].dims)
+    np.testing.assert_allclose(found["change"], change, rtol=1e-5)
+
+
+def test_random_codes_are_alike_for_one_seed_and_of_each_generators_size(zoo):
+    generators = {"scenes": zoo.generator("scenes")}
+    codes = random_codes(generators, 5, 3)["scenes"]
+    assert codes.shape == (5, generators["scenes"].code_size)
+    assert torch.equal(codes, random_codes(generators, 5, 3)["scenes"])
+    assert not torch.equal(codes, random_codes(generators, 5, 4)["scenes"])
+
+
+def test_codes_of_scenes_are_told_in_words(zoo):
+    scenes = zoo.generator("scenes")
+    codes = random_codes({"scenes": scenes}, 4, 0)["scenes"]
+    heads, below = said_by_codes(scenes, codes, zoo.classes)
+    opacity = scenes.describe(codes)["opacity"]
+    assert set(heads) <= set(zoo.classes) and len(heads) == 4
+    assert below == [f"opacity {100 * float(each):.0f} %" for each in opacity]
+
+
+def test_every_metric_of_the_registry_is_measured(found, zoo, monkeypatch, tmp_path):
+    (tmp_path / "redness.py").write_text(
+        "def PLUGIN(seen):\n    return {'redness': seen.images[:, 0].mean((1, 2))}\n"
+    )
+    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
+    seen = measure(found, zoo, ("alexnet",), detector=Brightness(), progress=False)
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=0))  # resnet, red ring
+    own = seen["redness"].sel(network="resnet", generator="scenes", unit="red ring")
+    np.testing.assert_allclose(own.values, images[:, :, 0].mean((2, 3)), rtol=1e-6)
+    assert {"objectness", "change", "luminance", "foreground"} <= set(seen.data_vars)

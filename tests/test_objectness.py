@@ -9,6 +9,7 @@ import torch
 import yaml
 from conftest import needs_data
 
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.zoos import load_zoo
@@ -138,7 +139,7 @@ def test_augmented_boxes_follow_their_objects():
     pixels = torch.zeros(40, 3, 64, 64, dtype=torch.uint8)
     pixels[:, :, 24:44, 20:36] = 255
     boxes = torch.tensor([[20.0, 24.0, 36.0, 44.0]]).repeat(40, 1)
-    moved, found = training.augment(pixels, boxes, torch.Generator().manual_seed(0))
+    moved, found = training.augment(pixels, boxes, Twister(0))
     bright = moved[:, 0] > 127
     for image, box in zip(bright, found, strict=True):
         rows, columns = image.any(1).nonzero()[:, 0], image.any(0).nonzero()[:, 0]
@@ -150,7 +151,7 @@ def test_augmented_boxes_follow_their_objects():
 def test_half_of_the_augmented_images_keep_their_sharpness():
     pixels = torch.randint(0, 2, (60, 3, 64, 64), dtype=torch.uint8) * 255
     boxes = torch.tensor([[20.0, 24.0, 36.0, 44.0]]).repeat(60, 1)
-    moved, _ = training.augment(pixels, boxes, torch.Generator().manual_seed(0))
+    moved, _ = training.augment(pixels, boxes, Twister(0))
     sharp = sum(len(image.unique()) == 2 for image in moved)  # a third of the half is blurred
     assert 10 <= sharp <= 30
 
@@ -171,8 +172,8 @@ def test_patches_lie_outside_the_box():
 
 
 def test_scrambling_keeps_the_spectrum_and_loses_the_phases():
-    draw = torch.Generator().manual_seed(0)
-    pixels = 100 + 20 * torch.rand(3, 32, 32, generator=draw)
+    draw = Twister(0)
+    pixels = 100 + 20 * draw.rand(3, 32, 32)
     scrambled = training.scrambled(pixels, draw)
     before, after = (torch.fft.rfft2(x).abs()[:, 1:16, 1:16] for x in (pixels, scrambled))
     assert torch.allclose(before, after, rtol=1e-3)
@@ -181,7 +182,7 @@ def test_scrambling_keeps_the_spectrum_and_loses_the_phases():
 
 def test_shuffled_tiles_keep_every_pixel():
     pixels = torch.arange(3 * 64 * 64).view(3, 64, 64)
-    shuffled = training.shuffled_tiles(pixels, torch.Generator().manual_seed(0))
+    shuffled = training.shuffled_tiles(pixels, Twister(0))
     assert torch.equal(shuffled.flatten().sort().values, pixels.flatten().float())
     assert not torch.equal(shuffled, pixels.float())
 

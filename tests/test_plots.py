@@ -33,9 +33,11 @@ def images(rows: int, columns: int, size: int = 6) -> np.ndarray:
 
 def test_colours_are_distinct_also_in_lightness_for_the_two_signs() -> None:
     assert len({plots.COLOURS[name] for name in ("intact", "positive", "negative", "random")}) == 4
-    assert plots.colour("positive 0.5") == plots.COLOURS["positive"]
-    with pytest.raises(KeyError, match="did you mean positive"):
-        plots.colour("postive 0.5")
+    chosen = {"vgg": "random", "own": "#123456"}
+    given = plots.paints(["positive 0.5", "alexnet", "vgg", "own"], chosen)
+    assert list(given.values()) == [
+        plots.COLOURS["positive"], plots.CYCLE[1], plots.COLOURS["random"], "#123456"
+    ]  # fmt: skip
 
 
 def test_curve_draws_mean_and_band_in_the_colour_of_the_condition() -> None:
@@ -235,8 +237,15 @@ def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     plots.forest(axes, {"first": {"a": found(1), "b": found(2)}, "second": {"b": found(-1)}})
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first effect stands on top
-    drawn = {c.get_label(): c.lines[0].get_xdata().tolist() for c in axes.containers}
-    assert drawn == {"a": [1], "b": [2, -1]}
+    dots = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    drawn = [[x for x in line.get_xdata() if np.isfinite(x)] for line in dots]
+    drawn = [values for values in drawn if values]  # legend entries have no points
+    assert drawn == [[1], [2, -1]]
+    whiskers = [line.get_xdata() for line in axes.lines if line.get_marker() == "None"]
+    ends = [line.tolist() for line in map(np.asarray, whiskers) if np.isfinite(line).all()]
+    for value in (1, 2, -1):
+        assert [value - 0.1, value + 0.2] in ends
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     plt.close(figure)
 
 
@@ -292,7 +301,7 @@ def test_small_studies_are_counted_by_their_conclusion() -> None:
     studies = stats.SmallerSamples(middle, middle - 0.5, middle + 0.5, 3, 9, 0)
     plots.small_studies(axes, studies, {"all": 0.5, "some": 0.7}, bins=4)
     counted = {
-        bars.patches[0].get_label(): sum(patch.get_height() for patch in bars.patches)
+        bars.get_label(): sum(patch.get_height() for patch in bars.patches)
         for bars in axes.containers
     }
     assert counted == {"interval above 0": 2, "holds 0": 1, "below 0": 1}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity as pair_cosine
 
-from signseg_utils.metrics.similarity import (
+from signseg_utils.analysis.similarity import (
     cosine_similarity,
     ensemble_features,
     ensemble_similarity,

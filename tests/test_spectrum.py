@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from signseg_utils.metrics.spectrum import log_power_change, radial_spectrum
+from signseg_utils.analysis.spectrum import log_power_change, radial_spectrum
 
 
 def noise(n: int, height: int = 24, width: int = 24, seed: int = 0) -> torch.Tensor:

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from signseg_utils.analysis.by_sign import asymmetry, curves, halfway, of_sign, over_alphas
+from signseg_utils.analysis.by_sign import (
+    asymmetry,
+    curves,
+    every_other,
+    halfway,
+    of_sign,
+    over_alphas,
+    relative,
+    sign_gap,
+    trend,
+)
 
 SIGNS = ["none", "positive", "positive", "negative", "negative"]
 ALPHAS = [0.0, 1.0, 0.5, 0.5, 1.0]  # out of order, as a store may hold them
@@ -32,6 +42,33 @@ def test_an_absent_sign_is_named() -> None:
 def test_the_mean_over_strengths_leaves_the_intact_unit_out() -> None:
     assert over_alphas(measure([9, 1, 5, 8, 7]), "positive").item() == 3
     assert over_alphas(measure([9, 1, 5, 8, 7]), "negative").item() == 7.5
+
+
+def test_a_gap_between_signs_keeps_each_network_and_unit() -> None:
+    values = measure([9, 1, 5, 8, 7], [7, 2, 4, 3, 3])
+    gap = sign_gap(values.transpose("condition", "unit", "network"))
+    assert gap.dims == ("network", "unit") and gap.values.tolist() == [[4.5, 0]]
+    assert sign_gap(values, "positive", "negative").values.tolist() == [[-4.5, 0]]
+
+
+def test_a_trend_follows_strength_not_the_order_of_conditions() -> None:
+    values = measure([9, 1, 5, 8, 7], [1, 9, 5, 3, 2])
+    assert trend(values, "positive").values.tolist() == [[-1, 1]]
+    assert trend(values, "negative").values.tolist() == [[-1, 0.5]]
+
+
+def test_a_share_is_taken_after_seeds_and_before_generators() -> None:
+    values = measure([2, 1, 1, 2, 4]).expand_dims(generator=["a", "b"], seed=[0, 1]).copy()
+    values.loc[{"generator": "b"}] *= 10  # images of b drive the unit harder
+    values.loc[{"seed": 1}] += 2
+    a, b = (2 * 0.5 + 1) / 3, (20 * 0.5 + 1) / 21  # condition 1 over condition 0, seeds averaged
+    assert relative(values).isel(condition=1).item() == pytest.approx((a + b) / 2)
+    assert relative(values).isel(condition=0).item() == pytest.approx(1)
+
+
+def test_every_other_strength_where_there_are_many() -> None:
+    assert every_other((0, 0.5, 1)) == (0, 0.5, 1)
+    assert every_other([i / 10 for i in range(11)]) == (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 
 def test_curves_are_means_over_units() -> None:

@@ -8,8 +8,8 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis import spectra
 from signseg_utils.analysis.images import arranged, rendered
+from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.experiments import sweep
-from signseg_utils.metrics.spectrum import radial_spectrum
 from signseg_utils.search.evolution import Search
 
 SIGNS = ["none", "positive", "negative", "random_count"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from twocolours import TwoColours, interrupt_after
 
+from signseg_utils.draws import Twister
 from signseg_utils.training import classifier, decoder
 from signseg_utils.training.classifier import Recipe
 
@@ -97,7 +98,7 @@ def test_images_without_object_are_to_give_a_uniform_answer():
 def test_augmentation_keeps_size_range_and_seed():
     pixels = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8)
     first, again = (
-        classifier.augment(pixels, 16, 0.6, torch.Generator().manual_seed(3)) for _ in range(2)
+        classifier.augment(pixels, 16, 0.6, Twister(3)) for _ in range(2)
     )
     assert first.shape == (6, 3, 16, 16)
     assert 0 <= first.min() and first.max() <= 1
@@ -106,7 +107,7 @@ def test_augmentation_keeps_size_range_and_seed():
 
 def test_images_of_full_size_are_shifted_and_not_resampled():
     pixels = torch.randint(0, 2, (6, 3, 24, 24), dtype=torch.uint8) * 100 + 100
-    moved = classifier.augment(pixels, 24, 0.6, torch.Generator().manual_seed(3))
+    moved = classifier.augment(pixels, 24, 0.6, Twister(3))
     assert all(len(image.unique()) == 2 for image in moved)  # two grey levels, times a gain
     assert not any(torch.equal(a > a.mean(), b > 150) for a, b in zip(moved, pixels, strict=True))
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from scipy.stats import rankdata as ranks
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.analysis.stats import Estimate, spearman, spearman_gap
 
 _POINTS = 32  # at which the spectrum of a filter is sampled along each axis
@@ -51,7 +53,8 @@ def sign_balance(readers: Sequence[Tensor]) -> Tensor:
             "expected convolutions that read the same channels, at least one; got convolutions of "
             f"{widths or 'no'} channels"
         )
-    out = torch.cat([weight.detach().double().transpose(0, 1).flatten(1) for weight in readers], 1)
+    outgoing = (rearrange(weight.detach(), "out in h w -> in (out h w)") for weight in readers)
+    out = torch.cat([weights.double() for weights in outgoing], 1)
     return out.sum(1) / out.abs().sum(1)
 
 
@@ -80,9 +83,8 @@ def centroid_frequency(filters: Tensor) -> Tensor:
 
 def shuffled_taps(filters: Tensor, seed: int) -> Tensor:
     """Control: each filter with its weights in random order, over places and colours."""
-    draw = torch.Generator().manual_seed(seed)
     flat = filters.detach().flatten(1)
-    order = torch.rand(flat.shape, generator=draw).argsort(1).to(flat.device)
+    order = draws.Twister(seed).rand(*flat.shape).argsort(dim=1, stable=True).to(flat.device)
     return flat.gather(1, order).view(filters.shape)
 
 

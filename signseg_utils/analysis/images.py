@@ -12,11 +12,14 @@ import xarray as xr
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from signseg_utils import zoos
-from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features, within_similarity
+from signseg_utils import draws, registry, zoos
+from signseg_utils.analysis.similarity import (
+    cosine_similarity,
+    ensemble_features,
+    within_similarity,
+)
+from signseg_utils.metrics import Seen
 from signseg_utils.progress import each
-
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
 def arranged(found: xr.Dataset) -> xr.Dataset:
@@ -41,9 +44,8 @@ def rendered(generator: Any, codes: np.ndarray | xr.DataArray, batch: int = 64) 
 
 def random_codes(generators: Mapping[str, Any], count: int, seed: int) -> dict[str, Tensor]:
     """Standard normal codes ``[image, code]`` of each generator, as long as real images have."""
-    random = torch.Generator().manual_seed(seed)
     return {
-        name: torch.randn(count, generator.code_size, generator=random)
+        name: draws.normal((count, generator.code_size), seed)
         for name, generator in generators.items()
     }
 
@@ -137,17 +139,14 @@ def measure(
         and generators; centred: less the mean feature of control images.
         ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
         none paired with itself.
-        ``objectness``, ``change``, ``luminance``, ``contrast`` (network, generator, unit,
-        condition, seed): confidence of the zoo's detector; perceptual distance to the
-        control image of the same seed; mean and s.d. of luminance. ``foreground``: the object's
-        share of the image where the generator's code tells it, else NaN. ``background``,
-        ``whiteness``: mean luminance, and mean of the smallest of the three colour values (1 is
-        white, and nothing else is), outside the object where the code tells it, else of the
-        outermost eighth of the image on each side.
+        What each metric of `signseg_utils.metrics` says (network, generator, unit, condition,
+        seed): ``objectness``; ``change``, the perceptual distance to the control image of the same
+        seed; ``luminance`` and ``contrast``; ``foreground``, ``background`` and ``whiteness``.
     """
     backbones = {name: zoo.network(name).backbone for name in judges}
     eye = zoo.perceptual(judges[0])
     detector = detector or zoo.detector()
+    metrics = [registry.load("metrics", name) for name in registry.names("metrics")]
     generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
     rows: list[dict[str, np.ndarray]] = []
     seen: list[Mapping[str, Tensor]] = []
@@ -160,19 +159,10 @@ def measure(
         features = ensemble_features(flat, backbones)
         seen.append({name: f.unflatten(0, images.shape[:2]) for name, f in features.items()})
         control = images[:1].expand_as(images).flatten(0, 1)
-        pairs = zip(flat.split(64), control.split(64), strict=True)
-        change = torch.cat([eye.distance(a, b).values for a, b in pairs])
-        luminance = torch.einsum("nchw,c->nhw", flat, torch.tensor(LUMINANCE))
-        behind = _background(generator, piece["codes"], luminance.shape)
-        values = {
-            "objectness": detector.objectness(flat),
-            "change": change,
-            "luminance": luminance.mean((1, 2)),
-            "contrast": luminance.std((1, 2)),
-            "background": (luminance * behind).sum((1, 2)),
-            "whiteness": (flat.amin(1) * behind).sum((1, 2)),
-            "foreground": _foreground(generator, piece["codes"]),
-        }
+        codes = torch.from_numpy(piece["codes"].values.astype(np.float32)).flatten(0, -2)
+        codes = codes[:, : generator.code_size]
+        looked_at = Seen(flat, control, codes, generator, detector, eye)
+        values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
     kept = (*found["shard"].coords, "condition", "sign", "alpha", "seed")
@@ -206,26 +196,6 @@ def side_by_side(
     return xr.concat(seen, "network").assign_coords(network=list(sweeps))
 
 
-def _foreground(generator: Any, codes: xr.DataArray) -> Tensor:
-    values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
-    if not hasattr(generator, "foreground"):
-        return torch.full((len(values),), torch.nan)
-    share: Tensor = generator.foreground(values[:, : generator.code_size])
-    return share
-
-
-def _background(generator: Any, codes: xr.DataArray, shape: Sequence[int]) -> Tensor:
-    """Weight of each pixel in the background [image, height, width]; sums to 1 in each image."""
-    count, height, width = shape
-    if hasattr(generator, "masks"):
-        values = torch.from_numpy(codes.values.astype(np.float32)).flatten(0, -2)
-        outside: Tensor = 1 - generator.masks(values[:, : generator.code_size])
-    else:
-        outside = torch.ones(count, height, width)
-        outside[:, height // 8 : height - height // 8, width // 8 : width - width // 8] = 0
-    return outside / outside.sum((1, 2), keepdim=True).clamp_min(1e-6)
-
-
 def _similarities(
     found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str],
     centred_on: Sequence[str] | None,
@@ -237,7 +207,7 @@ def _similarities(
     within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
     for place, judge in enumerate(judges):
         of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
-                   if centred_on is None or name[0] in centred_on]  # fmt: skip
+                   if centred_on is None or name[0] in centred_on]
         centre = torch.cat(of_kind).mean(0)
         for network, unit in dict.fromkeys(names):
             at = (networks.index(network), units.index(unit))

@@ -216,7 +216,7 @@ def localise(
     return locate(
         perturbed, float(answers[0]), answers[1:],
         floor=floor, smoothing=smoothing, level=level, absolute=absolute, least=least,
-    )  # fmt: skip
+    )
 
 
 def clear_background(

@@ -14,7 +14,7 @@ import xarray as xr
 from signseg_utils.analysis import stats
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import rendered
-from signseg_utils.metrics.spectrum import radial_spectrum
+from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.zoos import Zoo
 
 
@@ -130,7 +130,7 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> 
 def effects(
     powers: xr.DataArray, low: float, high: float, control: str
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What claim F-S says, for each unit, as a mean over strengths.
+    """How ablation shifts low and high frequencies, for each unit, as a mean over strengths.
 
     Parameters
     ----------

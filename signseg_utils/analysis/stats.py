@@ -259,7 +259,7 @@ def bootstrap_curve(
     resamples: int = 2_000,
     level: float = 0.95,
 ) -> Curve:
-    """As `bootstrap` for ``values [unit, point]``: whole units are resampled."""
+    """Statistic of ``values [unit, point]`` at each point; whole units are resampled, as one."""
     sample = _sample(values, 2)
     drawn = np.stack(
         [statistic(sample[rows], axis=0) for rows in _resampled(len(sample), resamples, seed)]

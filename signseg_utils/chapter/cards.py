@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from signseg_utils.refusals import UnknownName
+
 Manifest = Mapping[str, Any]
 
 _NETWORK: Mapping[str, Callable[[Manifest], Any]] = {
@@ -71,7 +73,7 @@ def _properties(name: str, card: Manifest) -> dict[str, str | None]:
         if not _published(card):
             rows |= {"training, seconds": round(card["seconds"]), "seed": card["seed"]}
     except KeyError as error:
-        raise KeyError(
+        raise UnknownName(
             f"expected {error.args[0]!r} in the manifest of {name}, because its card shows it; "
             "restore the manifest from the repository or train anew (make zoo)"
         ) from error

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from signseg_utils.files.paths import write_text
+from signseg_utils.files.reading import read_text
+from signseg_utils.refusals import BadFile, UnknownName
 from signseg_utils.registry import unknown
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
@@ -194,8 +196,16 @@ def directions(
 
 
 def in_each(
-    cells: Mapping[str, Measured], together: Measured, expected: str, margin: float, *,
-    id: str, zoo: str, statement: str, reported: str, test: str,
+    cells: Mapping[str, Measured],
+    together: Measured,
+    expected: str,
+    margin: float,
+    *,
+    id: str,
+    zoo: str,
+    statement: str,
+    reported: str,
+    test: str,
 ) -> Line:
     """One line for a direction that must hold in each cell, such as each network.
 
@@ -227,7 +237,7 @@ def qualified(statement: str, id: str, stem: str) -> str:
     words = id.removeprefix(stem).split()
     for word in words:
         if word not in QUALIFIERS:
-            raise KeyError(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
+            raise UnknownName(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
     return ", ".join([statement, *(QUALIFIERS[word] for word in words)])
 
 
@@ -319,17 +329,22 @@ def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
 def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
     """Read a ledger; ValueError names the file and what in it is not a line."""
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {error}") from error
+        rows = json.loads(read_text(Path(path), "a ledger"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadFile(
+            f"expected a JSON list of ledger lines in {path}; got {error}; run its chapter again"
+        ) from error
     keys = {field.name for field in fields(Line)}
     if not isinstance(rows, list):
-        raise ValueError(f"expected a JSON list of ledger lines in {path}; got {type(rows)}")
+        raise BadFile(
+            f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; run its chapter again"
+        )
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or set(row) != keys:
             got = sorted(row) if isinstance(row, dict) else type(row)
-            raise ValueError(
-                f"expected the keys {sorted(keys)} in line {number} of {path}; got {got}"
+            raise BadFile(
+                f"expected the keys {sorted(keys)} in line {number} of {path}; got {got}; run its "
+                "chapter again"
             )
     return tuple(Line(**row) for row in rows)
 

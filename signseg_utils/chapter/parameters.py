@@ -10,8 +10,11 @@ a chapter begins with ``run = parameters.read(globals())``, which refuses both a
 parsed values; the publisher checks the same before it starts.
 """
 
+import argparse
 import ast
 import io
+import math
+import re
 import tokenize
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +22,15 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from signseg_utils import registry
+from signseg_utils.refusals import Refusal, first_line
 from signseg_utils.registry import unknown
 
 TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 CONTROLS = ("random_magnitude", "random_count")
 SIGNS = ("none", "positive", "negative", *CONTROLS)
 RULES = ("smallest", "largest")
+_SEEDS = 2**64  # seeds key a counter-based generator of 64 bits
+_MOST = 10_000  # values of one list
 DTYPES = ("float32", "bfloat16", "float64")
 
 # What a notebook's namespace holds besides parameters: IPython's own names.
@@ -32,7 +38,7 @@ _IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 _INJECTABLE = (str, int, float, bool, list, tuple, dict, type(None))
 
 
-class ParameterError(ValueError):
+class ParameterError(Refusal, ValueError):
     """A parameter is unknown, of the wrong type, or out of range; the message says what to do."""
 
 
@@ -107,17 +113,28 @@ def declared(notebook: Path | Any) -> dict[str, Parameter]:
     Raises
     ------
     ParameterError
-        If there is no such cell, or a line is not ``name: type = value  # help`` with type str,
+        If it is no notebook, has no such cell or two, or a line is not ``name: type = value  # help`` with type str,
         int, float or bool.
     """
-    if isinstance(notebook, str | Path):
-        import jupytext
+    if not isinstance(notebook, str | Path):
+        return _declared(notebook)
+    path = Path(notebook)
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        raise ParameterError(f"expected a notebook at {path}; got {got}; mend the path")
+    import jupytext
 
-        notebook = jupytext.read(notebook)
-    for cell in notebook["cells"]:
-        if "parameters" in cell.get("metadata", {}).get("tags", ()):
-            return _declarations(cell["source"])
-    raise ParameterError("expected a cell tagged 'parameters'; the notebook has none; add one")
+    try:
+        opened = jupytext.read(path)
+    except Exception as error:  # jupytext and nbformat raise of many kinds
+        raise ParameterError(
+            f"expected {path} to be a notebook (.ipynb, or MyST .md); it cannot be read "
+            f"({first_line(error)}); restore it, or write it anew with jupytext --sync"
+        ) from error
+    try:
+        return _declared(opened)
+    except ParameterError as error:
+        raise ParameterError(f"{path.name}: {error}") from error
 
 
 def cast(declared: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +161,9 @@ def cast(declared: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[s
 def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     """Parsed values of parameters whose names have a meaning; the others as they are."""
     parsed = {name: _PARSERS.get(name, _as_is)(name, value) for name, value in values.items()}
+    _ordered(parsed, "low", "high")
+    if "pool" in parsed:
+        _ordered(parsed, "images", "pool")
     if "zoo" in parsed:
         zoo = registry.load("zoos", parsed["zoo"])()
         of_zoo = f"of zoo {parsed['zoo']}"
@@ -168,7 +188,20 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**parsed)
 
 
-def split(text: str) -> tuple[str, ...]:
+def argument(name: str, kind: type = int) -> Callable[[str], Any]:
+    """The type of a command-line argument: a number, checked as the parameter ``name`` is."""
+
+    def checked(text: str) -> Any:
+        try:
+            return _PARSERS[name](name, kind(text))
+        except ParameterError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    checked.__name__ = kind.__name__  # argparse names the type where the text is no number
+    return checked
+
+
+def split(text: str, name: str = "names") -> tuple[str, ...]:
     """Names of a comma-separated list, without blanks around them; ``""`` is the empty list.
 
     Raises
@@ -180,10 +213,14 @@ def split(text: str) -> tuple[str, ...]:
         return ()
     parts = tuple(part.strip() for part in text.split(","))
     if "" in parts:
-        raise ParameterError(f"expected names between the commas; got {text!r}; remove one comma")
+        raise ParameterError(
+            f"expected {name} between the commas; got {text!r}; remove one comma"
+        )
     twice = sorted({part for part in parts if parts.count(part) > 1})
     if twice:
-        raise ParameterError(f"expected each name once; got {', '.join(twice)} more than once")
+        raise ParameterError(
+            f"expected each of {name} once; got {', '.join(twice)} more than once; leave one"
+        )
     return parts
 
 
@@ -194,14 +231,25 @@ def integers(text: str, name: str = "seeds") -> tuple[int, ...]:
     (0, 1, 2, 3, 7)
     """
     found: list[int] = []
-    for part in split(text):
+    for part in split(text, name):
         first, dash, last = part.partition("-")
-        if not first.strip().isdecimal() or (dash and not last.strip().isdecimal()):
+        bounds = [bound.strip() for bound in ((first, last) if dash else (first,))]
+        if not all(bound.isdecimal() for bound in bounds):
             raise ParameterError(
                 f"expected {name} like '0-3' or '0,1,2', because they are whole numbers from 0; "
                 f"got {text!r}"
             )
-        found += range(int(first), int(last if dash else first) + 1)
+        if any(len(bound) > 20 or int(bound) >= _SEEDS for bound in bounds):
+            raise ParameterError(
+                f"expected {name} below 2**64, because they key a counter-based generator; "
+                f"got {text[:60]!r}; use small numbers"
+            )
+        span = range(int(bounds[0]), int(bounds[-1]) + 1)
+        if len(found) + len(span) > _MOST:
+            raise ParameterError(
+                f"expected at most {_MOST} {name}; got {text!r}; ask for fewer of them"
+            )
+        found += span
     if not found or len(set(found)) < len(found):
         raise ParameterError(f"expected {name} like '0-3', at least one, each once; got {text!r}")
     return tuple(found)
@@ -214,15 +262,19 @@ def fractions(text: str, name: str = "alphas") -> tuple[float, ...]:
     (0.0, 0.25, 0.5, 0.75, 1.0)
     """
     numbers: list[float] = []
-    for part in split(text):
+    for part in split(text, name):
         try:
             bounds = [float(number) for number in part.split(":")]
         except ValueError:
             bounds = []
         if len(bounds) == 1:
             numbers += bounds
-        elif len(bounds) == 3 and bounds[2] > 0:
+        elif len(bounds) == 3 and bounds[2] > 0 and all(map(math.isfinite, bounds)):
             start, stop, step = bounds
+            if (stop - start) / step > _MOST:
+                raise ParameterError(
+                    f"expected at most {_MOST} {name}; got {text!r}; ask for fewer: a larger step"
+                )
             count = int((stop - start) / step + 1e-9) + 1
             numbers += [round(start + step * index, 10) for index in range(count)]
         else:
@@ -239,7 +291,7 @@ def fractions(text: str, name: str = "alphas") -> tuple[float, ...]:
 def spreads(text: str, name: str = "noises") -> tuple[float, ...]:
     """``"0,0.2"`` -> ``(0.0, 0.2)``: standard deviations of 0 or more, each once."""
     try:
-        numbers = tuple(float(part) for part in split(text))
+        numbers = tuple(float(part) for part in split(text, name))
     except ValueError:
         numbers = ()
     fine = all(0 <= number < float("inf") for number in numbers)  # NaN fails too
@@ -274,13 +326,65 @@ def _fraction(name: str, value: float) -> float:
     return value
 
 
-def _at_least(least: int) -> Callable[[str, Any], Any]:
+def _at_least(least: float, most: float = 10**7) -> Callable[[str, Any], Any]:
     def checked(name: str, value: Any) -> Any:
-        if not value >= least:
-            raise ParameterError(f"expected {name} of {least} or more; got {value}")
+        if not value >= least:  # NaN fails too
+            raise ParameterError(
+                f"expected {name} of {least:g} or more; got {value}; give a larger number"
+            )
+        if value > most:
+            limit = "2**64 - 1" if most == _SEEDS - 1 else f"{most:,}"
+            raise ParameterError(
+                f"expected {name} of at most {limit}; got {value}; give a smaller number"
+            )
         return value
 
     return checked
+
+
+def _cluster(name: str, value: str) -> str:
+    kind, _, count = value.partition(":")
+    local = kind == "local" and count.isdecimal() and int(count) > 0
+    if not (value == "" or local or value.endswith(".json") or re.match(r"\w+://.+", value)):
+        raise ParameterError(
+            f"expected {name} like tcp://host:8786, a scheduler file *.json, or local:N with N of "
+            f"1 or more; got {value!r}; leave it empty for none"
+        )
+    return value
+
+
+def _folder(name: str, value: str) -> str:
+    if value and Path(value).exists() and not Path(value).is_dir():
+        raise ParameterError(
+            f"expected {name} to be a folder, there or to be made; got the file {value}; give "
+            "another path"
+        )
+    return value
+
+
+def _recording(name: str, value: str) -> str:
+    from signseg_utils.neurons import recordings  # slow to import, and seldom asked for
+
+    try:
+        return recordings.named(value)
+    except recordings.RecordingError as error:
+        raise ParameterError(str(error)) from error
+
+
+def _optimizers(name: str, value: str) -> tuple[str, ...]:
+    found = tuple(_known("optimizer", n, registry.names("optimizers")) for n in split(value, name))
+    if not found:
+        raise ParameterError(f"expected at least one of {name}; got none; leave the default")
+    return found
+
+
+def _ordered(values: Mapping[str, Any], smaller: str, larger: str) -> None:
+    """Refuse a pair of parameters the wrong way round, where a chapter has both."""
+    if smaller in values and larger in values and values[smaller] > values[larger]:
+        raise ParameterError(
+            f"expected {smaller} of at most {larger}; got {smaller} {values[smaller]:g} and "
+            f"{larger} {values[larger]:g}; change one of them"
+        )
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
@@ -300,24 +404,34 @@ def _as_is(name: str, value: Any) -> Any:
 _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "zoo": lambda name, value: _known("zoo", value, registry.names("zoos")),
     "optimizer": lambda name, value: _known("optimizer", value, registry.names("optimizers")),
-    "optimizers": lambda name, value: tuple(
-        _known("optimizer", each, registry.names("optimizers")) for each in split(value)
-    ),
+    "optimizers": _optimizers,
     "noises": lambda name, value: spreads(value, name),
     "target": _fraction,
-    "networks": lambda name, value: split(value),
-    "generators": lambda name, value: split(value),
-    "units": lambda name, value: split(value),
-    "sessions": lambda name, value: split(value),
-    "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value)),
+    **dict.fromkeys(
+        ("networks", "generators", "units", "sessions"), lambda name, value: split(value, name)
+    ),
+    "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value, name)),
     "rule": _one_of(*RULES),
     "control": _one_of(*CONTROLS),
     "dtype": _one_of(*DTYPES),
     "seeds": lambda name, value: integers(value, name),
     "alphas": lambda name, value: fractions(value, name),
     "alpha": _fraction,
-    "seed": _at_least(0),
-    "generations": _at_least(1),
+    "seed": _at_least(0, _SEEDS - 1),
+    "generations": _at_least(1, 100_000),
+    "population": _at_least(4),
+    "audited": _at_least(0),
+    "fresh": _at_least(1),
+    "resamples": _at_least(1),
+    "least": _fraction,
+    "least_fit": _at_least(-1, 1),
+    "least_change": _at_least(0),
+    "cluster": _cluster,
+    **dict.fromkeys(("results", "images_to", "out", "output", "scratch", "folder"), _folder),
+    "recording": _recording,
+    **dict.fromkeys(("threads", "workers", "devices", "jobs"), _at_least(1)),
+    "limit": _at_least(0),
+    "checkpoint_seconds": _at_least(0),
     "low": _at_least(1),
     "high": _at_least(1),
     "clusters": _at_least(0),
@@ -340,6 +454,11 @@ def _value(name: str, value: Any, kind: type) -> Any:
     """``value`` as ``kind``; Papermill's ``-p seeds 0`` arrives as an int, and is meant as text."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is str and isinstance(value, list | tuple):
+        odd = [p for p in value if isinstance(p, bool) or not isinstance(p, str | int | float)]
+        if odd:
+            raise ParameterError(
+                f"expected {name} as a list of text or numbers; got {odd[0]!r} in it; leave it out"
+            )
         return ",".join(str(part) for part in value)
     if kind is str and number:
         return f"{value:g}" if isinstance(value, float) else str(value)
@@ -380,14 +499,49 @@ def _type(name: str, kind: Any) -> type:
     return TYPES[kind]
 
 
+def _declared(notebook: Any) -> dict[str, Parameter]:
+    """Parameters of an opened notebook; it may be no notebook at all."""
+    try:
+        about = [cell.get("metadata", {}) for cell in notebook["cells"]]
+        tags = [each.get("tags", []) for each in about]
+        sources = [str(cell["source"]) for cell in notebook["cells"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ParameterError(
+            f"expected a notebook of cells with metadata; got another ({first_line(error)}); "
+            "restore it, or write it anew with jupytext --sync"
+        ) from error
+    for each in tags:
+        if not isinstance(each, list):
+            raise ParameterError(
+                f"expected the tags of a cell as a list; got {each!r}; write [{each!r}]"
+            )
+    tagged = [source for source, each in zip(sources, tags, strict=True) if "parameters" in each]
+    if not tagged:
+        raise ParameterError("expected a cell tagged 'parameters'; the notebook has none; add one")
+    if len(tagged) > 1:
+        raise ParameterError(
+            "expected one cell tagged 'parameters', because Papermill injects behind the first; "
+            f"got {len(tagged)}; join them"
+        )
+    return _declarations(tagged[0])
+
+
 def _declarations(source: str) -> dict[str, Parameter]:
-    helps = {
-        token.start[0]: token.string.lstrip("# ").strip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
+    try:
+        body = ast.parse(source).body
+        helps = {
+            token.start[0]: token.string.lstrip("# ").strip()
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT
+        }
+    except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
+        line = source.splitlines()[(getattr(error, "lineno", 1) or 1) - 1 :][:1]
+        raise ParameterError(
+            "expected lines 'name: type = value  # help' in the parameters cell; got no Python: "
+            f"{first_line(error)} in {''.join(line)!r}; mend that line"
+        ) from error
     found: dict[str, Parameter] = {}
-    for statement in ast.parse(source).body:
+    for statement in body:
         line = ast.get_source_segment(source, statement) or ""
         wrong = f"expected a line 'name: type = value  # help' in the parameters cell; got {line!r}"
         if (
@@ -401,9 +555,11 @@ def _declarations(source: str) -> dict[str, Parameter]:
         if not text:
             raise ParameterError(f"{wrong}; say after a # what {name} does")
         kind = _type(name, ast.unparse(statement.annotation))
+        if name in found:
+            raise ParameterError(f"expected each parameter once; got {name} twice; leave one line")
         try:
             default = ast.literal_eval(statement.value)
-        except ValueError as error:
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
             raise ParameterError(f"{wrong}; the value must be a plain literal") from error
         found[name] = Parameter(kind, _value(name, default, kind), text)
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from signseg_utils.files.paths import data_folder
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 # File name to the source it was taken from. `submission` is the paper whose claims the book tests.
@@ -42,7 +43,7 @@ def reported(id: str | None = None, source: str | None = None) -> pd.DataFrame:
         If the folder of reported numbers is not there.
     """
     if source is not None and source not in SOURCES:
-        raise KeyError(unknown("source of reported numbers", source, tuple(SOURCES)))
+        raise UnknownName(unknown("source of reported numbers", source, tuple(SOURCES)))
     table = pd.concat([_read(name) for name in SOURCES], ignore_index=True)
     table["number"] = pd.to_numeric(table["value"], errors="coerce")
     for column in ("spread", "n"):
@@ -52,7 +53,7 @@ def reported(id: str | None = None, source: str | None = None) -> pd.DataFrame:
     if id is not None:
         known = tuple(dict.fromkeys(table["id"]))
         if id not in known:
-            raise KeyError(unknown("claim with reported numbers", id, known))
+            raise UnknownName(unknown("claim with reported numbers", id, known))
         table = table[table["id"] == id]
     return table.reset_index(drop=True)
 
@@ -67,7 +68,7 @@ def words(id: str, condition: str | None = None, source: str | None = None) -> s
         table = table[table["condition"].str.contains(condition, regex=False)]
         if table.empty:
             known = tuple(reported(id, source)["condition"])
-            raise KeyError(unknown(f"condition of {id}", condition, known))
+            raise UnknownName(unknown(f"condition of {id}", condition, known))
     return "; ".join(_words(row) for row in table.to_dict("records"))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from signseg_utils import __version__
+from signseg_utils.refusals import Refusal
 from signseg_utils.registry import unknown
 
 COMMANDS = {
@@ -62,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
     command = import_module(f"{__name__}.{given[0]}")
     try:
         return int(command.main(given[1:]))
-    except (ValueError, LookupError, OSError) as error:
+    except (Refusal, ValueError, LookupError, OSError) as error:
         if traceback:
             raise
         said = error.args[0] if isinstance(error, KeyError) and error.args else error

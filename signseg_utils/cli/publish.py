@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from signseg_utils.chapter import parameters
 from signseg_utils.publishing import publish
 from signseg_utils.publishing.notices import Notice
 
@@ -21,14 +22,11 @@ SOME_FAILED = 3
 def main(words: Sequence[str]) -> int:
     """Publish what was asked for; returns the exit status."""
     given = _arguments(words)
-    zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
+    zoos = () if given.zoo == "all" else parameters.split(given.zoo, "zoos")
+    numbers = () if given.chapters == "all" else parameters.integers(given.chapters, "chapters")
+    parameters.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    try:
-        numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = publish.chapters(given.profile, zoos, numbers)
-    except (KeyError, ValueError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 1
+    wanted = publish.chapters(given.profile, zoos, numbers)
     groups: dict[str, list[publish.Chapter]] = {}
     for chapter in wanted:
         groups.setdefault(chapter.zoo, []).append(chapter)
@@ -64,7 +62,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="zoos run side by side, at most"
+        "--jobs", type=parameters.argument("jobs"), default=os.cpu_count() or 1,
+        help="zoos run side by side, at most",
     )
     return parser.parse_args(words)
 

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils.chapter.parameters import integers, split
+from signseg_utils.chapter.parameters import argument, integers, split
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.rig import MANIFEST, RATES, Session
 from signseg_utils.zoos import load_zoo
@@ -27,8 +27,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--zoo", default="tinyimagenet", help="whose generator (%(default)s)")
     parser.add_argument("--generator", default="decoder", help="(%(default)s)")
     parser.add_argument("--optimizer", default=default.optimizer, help="(%(default)s)")
-    parser.add_argument("--generations", type=int, default=default.generations)
-    parser.add_argument("--population", type=int, help="images a generation (the optimiser's own)")
+    parser.add_argument("--generations", type=argument("generations"), default=default.generations)
+    parser.add_argument("--population", type=argument("population"), help="images a generation (the optimiser's own)")
     parser.add_argument("--seeds", default="0", help="one for each run: list or range")
     parser.add_argument("--labels", default="", help="names of the runs, such as channels")
     given = parser.parse_args(words)
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
         load_zoo(given.zoo).generator(given.generator),
         Search(given.optimizer, given.generations, given.population),
         integers(given.seeds),
-        split(given.labels) or None,
+        split(given.labels, "labels") or None,
     )
     if not session.done:
         shown = session.batch().folder

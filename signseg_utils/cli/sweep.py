@@ -10,10 +10,13 @@ import torch
 
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
+from signseg_utils.chapter.parameters import argument
 from signseg_utils.experiments.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
 from signseg_utils.experiments.sweep.cluster import ClusterError, connected
 from signseg_utils.files import paths
 from signseg_utils.files.store import UnwritableStore
+from signseg_utils.refusals import UnknownName
+from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
 
@@ -47,29 +50,29 @@ def main(words: Sequence[str]) -> int:
     }
     for name, (value, meaning) in text.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
-    parser.add_argument("--generations", type=int, default=default.search.generations)
-    parser.add_argument("--population", type=int, default=None)
+    parser.add_argument("--generations", type=argument("generations"), default=default.search.generations)
+    parser.add_argument("--population", type=argument("population"), default=None)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=None, help="of torch, in each process")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--threads", type=argument("threads"), default=None, help="of torch, in each process")
+    parser.add_argument("--workers", type=argument("workers"), default=1, help="processes")
     parser.add_argument(
         "--cluster", metavar="ADDRESS",
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
     )  # fmt: skip
-    parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
+    parser.add_argument("--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0)
     parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
-    parser.add_argument("--devices", type=int, default=1, help="that share the estimated hours")
+    parser.add_argument("--devices", type=argument("devices"), default=1, help="that share the estimated hours")
     parser.add_argument(
         "--rate", type=float, metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
     )  # fmt: skip
-    parser.add_argument("--audit", type=int, default=0, help="runs to audit at the end")
+    parser.add_argument("--audit", type=argument("audited"), default=0, help="runs to audit at the end")
     given = parser.parse_args(words)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
-    if given.rate is not None and given.rate <= 0:
+    if given.rate is not None and not 0 < given.rate < float("inf"):
         parser.error(f"expected a rate above 0 images/s; got {given.rate:g}")
     try:
         if given.dtype == "auto" or not (given.estimate and given.rate):
@@ -80,6 +83,8 @@ def main(words: Sequence[str]) -> int:
     certify = given.dtype == "auto"
     given.dtype = default.dtype if certify else given.dtype
     try:
+        folders = {"out": given.out, "folder": given.zoo_folder, "cluster": given.cluster}
+        parameters.parse({name: str(value or "") for name, value in folders.items()})
         asked = [
             parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
             for zoo in names
@@ -87,6 +92,12 @@ def main(words: Sequence[str]) -> int:
     except parameters.ParameterError as error:
         parser.error(str(error))
     for sweep in asked:
+        if sweep.layer != default.layer:
+            opened = zoos.load_zoo(sweep.zoo, given.zoo_folder)
+            for name in sweep.networks:
+                layers = opened.network(name).backbone.layer_names
+                if sweep.layer not in layers:
+                    raise UnknownName(unknown(f"layer of {name}", sweep.layer, layers))
         shards = plan(
             sweep.zoo, sweep.networks, sweep.generators, sweep.units,
             signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
 from signseg_utils.analysis.images import own_images
+from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
@@ -307,8 +308,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--networks", default="", help="comma separated; default: those here")
     given = parser.parse_args(arguments)
+    names = list(parameters.parse({"zoo": given.zoo, "networks": given.networks}).networks)
+    names = names if given.networks else []
     zoo = zoos.load_zoo(given.zoo)
-    names = [name for name in given.networks.split(",") if name]
     plain = (*zoo.networks, *zoo.families.get("untrained", ()))
     names = names or [name for name in plain if zoo.path(name).exists()]
     kept = _read(stored_file(zoo.name))

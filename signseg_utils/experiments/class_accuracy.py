@@ -16,11 +16,13 @@ from torch import Tensor
 
 from signseg_utils import registry
 from signseg_utils.files.paths import write_text
+from signseg_utils.files.reading import read_json
 from signseg_utils.progress import each
+from signseg_utils.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.zoos import Images, Zoo, load_zoo
 
 
-class NotCounted(FileNotFoundError):
+class NotCounted(Refusal, FileNotFoundError):
     """Neither the stored counts of this network nor images to count on; the message says why."""
 
 
@@ -63,7 +65,8 @@ def class_accuracy(
         them.
     """
     file = _file(zoo, network)
-    counts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    again = f"make it anew: python -m signseg_utils.experiments.class_accuracy --zoo {zoo.name}"
+    counts = read_json(file, "counts of right answers", again) if file.exists() else {}
     if counts.get("network_sha256") != zoo.card(network)["sha256"]:
         try:
             counts = _counted(zoo, network)
@@ -78,8 +81,13 @@ def class_accuracy(
     named = units or zoo.classes
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:
-        raise KeyError(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
-    right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
+        raise UnknownName(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
+    try:
+        right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
+    except (KeyError, TypeError) as error:
+        raise BadFile(
+            f"expected 'right' and 'n' of each class in {file}; got none for {error}; {again}"
+        ) from error
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy
 
@@ -117,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--network", default="resnet", help="(%(default)s)")
     given = parser.parse_args(arguments)
+    load_zoo(given.zoo).config(given.network)
     print(store(load_zoo(given.zoo), given.network))
 
 

@@ -369,7 +369,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
     parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
     given = parser.parse_args(arguments)
-    study = Study(given.zoo, parameters.split(given.networks))
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
+    )
+    study = Study(given.zoo, asked.networks)
     found, _ = obtain(study, given.folder or str(paths.results_folder(given.zoo)))
     print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
     print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))

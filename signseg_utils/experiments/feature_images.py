@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.files.store import Store
-from signseg_utils.metrics.spectrum import radial_spectrum
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import zoos
+from signseg_utils import draws, zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
@@ -137,7 +137,7 @@ def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
             f"{int(touched.all(1).sum())} of {len(regions)}; take more images"
         )
     # Each image draws a random order of its own and takes the first that will do.
-    order = torch.rand(touched.shape, generator=torch.Generator().manual_seed(seed))
+    order = draws.Twister(seed).rand(*touched.shape)
     return order.masked_fill(touched, 2).argmin(1)
 
 
@@ -287,11 +287,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=int, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")
+    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks})
+    asked = parameters.parse(
+        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
+    )
     zoo = zoos.load_zoo(given.zoo)
     store = Store(given.out or results_folder(zoo.name) / "occlusion")
     wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}

@@ -220,6 +220,11 @@ def obtain(
     )
 
 
+def damaged(races: Sequence[Race]) -> list[str]:
+    """Names of shipped files of races that are damaged, so that others are shown."""
+    return Store(results_folder(races[0].zoo) / FOLDER).damaged(race.key for race in races)
+
+
 def collect(races: Sequence[Race], folder: Path, *, zoo_folder: Path | None = None) -> xr.Dataset:
     """Read finished races into one dataset with a common clock.
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import zoos
+from signseg_utils import draws, zoos
 from signseg_utils.analysis import stats
 from signseg_utils.training.restore import classifier, layers_by_depth
 from signseg_utils.units import signs
@@ -96,8 +96,7 @@ class WeightSigns:
 
         Noise images drawn with ``seed`` are shown to the networks at both ends and in the middle.
         """
-        torch.manual_seed(seed)
-        images = torch.rand(32, 3, self.zoo.image_size, self.zoo.image_size)
+        images = draws.uniform((32, 3, self.zoo.image_size, self.zoo.image_size), seed)
         found = {}
         for name in self.networks:
             raw = self.weight[name, "trained", "raw"]
@@ -133,12 +132,11 @@ class WeightSigns:
         Under ``"random"``: the same raw weights with coins for signs, all classes ``tosses`` times
         over.
         """
-        torch.manual_seed(seed)
         found = {}
-        for name in self.networks:
+        for number, name in enumerate(self.networks):
             own = {gauge: self.weight[name, "trained", gauge] for gauge in GAUGES}
             size = own["raw"].abs().repeat(tosses, 1)
-            own["random"] = size * torch.randn_like(size).sign()
+            own["random"] = size * draws.coins(size.shape, seed, number)
             found[name] = {kind: signs.sign_ratio(weight).numpy() for kind, weight in own.items()}
         return found
 

@@ -33,6 +33,11 @@ def read(path: Path, allowed: tuple[str, ...] = ()) -> Any:
         If it is truncated, or no checkpoint.
     """
     path = Path(path)
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        raise DamagedWeights(
+            f"expected weights in the file {path}; got {got}; mend the path, or fetch the file"
+        )
     if path.suffix == ".safetensors":
         return _safetensors(path)
     try:
@@ -48,7 +53,7 @@ def read(path: Path, allowed: tuple[str, ...] = ()) -> Any:
             f"state dict with safetensors.torch.save_file, and put that beside it as "
             f"{path.name}.safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # torch's readers raise of many kinds: IndexError, struct.error, ...
         raise DamagedWeights(_no_checkpoint(path, error)) from error
 
 
@@ -122,7 +127,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, OSError) as error:
         raise DamagedWeights(_no_checkpoint(path, error)) from error
 
 

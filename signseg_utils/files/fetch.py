@@ -17,6 +17,7 @@ from filelock import FileLock
 from signseg_utils.files import paths
 from signseg_utils.files.sources import REGISTRY, Remote
 from signseg_utils.progress import Work
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
@@ -29,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class FetchError(RuntimeError):
+class FetchError(Refusal, RuntimeError):
     """A file could not be had; the message says how to get it by hand."""
 
 
@@ -69,17 +70,27 @@ def fetch(
         If the network fails; what arrived is kept and the next attempt continues from there.
     """
     if name not in registry:
-        raise KeyError(unknown("file", name, tuple(registry)))
+        raise UnknownName(unknown("file", name, tuple(registry)))
+    if Path(name).name != name:
+        raise FetchError(f"expected the name of a file, not a path; got {name!r}; give the name")
     remote = registry[name]
     folder = Path(folder) if folder is not None else paths.cache_folder() / "downloads"
     target = folder / name
+    if folder.exists() and not folder.is_dir():
+        raise FetchError(f"expected a folder for downloads at {folder}; got a file; give another")
+    mirror = os.environ.get(MIRROR)
+    if mirror and not Path(mirror).is_dir():
+        raise FetchError(
+            f"expected a folder at {MIRROR}={mirror}, where {name} may lie; there is no such "
+            "folder; mend it, or unset it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{name}.lock"):
         if target.exists():
             _verify(target, remote, folder, "move it away, then the file is fetched anew")
             return target
         mirrored = _mirrored(name)
-        if mirrored is not None and mirrored.exists():
+        if mirrored is not None and os.path.lexists(mirrored):
             _verify(mirrored, remote, folder, f"mend the mirror, or unset {MIRROR}")
             return mirrored
         if not remote.url:
@@ -176,6 +187,9 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
 
 def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
     """Compare with the published hash; what that leaves open, with the recorded one (or record)."""
+    if not file.is_file():
+        got = "a folder" if file.is_dir() else "a link that leads nowhere: what it names is not there"
+        raise FetchError(f"expected the file {file.name} at {file}; got {got}; {advice}")
     size = f"({megabytes(file.stat().st_size)})"
     algorithm, digest = (remote.hash or "sha256:").split(":")
     actual = pooch.file_hash(str(file), alg=algorithm)
@@ -187,7 +201,7 @@ def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
     if not record.exists():
         paths.write_text(record, actual + "\n")
         return
-    digest = record.read_text().strip()
+    digest = record.read_bytes().decode("ascii", "replace").strip()
     if actual != digest:
         origin = f"recorded at the first download ({record})"
         raise WrongHash(_other(f"{file} {size}", algorithm, digest, origin, actual, advice))

@@ -1,8 +1,20 @@
 """Where things lie (weights, results, datasets, the book), and how text gets there whole."""
 
+import errno
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
+
+from signseg_utils.refusals import Refusal
+
+
+class Unwritable(Refusal, OSError):
+    """The disk is full or a folder cannot be written; the message names the file."""
+
+    def __str__(self) -> str:
+        return str(self.args[-1])
 
 
 def repository() -> Path:
@@ -43,17 +55,52 @@ def book_folder() -> Path:
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is whole or not there: read back, then renamed.
 
-    Raises OSError where what is on disk differs, as on a full disk; an older file is kept then.
+    Raises
+    ------
+    Unwritable
+        If the disk is full or the folder cannot be written; an older file is kept then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
         if temporary.read_text(encoding="utf-8") != text:
-            raise OSError(f"expected {path} to hold what was written; it does not; disk full?")
+            raise OSError(errno.ENOSPC, "what is read back differs from what was written")
         temporary.chmod(0o644)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, which it replaces when the block has ended well.
+
+    Raises
+    ------
+    Unwritable
+        If the disk is full or the folder cannot be written; an older file is kept then.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Unwritable(
+            error.errno,
+            f"expected to write {path}; {reason(error)}; what was there before is untouched: make "
+            "room or choose another folder, and give the same command",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Why something could not be written, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error.strerror})"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the folder cannot be written ({error.strerror})"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"a file is where its folder should be ({error.filename})"
+    return str(error)

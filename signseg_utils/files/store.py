@@ -10,7 +10,6 @@ called ``<key>.zarr.zip`` is whole or damaged from outside, never half written. 
 The same dataset and provenance give the same bytes. Nothing is pickled.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,9 @@ from torch import Tensor
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
+from signseg_utils.files.paths import Unwritable, reason
+from signseg_utils.refusals import BadValue, Refusal
+
 SHARD = ".zarr.zip"
 PARTIAL = ".partial.safetensors"
 _SEAL = b"sha256:"
@@ -39,7 +41,7 @@ _SEAL_LENGTH = len(_SEAL) + 64
 _TEMPORARY_SECONDS = 3600  # an older temporary file was left by a killed process
 
 
-class ShardError(Exception):
+class ShardError(Refusal):
     """A shard cannot be used; the message names it."""
 
 
@@ -55,7 +57,7 @@ class ForeignShard(ShardError, ValueError):
     """The shard is whole but comes from other settings, weights or code."""
 
 
-class UnwritableStore(ShardError, OSError):
+class UnwritableStore(ShardError, Unwritable):
     """The folder is full or cannot be written; what was stored before is untouched."""
 
 
@@ -126,6 +128,18 @@ class Store:
             return False
         return True
 
+    def damaged(self, keys: Iterable[str]) -> list[str]:
+        """Names of those files of these shards that are truncated or altered."""
+        found = []
+        for key in keys:
+            try:
+                self.read(key)
+            except MissingShard:
+                pass
+            except DamagedShard:
+                found.append(self.path(key).name)
+        return found
+
     def write_partial(
         self, key: str, state: Mapping[str, Tensor | int | float | str], provenance: Mapping
     ) -> Path:
@@ -181,7 +195,7 @@ def content_sha256(dataset: xr.Dataset) -> str:
 def _checked(key: str) -> str:
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+=")
     if not key or key.startswith(".") or not set(key) <= allowed:
-        raise ValueError(
+        raise BadValue(
             "expected a key of letters, digits and -_.+= that does not begin with a dot, because "
             f"it becomes a file name; got {key!r}; replace the other characters"
         )
@@ -239,7 +253,10 @@ def _sealed_zip(dataset: xr.Dataset) -> bytes:
 def _open(path: Path, key: str) -> xr.Dataset:
     if not path.exists():
         raise MissingShard(f"expected shard {key!r} at {path}; there is no such file; compute it")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(key, path, f"it cannot be read ({error.strerror})") from error
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     if not seal.startswith(_SEAL):
         raise _damaged(key, path, "it does not end with a seal: truncated, or not a shard")
@@ -252,10 +269,11 @@ def _open(path: Path, key: str) -> xr.Dataset:
                 warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
                 dataset = xr.open_zarr(store, consolidated=False, chunks=None).load()
         finally:
-            store.close()
+            if store._is_open:  # closing fails otherwise, and hides why it did not open
+                store.close()
         expected = dataset.attrs["content_sha256"]
         json.loads(dataset.attrs["provenance"])
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except Exception as error:  # zarr, its codecs and zipfile raise of many kinds
         raise _damaged(key, path, f"it cannot be decoded ({error})") from error
     if content_sha256(dataset) != expected:
         raise _damaged(key, path, "its values do not match the checksum inside")
@@ -288,8 +306,8 @@ def _partial_sha256(tensors: Mapping[str, Tensor], header: Mapping[str, str]) ->
 
 def _damaged(key: str, path: Path, why: str) -> DamagedShard:
     return DamagedShard(
-        f"shard {key!r} is damaged: {why}; it is not used: recompute it (it is then replaced), "
-        f"or restore {path}"
+        f"shard {key!r} is damaged: {why}; expected {path} as it was written; it is not used: "
+        "recompute it (it is then replaced), or restore the file"
     )
 
 
@@ -330,7 +348,7 @@ def _write(target: Path, content: bytes, verify: Any) -> None:
             raise
         raise UnwritableStore(
             error.errno,
-            f"expected to write {len(content):,} bytes to {target}; {_reason(error)}; nothing "
+            f"expected to write {len(content):,} bytes to {target}; {reason(error)}; nothing "
             "stored before is lost: make room or choose another folder and give the same command",
         ) from error
     finally:
@@ -338,14 +356,6 @@ def _write(target: Path, content: bytes, verify: Any) -> None:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the folder cannot be written ({error.strerror})"
-    return str(error)
 
 
 def _forget_old_temporaries(target: Path) -> None:

@@ -1,22 +1,32 @@
 """Weights on disk: safetensors beside a manifest, written whole and checked on every load."""
 
+import errno
 import hashlib
 import json
-import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from signseg_utils import __version__
-from signseg_utils.files.paths import repository, write_text
+from signseg_utils.files.paths import replacing, repository, write_text
+from signseg_utils.files.reading import read_json
+from signseg_utils.refusals import BadFile, Refusal, first_line
+
+_RESTORE = "restore both files from the repository, or make them anew (make zoo)"
 
 
-class DamagedWeights(ValueError):
+class DamagedWeights(BadFile):
     """The file is not the one that its manifest describes."""
+
+
+class MissingWeights(Refusal, FileNotFoundError):
+    """Weights or their manifest are not there; the message says which and how to get them."""
 
 
 def sha256(path: Path) -> str:
@@ -52,11 +62,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any])
     The manifest gains ``sha256``, ``bytes`` and ``code_version``. Both files appear whole or
     not at all; the weights are read back before they replace an older file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        safetensors.torch.save_file(contiguous, temporary)
+    with replacing(path) as temporary:
+        try:
+            safetensors.torch.save_file(contiguous, temporary)
+        except safetensors.SafetensorError as error:  # a full disk, in its words
+            raise OSError(errno.ENOSPC, str(error)) from error
         if set(safetensors.torch.load_file(temporary)) != set(contiguous):
             raise DamagedWeights(f"{path}: what was written does not read back; is the disk full?")
         complete = {
@@ -65,9 +76,6 @@ def save(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any])
             "bytes": temporary.stat().st_size,
             "code_version": code_version(),
         }
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     write_text(path.with_suffix(".json"), json.dumps(complete, indent=1, sort_keys=True) + "\n")
     return complete
 
@@ -79,15 +87,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
     ------
     FileNotFoundError
         If weights or manifest are missing; the message says which and how to get them.
+    signseg_utils.refusals.BadFile
+        If the manifest is no JSON object with a ``sha256``.
     """
     for needed in (path, path.with_suffix(".json")):
         if not needed.exists():
-            raise FileNotFoundError(
+            raise MissingWeights(
                 f"expected weights and their manifest at {path} and .json; {needed.name} is "
                 "missing; restore it from the repository or train it (make zoo)"
             )
-    manifest: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    return manifest
+    found = read_json(path.with_suffix(".json"), "a manifest of weights", _RESTORE)
+    if not isinstance(found.get("sha256"), str):
+        raise DamagedWeights(
+            f"expected the manifest {path.with_suffix('.json')} to hold the sha256 of its weights; "
+            f"got {found.get('sha256')!r}; {_RESTORE}"
+        )
+    return found
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,5 +122,38 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"expected {path} to have sha256 {manifest.get('sha256')}, as its manifest says; "
             f"got {found}; the file is damaged or was replaced: restore both or retrain (make zoo)"
         )
-    tensors = safetensors.torch.load_file(path)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DamagedWeights(
+            f"expected {path} to hold weights as safetensors; got: {first_line(error)}; {_RESTORE}"
+        ) from error
+    broken = [k for k, v in tensors.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise DamagedWeights(
+            f"expected finite weights in {path}; got NaN or infinity in {', '.join(broken[:5])}; "
+            f"its training went astray: {_RESTORE}"
+        )
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, manifest
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """What goes wrong in this block, in making a module of a file's contents, is the file's fault.
+
+    Raises
+    ------
+    DamagedWeights
+        The message names the file, its manifest, and what does not fit.
+    """
+    try:
+        yield
+    except (BadFile, FileNotFoundError):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
+        lacking = isinstance(error, KeyError) and not isinstance(error, Refusal)
+        what = f"{error} is missing" if lacking else first_line(error)
+        raise DamagedWeights(
+            f"expected {path} and the module and config of its manifest {path.stem}.json to fit "
+            f"each other and the zoo; got: {what}; {_RESTORE}"
+        ) from error

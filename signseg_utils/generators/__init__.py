@@ -1,0 +1,1 @@
+"""From a code to an image: one family of generators a file, found by name."""

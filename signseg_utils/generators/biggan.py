@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from scipy import stats
 from torch import Tensor, nn
 
@@ -125,7 +126,7 @@ class BigGAN(nn.Module):
         self.conv_to_rgb = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        x = self.gen_z(codes).unflatten(1, (4, 4, 16 * self.width)).permute(0, 3, 1, 2)
+        x = rearrange(self.gen_z(codes), "code (h w channel) -> code channel h w", h=4, w=4)
         for layer in self.layers:
             x = layer(x, codes)
         x = torch.addcmul(self.shift[:, None, None], x, self.scale[:, None, None]).relu_()

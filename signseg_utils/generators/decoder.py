@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import weights
 
 
@@ -49,11 +50,7 @@ class Decoder(nn.Module):
 
     def initial_codes(self, seeds: Sequence[int]) -> Tensor:
         """One code of small norm for each seed, [seed, code]; the same seed, the same code."""
-        draws = [
-            torch.randn(self.code_size, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        return 0.1 * torch.stack(draws)
+        return 0.1 * torch.stack([draws.Twister(seed).randn(self.code_size) for seed in seeds])
 
     def config(self) -> dict[str, Any]:
         """What defines the decoder; stored in its manifest."""

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import checkpoints
 
 # Name in either layout, channels in and out (thirds of width 256 and so on), kernel, stride.
@@ -66,11 +67,7 @@ class DeepSim(nn.Module):
 
     def initial_codes(self, seeds: Sequence[int]) -> Tensor:
         """One code of small norm for each seed, [seed, code]; the same seed, the same code."""
-        draws = [
-            torch.randn(self.code_size, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        return 0.1 * torch.stack(draws)
+        return 0.1 * torch.stack([draws.Twister(seed).randn(self.code_size) for seed in seeds])
 
     def take(self, checkpoint: Any, source: str) -> Self:
         """Put in the weights of a published file, in either layout.

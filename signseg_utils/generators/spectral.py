@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import weights
 
 # Karhunen-Loeve axes of natural colours: luminance, blue-yellow, red-green, with their spread
@@ -147,9 +148,8 @@ def fit_pca(
             f"values; got {components}; pass more images or fewer components"
         )
     mean = torch.stack([_unit(part).sum(0) for part in flat.split(chunk)]).sum(0) / len(flat)
-    draw = torch.Generator().manual_seed(seed)
     width = min(components + 20, len(images), size)
-    found = torch.linalg.qr(torch.randn(size, width, generator=draw))[0]
+    found = torch.linalg.qr(draws.Twister(seed).randn(size, width))[0]
     for _ in range(4):
         covered = torch.zeros_like(found)
         for part in flat.split(chunk):
@@ -159,6 +159,8 @@ def fit_pca(
     # The last R factor holds the covariance within the subspace: Q R = C Q_before.
     turn, values, _ = torch.linalg.svd(triangle)
     directions = (found @ turn[:, :components]) * values[:components].sqrt()
+    largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+    directions = directions * largest.sign()  # the largest value is positive
     shape = (components, *images.shape[1:])
     return Spectral(mean.view(images.shape[1:]), directions.T.reshape(shape), norm_cap)
 

@@ -1,5 +1,51 @@
-"""Measures on images; each module is one measure and a plugin found by its name.
+"""Measures of images, one file each, found by name.
 
-`similarity` (representational change), `lpips` (perceptual distance), `objectness` (a detector's
-confidence), `spectrum` (spatial frequency), `foreground` (what lies inside object masks).
+A metric is a module of this folder that defines ``PLUGIN``: a function that takes what was `Seen`
+and returns its measures, name to values ``[image]``. Each image is measured by itself or beside its
+control, never with the others of its batch. `signseg_utils.analysis.images.measure` looks every
+metric up and gives what it says of each image of a sweep, so that a file put here is all that a new
+measure takes.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue; ITU-R Rec. BT.709
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Images of a sweep, and what it takes to measure them.
+
+    Attributes
+    ----------
+    images
+        ``[image, 3, height, width]`` in 0..1.
+    controls
+        Of the same shape: the preferred image of the intact unit, from the same seed.
+    codes
+        ``[image, code]``, of ``images``.
+    generator
+        That made the images of the codes. One that knows its object has
+        ``masks(codes) [image, height, width]`` and ``foreground(codes) [image]``.
+    detector
+        Of any object: ``objectness(images) [image]``.
+    perceptual
+        A distance between images: ``distance(images, controls).values [image]``.
+    """
+
+    images: Tensor
+    controls: Tensor
+    codes: Tensor
+    generator: Any
+    detector: Any
+    perceptual: Any
+
+    def luminance(self) -> Tensor:
+        """Luminance of each pixel of ``images``: ``[image, height, width]``, 0..1."""
+        return torch.einsum("nchw,c->nhw", self.images, torch.tensor(LUMINANCE))

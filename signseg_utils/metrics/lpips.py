@@ -20,6 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.files import checkpoints
+from signseg_utils.metrics import Seen
+
 # The torchvision weights that the reference implementation of LPIPS takes.
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 
@@ -112,7 +115,7 @@ class Perceptual:
                 f"them; put torchvision's {ALEXNET_FILE} there, or give a backbone of a zoo for "
                 "the unweighted form"
             )
-        return cls._reference(torch.load(file, map_location="cpu", weights_only=True))
+        return cls._reference(checkpoints.read(file))
 
     @classmethod
     def _reference(cls, state: dict[str, Tensor] | None) -> Perceptual:
@@ -203,4 +206,7 @@ def perceptual_distance(
     return measure.distance(a, b)
 
 
-PLUGIN = perceptual_distance
+def PLUGIN(seen: Seen) -> dict[str, Tensor]:
+    """``change``: the perceptual distance to the control image of the same seed."""
+    pairs = zip(seen.images.split(64), seen.controls.split(64), strict=True)
+    return {"change": torch.cat([seen.perceptual.distance(a, b).values for a, b in pairs])}

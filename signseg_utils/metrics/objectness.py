@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import cache_folder
+from signseg_utils.metrics import Seen
 
 ARTEFACT = "detector"
 _LAYERS = ("ultralytics.nn", "ultralytics.utils.IterableSimpleNamespace", "torch.nn.modules")
@@ -88,7 +89,7 @@ class Detector:
         layout: dict[str, Any] = dict(vars(stored)["yaml"])
         made = DetectionModel(layout, ch=3, nc=layout["nc"], verbose=False)
         tensors = {k: v.float() if v.is_floating_point() else v
-                   for k, v in stored.state_dict().items()}  # fmt: skip
+                   for k, v in stored.state_dict().items()}
         checkpoints.fit(made, tensors, file)
         return cls(made, image_size)
 
@@ -158,7 +159,9 @@ class Detector:
         return torch.cat(parts).clone()
 
 
-PLUGIN = Detector
+def PLUGIN(seen: Seen) -> dict[str, Tensor]:
+    """``objectness``: how sure the zoo's detector is that the image holds an object, 0..1."""
+    return {"objectness": seen.detector.objectness(seen.images)}
 
 
 def prepare(images: Tensor, size: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils import draws, registry
 from signseg_utils.units.readout import Readout
 
 
@@ -54,10 +54,9 @@ class Classifier(nn.Module):
 
 
 def initial(module: str, config: Mapping[str, Any], classes: int, seed: int) -> Classifier:
-    """The classifier that ``seed`` draws; PyTorch's own random stream is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Classifier(registry.load("networks", module)(config), classes)
+    """The classifier that ``seed`` draws, the same on every machine (see `draws.made`)."""
+    build = registry.load("networks", module)
+    return draws.made(lambda: Classifier(build(config), classes), seed)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from signseg_utils.files import checkpoints
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -91,7 +92,7 @@ class Cut(nn.Module):
         return tuple(
             f"trunk.features.{place}" for (_, before), (place, _) in pairwise(kept)
             if isinstance(before, nn.Conv2d)
-        )  # fmt: skip
+        )
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Maps of the layers of `layer_names`, [image, channel, height, width] each."""
@@ -131,7 +132,7 @@ class Cut(nn.Module):
             f"readout.{key.removeprefix(readout)}" if key.startswith(readout) else f"trunk.{key}":
             value.float() if value.is_floating_point() else value
             for key, value in tensors.items()
-        }  # fmt: skip
+        }
 
     def folded(self) -> Self:
         """This backbone, ready for search: batch norm absorbed, channels last, no gradients."""
@@ -173,7 +174,7 @@ def torchvision_model(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
     known = {"alexnet": "classifier.6", "vgg": "classifier.6", "resnet": "fc"}
     family = next((family for family in known if arch.startswith(family)), None)
     if family is None or arch not in models.list_models():
-        raise KeyError(
+        raise UnknownName(
             unknown("torchvision AlexNet, VGG or ResNet", arch, tuple(models.list_models()))
         )
     options = dict(config.get("options", {}))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -43,9 +44,9 @@ class SmallConfig:
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise KeyError(unknown("family of small backbones", self.family, list(FAMILIES)))
+            raise UnknownName(unknown("family of small backbones", self.family, list(FAMILIES)))
         if self.activation not in ACTIVATIONS:
-            raise KeyError(unknown("activation function", self.activation, list(ACTIVATIONS)))
+            raise UnknownName(unknown("activation function", self.activation, list(ACTIVATIONS)))
         if len(self.widths) != len(self.depths) + 1:
             raise ValueError(
                 "expected one width for the stem and one for each stage; "

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import checkpoints
 from signseg_utils.networks import Network
 from signseg_utils.networks._cut import MEAN, STD, Cut
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
 
-class NoLinearReadout(ValueError):
+class NoLinearReadout(Refusal, ValueError):
     """The last layer of a network is not linear, so that its units have no rows of weights."""
 
 
@@ -109,7 +111,8 @@ def by_name(
         File with its state dict (also under ``state_dict`` or ``model``), read without running
         code; ``None``: random weights.
     labels, image_size, mean, std
-        As of `wrap`.
+        Names of the classes, side of the images in pixels, and the mean and spread of the colours
+        that the network expects, as `wrap` takes them.
 
     Raises
     ------
@@ -137,18 +140,17 @@ def _built(name: str) -> nn.Module:
     try:
         import timm
     except ImportError as error:
-        raise KeyError(
+        raise UnknownName(
             f"{unknown('torchvision classifier', name, known)}; for one of timm: pip install timm"
         ) from error
     if name not in timm.list_models():
-        raise KeyError(unknown("classifier of torchvision or timm", name, timm.list_models()))
+        raise UnknownName(unknown("classifier of torchvision or timm", name, timm.list_models()))
     model: nn.Module = timm.create_model(name, pretrained=False)
     return model
 
 
 def _probe(image_size: int) -> Tensor:
-    draw = torch.Generator().manual_seed(0)
-    return torch.rand(2, 3, image_size, image_size, generator=draw)
+    return draws.uniform((2, 3, image_size, image_size), seed=0)
 
 
 def _no_readout(model: nn.Module, why: str) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
@@ -62,7 +63,7 @@ class Neurons(nn.Module, ABC):
         """
         if isinstance(key, str):
             if key not in self.labels:
-                raise KeyError(unknown("name of a neuron", key, self.labels))
+                raise UnknownName(unknown("name of a neuron", key, self.labels))
             return self.labels.index(key)
         return range(len(self))[key]
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils.files import paths
+from signseg_utils.files import checkpoints, paths
+from signseg_utils.files.weights import MissingWeights
 from signseg_utils.neurons._base import Neurons
+from signseg_utils.refusals import Refusal
 
 IMAGE_SIZE = 112
 MEAN = (116.222, 109.270, 100.381)  # of RGB in 0..255, subtracted from images
@@ -28,7 +30,7 @@ CHUNK = 2  # images in one pass on a CPU: what fits in its cache
 State = Mapping[str, Tensor]
 
 
-class WrongLayout(ValueError):
+class WrongLayout(Refusal, ValueError):
     """A state dict is not that of a compact model; the message says which entries differ."""
 
 
@@ -213,21 +215,16 @@ def read(file: Path) -> dict[str, Tensor]:
     ------
     FileNotFoundError
         If it is missing; the message says where the models are published.
-    WrongLayout
-        If the file holds something else.
+    signseg_utils.files.weights.DamagedWeights
+        If the file is damaged or holds something else.
     """
     if not Path(file).exists():
-        raise FileNotFoundError(
+        raise MissingWeights(
             f"expected a compact model at {file}; it is not there; the models are published at "
             "github.com/cowleygroup/V4_compact_models; set SIGNSEG_DATASETS to the folder that "
             "holds v4/compact/models_torch"
         )
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WrongLayout(
-            f"expected {file} to hold a state dict (names to tensors); got {type(state).__name__}"
-        )
-    return dict(state)
+    return checkpoints.state_dict(checkpoints.read(Path(file)), source=str(file))
 
 
 def label_of(file: Path) -> str:

@@ -16,11 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+# A standard deviation below this share of the largest feature is rounding. Features are sums in
+# single precision, good to 1e-7 of their size; of those in the book none that varies falls below
+# 1e-5.
+ROUNDING = 1e-6
 MOST_PRODUCTS = 1024  # features: up to so many their products with each other are kept for Lasso
 
 
@@ -295,15 +300,25 @@ def correlation(predicted: ArrayLike, measured: ArrayLike) -> Array:
     return np.divide((p * y).sum(0), size, out=np.zeros(size.shape), where=size > 1e-12)
 
 
+def standardised(features: Array) -> tuple[Array, Array, Array]:
+    """Features [image, feature] centred and scaled, their means, and what they were multiplied by.
+
+    A feature that varies by rounding alone is scaled by 0: it gets no weight, has no sign and takes
+    part in no count (see `ROUNDING`).
+    """
+    mean, spread = features.mean(0), features.std(0, ddof=1)
+    alive = spread > ROUNDING * max(float(np.abs(features).max()), 1e-30)
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=alive)
+    return (features - mean) * scale, mean, scale
+
+
 def _fit(x: Array, y: Array, method: str, settings: Sequence[float]) -> tuple[Array, Array]:
     """Weights [setting, neuron, feature] and biases [setting, neuron] over raw features."""
     if method not in METHODS:
-        raise KeyError(unknown("method of neuron models", method, tuple(METHODS)))
-    mean, spread = x.mean(0), x.std(0, ddof=1)
-    alive = spread > 1e-9 * max(float(spread.max()), 1e-30)  # a dead feature gets no weight
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=alive)
+        raise UnknownName(unknown("method of neuron models", method, tuple(METHODS)))
+    scaled, mean, scale = standardised(x)
     level = y.mean(0)
-    weight = METHODS[method]((x - mean) * scale, y - level, settings) * scale
+    weight = METHODS[method](scaled, y - level, settings) * scale
     return weight, level - weight @ mean
 
 

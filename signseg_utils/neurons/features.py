@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from signseg_utils.networks import Network
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 LAST = "features"  # what the network's own readout weighs
@@ -42,7 +43,7 @@ class Features(nn.Module):
         found = re.fullmatch(r"trunk\.(\d+)", name)
         known = layers(network)
         if name not in known or (side and not (found and side.isdecimal() and int(side) > 0)):
-            raise KeyError(unknown(f"layer of {network.name}", layer, known))
+            raise UnknownName(unknown(f"layer of {network.name}", layer, known))
         self.layer = layer
         self.backbone = copy.deepcopy(network.backbone)
         if found:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils.neurons.recordings import RecordingError, recording
+from signseg_utils.refusals import first_line
 from signseg_utils.registry import unknown
 
 IMAGE_COLUMNS = ("image", "image_path", "stimulus_name", "stimulus", "image_name")
@@ -60,30 +61,21 @@ def read(
             "pip install 'signseg-utils[nwb]', or bring the responses as a .csv or .npz"
         ) from error
     if not window[0] < window[1]:
-        raise RecordingError(f"expected a window that ends after it begins; got {window}")
+        raise RecordingError(
+            f"expected a window that ends after it begins; got {window}; give (from, to) in seconds"
+        )
     path = Path(path)
-    with NWBHDF5IO(str(path), "r") as file:
-        content = file.read()
-        if content.units is None or len(content.units) == 0:
-            raise RecordingError(f"expected units with spike times in {path.name}; got none")
-        shown = content.intervals.get(intervals) if content.intervals else None
-        if shown is None or len(shown) == 0:
-            known = tuple(content.intervals or ())
-            raise RecordingError(
-                f"expected presentations in the table {intervals!r} of {path.name}; got none; its "
-                f"tables of intervals: {', '.join(known) or 'none'}"
-            )
-        column = _column(shown, column, path)
-        names = [str(name) for name in shown[column][:]]
-        onsets = np.asarray(shown["start_time"][:], dtype=float)
-        units = content.units
-        counts = np.stack([_counts(units, i, onsets, window) for i in range(len(units))], axis=1)
-        about = {
-            "area": _areas(units),
-            "animal": str(getattr(content.subject, "subject_id", "") or ""),
-            "session": str(content.session_id or content.identifier),
-        }
-        labels = [str(number) for number in units.id[:]]
+    try:
+        with NWBHDF5IO(str(path), "r") as file:
+            names, counts, labels, about = _content(file.read(), path, window, intervals, column)
+    except RecordingError:
+        raise
+    except Exception as error:  # HDF5 and pynwb raise of many kinds
+        raise RecordingError(
+            f"expected {path.name} to be an NWB file (HDF5) with units and presentations; it "
+            f"cannot be read ({first_line(error)}); it is truncated, damaged or something else: "
+            "copy or export it anew"
+        ) from error
     images = list(dict.fromkeys(names))
     place = {name: number for number, name in enumerate(images)}
     most = max(names.count(name) for name in images)
@@ -96,6 +88,40 @@ def read(
         values, images, neurons=[f"unit{label}" for label in labels],
         paths=[str(path.parent / name) for name in images], about=about, source=path.name,
     )  # fmt: skip
+
+
+def _content(
+    content: Any, path: Path, window: tuple[float, float], intervals: str, column: str | None
+) -> tuple[list[str], np.ndarray[Any, Any], list[str], dict[str, Any]]:
+    """Image and counts [presentation, unit] of each presentation; the units' names and about."""
+    if content.units is None or len(content.units) == 0:
+        raise RecordingError(
+            f"expected units with spike times in {path.name}; got none; sort its spikes first"
+        )
+    shown = content.intervals.get(intervals) if content.intervals else None
+    if shown is None or len(shown) == 0:
+        known = tuple(content.intervals or ())
+        raise RecordingError(
+            f"expected presentations in the table {intervals!r} of {path.name}; got none; its "
+            f"tables of intervals: {', '.join(known) or 'none'}"
+        )
+    column = _column(shown, column, path)
+    names = [str(name) for name in shown[column][:]]
+    onsets = np.asarray(shown["start_time"][:], dtype=float)
+    if not np.isfinite(onsets).all():
+        row = int(np.flatnonzero(~np.isfinite(onsets))[0]) + 1
+        raise RecordingError(
+            f"expected a time for each start_time in the table {intervals!r} of {path.name}; got "
+            f"{onsets[row - 1]} in row {row}; leave that presentation out"
+        )
+    units = content.units
+    counts = np.stack([_counts(units, i, onsets, window) for i in range(len(units))], axis=1)
+    about = {
+        "area": _areas(units),
+        "animal": str(getattr(content.subject, "subject_id", "") or ""),
+        "session": str(content.session_id or content.identifier),
+    }
+    return names, counts, [str(number) for number in units.id[:]], about
 
 
 def _counts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,10 +10,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
+from signseg_utils.files.images import decode, open_zip, read_member
+from signseg_utils.files.reading import read_bytes
 from signseg_utils.neurons.recordings import RecordingError, RecordingMissing
 
 
@@ -32,6 +31,8 @@ def pictures(found: xr.Dataset, size: int | None = None) -> Tensor:
         If a file is not there.
     RecordingError
         If the recording names no files, or they differ in size and ``size`` is not given.
+    signseg_utils.refusals.BadFile
+        If a file is no image that can only be read in one way.
     """
     if "pixels" in found:
         stack = torch.from_numpy(found["pixels"].values)
@@ -58,20 +59,19 @@ def _read(files: list[str]) -> Iterator[Tensor]:
             path = Path(file)
             archive = next((p for p in path.parents if p.suffix == ".zip" and p.is_file()), None)
             if archive is not None and archive not in archives:
-                archives[archive] = stack.enter_context(zipfile.ZipFile(archive))
+                archives[archive] = stack.enter_context(open_zip(archive))
             try:
-                content = (
-                    path.read_bytes()
-                    if archive is None
-                    else archives[archive].read(path.relative_to(archive).as_posix())
-                )
+                if archive is None:
+                    content = read_bytes(path, "an image")
+                else:
+                    member = path.relative_to(archive).as_posix()
+                    content = read_member(archives[archive], member, file)
             except (FileNotFoundError, KeyError) as error:
                 raise RecordingMissing(
                     f"expected an image at {file}; there is none; paths in a table are relative "
                     "to the table, or absolute"
                 ) from error
-            with Image.open(io.BytesIO(content)) as image:
-                yield pil_to_tensor(image.convert("RGB"))
+            yield decode(content, file)
 
 
 def _resized(stack: Tensor, size: int) -> Tensor:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from signseg_utils.refusals import Refusal
 from signseg_utils.registry import unknown
 
 ABOUT = ("area", "animal", "session")  # coordinates of a neuron
 FEWEST_IMAGES = 20  # fewer leave nothing to test a model on
 
 
-class RecordingError(ValueError):
+class RecordingError(Refusal, ValueError):
     """A recording that cannot be used; the message says what is wrong and how to mend it."""
 
 
-class RecordingMissing(FileNotFoundError):
+class RecordingMissing(Refusal, FileNotFoundError):
     """A recording that is not on this machine; the message says how to get it."""
 
 
@@ -73,11 +74,16 @@ def recording(
     RecordingError
         If the parts do not fit together.
     """
-    values = np.asarray(response, dtype=np.float64)
-    if values.ndim not in (2, 3):
+    given = np.asarray(response)
+    if given.dtype.kind not in "fiub":
         raise RecordingError(
-            "expected responses [image, neuron] or [image, neuron, repeat]; "
-            f"got shape {values.shape}"
+            f"expected responses as numbers; got {given.dtype}; convert them with .astype(float)"
+        )
+    values = given.astype(np.float64)
+    if values.ndim not in (2, 3) or 0 in values.shape:
+        raise RecordingError(
+            "expected responses [image, neuron] or [image, neuron, repeat], at least one of each; "
+            f"got shape {values.shape}; average over bins of time, and put images first"
         )
     names = [f"neuron{i}" for i in range(values.shape[1])] if neurons is None else list(neurons)
     files = [""] * len(images) if paths is None else list(paths)
@@ -97,6 +103,13 @@ def recording(
     dims = ("image", "neuron", "repeat")[: values.ndim]
     found = xr.Dataset({"response": (dims, values)}, coords, dict(attributes))
     if pixels is not None:
+        stack = np.asarray(pixels)
+        if stack.dtype != np.uint8 or stack.ndim != 4 or stack.shape[1] != 3:
+            raise RecordingError(
+                "expected pixels uint8 [image, 3, height, width]; "
+                f"got {stack.dtype} of shape {stack.shape}; move channels behind images, in 0..255"
+            )
+        _count("images", "images in pixels", len(stack), values.shape[0])
         found["pixels"] = (("image", "channel", "row", "column"), np.asarray(pixels))
     return check(found)
 
@@ -121,8 +134,15 @@ def check(found: xr.Dataset) -> xr.Dataset:
             "expected responses with dims image, neuron and maybe repeat; "
             f"got {', '.join(map(str, response.dims))}"
         )
-    if np.isinf(response.values).any():
-        raise RecordingError("expected finite responses or NaN; got infinity; put NaN there")
+    infinite = np.argwhere(np.isinf(response.values))
+    if len(infinite):
+        image, neuron = (
+            found[dim].values[infinite[0][i]] for i, dim in enumerate(response.dims[:2])
+        )
+        raise RecordingError(
+            f"expected finite responses or NaN; got infinity of neuron {neuron} to image {image}; "
+            "put NaN there (an empty cell in a table)"
+        )
     if not np.isfinite(response.values).any():
         raise RecordingError("expected at least one response; got none but NaN; wrong file?")
     if "pixels" in found:
@@ -263,29 +283,48 @@ def load(name: str, sessions: Sequence[str] = ()) -> xr.Dataset:
     RecordingError
         If it is no recording, or has no such session.
     """
-    if name in _NAMED:
-        module, function = _NAMED[name]
-    elif Path(name).suffix in _FILES:
-        module, function = _FILES[Path(name).suffix]
-        if not Path(name).exists():
-            raise RecordingMissing(f"expected a recording at {name}; there is no such file")
-    else:
-        raise RecordingError(
-            f"{unknown('recording', name, tuple(_NAMED))}, or a file that ends in "
-            f"{', '.join(_FILES)}"
-        )
+    module, function = _NAMED.get(named(name)) or _FILES[Path(name).suffix]
+    if name not in _NAMED and not Path(name).exists():
+        raise RecordingMissing(f"expected a recording at {name}; there is no such file")
     reader = getattr(importlib.import_module(f"signseg_utils.neurons.{module}"), function)
     if name in _NAMED:
         found: xr.Dataset = reader(sessions) if name == "v4" else reader()
     else:
-        found = reader(Path(name))
+        found = _named_after(name, reader)
     known = tuple(dict.fromkeys(found["session"].values.tolist()))
     for session in sessions:
         if session not in known:
             raise RecordingError(unknown(f"session of {name}", session, known))
+    _distinct("session", sessions)
     if sessions and tuple(sessions) != known:
         found = joined([own for session, own in by_session(found) if session in sessions])
     return found
+
+
+def named(name: str) -> str:
+    """The name itself, if it is that of a recording or of a file of a known kind.
+
+    Raises
+    ------
+    RecordingError
+        If it is neither. Whether there is such a file is not looked at.
+    """
+    if name not in _NAMED and Path(name).suffix not in _FILES:
+        raise RecordingError(
+            f"{unknown('recording', name, tuple(_NAMED))}, or a file that ends in "
+            f"{', '.join(_FILES)}"
+        )
+    return name
+
+
+def _named_after(name: str, reader: Callable[[Path], xr.Dataset]) -> xr.Dataset:
+    """What ``reader`` reads; an error that does not name the file gets its name."""
+    try:
+        return reader(Path(name))
+    except RecordingError as error:
+        if Path(name).name in str(error):
+            raise
+        raise RecordingError(f"{Path(name).name}: {error}") from error
 
 
 # Name -> module of signseg_utils.neurons and its function; modules are imported when asked for.

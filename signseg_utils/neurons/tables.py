@@ -11,15 +11,20 @@ pickled.
 
 from __future__ import annotations
 
-import os
+import csv
+import io
+import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import xarray as xr
 
 from signseg_utils.files import paths
+from signseg_utils.files.reading import read_bytes, read_text
 from signseg_utils.neurons.recordings import (
     ABOUT,
     RecordingError,
@@ -27,6 +32,9 @@ from signseg_utils.neurons.recordings import (
     check,
     recording,
 )
+from signseg_utils.refusals import first_line
+
+_NOTHING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null")  # nothing was recorded
 
 
 def read_csv(path: Path) -> xr.Dataset:
@@ -35,27 +43,36 @@ def read_csv(path: Path) -> xr.Dataset:
     Raises
     ------
     signseg_utils.neurons.recordings.RecordingError
-        If there is no column ``path``, no neuron, or a cell is not a number.
+        If there is no column ``path``, no neuron, a name twice, or a cell is not a number.
+    signseg_utils.refusals.BadFile
+        If it is no text in UTF-8.
     """
     path = Path(path)
-    table = pd.read_csv(path, dtype={"path": str})
-    if "path" not in table or table.shape[1] < 2:
+    table = _cells(path, "a table of responses")
+    neurons = [name for name in table.columns if name != "path"]
+    if "path" not in table or not neurons:
         raise RecordingError(
             f"expected a column 'path' and one column a neuron in {path.name}; "
-            f"got {', '.join(map(str, table.columns[:6]))}"
+            f"got {', '.join(table.columns[:6])}; name the column of image files 'path'"
         )
-    if table["path"].isna().any():
-        row = int(np.flatnonzero(table["path"].isna())[0]) + 2
-        raise RecordingError(f"expected a path in each row of {path.name}; row {row} has none")
-    neurons = [str(name) for name in table.columns if name != "path"]
+    if table.empty:
+        raise RecordingError(
+            f"expected one row an image in {path.name}; got a header only; export it with its rows"
+        )
+    if (table["path"] == "").any():
+        row = int(np.flatnonzero(table["path"] == "")[0]) + 2
+        raise RecordingError(
+            f"expected a path in each row of {path.name}; row {row} has none; name its image"
+        )
     for name in neurons:
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        bad = numbers.isna() & table[name].notna()
+        numbers = pd.to_numeric(table[name].where(~table[name].isin(_NOTHING)), errors="coerce")
+        bad = numbers.isna() & ~table[name].isin(_NOTHING)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise RecordingError(
                 f"expected numbers or empty cells in column {name!r} of {path.name}; "
-                f"got {table[name].iloc[row]!r} in row {row + 2}"
+                f"got {table[name].iloc[row]!r} in row {row + 2}; write 1.5 with a point, and leave "
+                "a cell empty where nothing was recorded"
             )
         table[name] = numbers.astype(float)
     shown, files = pd.factorize(table["path"])
@@ -92,8 +109,8 @@ def write_csv(found: xr.Dataset, path: Path) -> Path:
     neurons = found["neuron"].values.tolist()
     table = pd.DataFrame(rows, columns=["path", *neurons])
     about = pd.DataFrame({"neuron": neurons, **{key: found[key].values for key in ABOUT}})
-    paths.write_text(path.with_name(f"{path.stem}.neurons.csv"), about.to_csv(index=False))
     paths.write_text(path, table.to_csv(index=False, float_format="%.17g"))
+    paths.write_text(path.with_name(f"{path.stem}.neurons.csv"), about.to_csv(index=False))
     again = averaged(read_csv(path))["response"].values
     if not np.array_equal(again, averaged(found)["response"].values, equal_nan=True):
         raise RecordingError(f"expected {path} to hold what was written; it does not; disk full?")
@@ -103,24 +120,33 @@ def write_csv(found: xr.Dataset, path: Path) -> Path:
 def read_npz(path: Path) -> xr.Dataset:
     """Read arrays. Errors as in `read_csv`."""
     path = Path(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        lacking = [name for name in ("responses", "paths") if name not in arrays]
-        if lacking:
-            raise RecordingError(
-                f"expected arrays 'responses' and 'paths' in {path.name}; "
-                f"got {', '.join(arrays) or 'none'}; missing: {', '.join(lacking)}"
-            )
-        files = [str(file) for file in arrays["paths"]]
-        images = [str(name) for name in arrays["images"]] if "images" in arrays else files
-        return recording(
-            arrays["responses"], images,
-            neurons=[str(n) for n in arrays["neurons"]] if "neurons" in arrays else None,
-            paths=[_absolute(file, path.parent) for file in files],
-            about={key: arrays[key].astype(str).tolist() for key in ABOUT if key in arrays},
-            pixels=arrays["pixels"] if "pixels" in arrays else None,
-            source=str(arrays["source"]) if "source" in arrays else path.name,
-            licence=str(arrays["licence"]) if "licence" in arrays else "",
-        )  # fmt: skip
+    arrays = read_arrays(path)
+    if "" in arrays:
+        raise RecordingError(
+            f"expected several arrays in {path.name}; got one, as of an .npy file; save responses "
+            "and paths with np.savez"
+        )
+    lacking = [name for name in ("responses", "paths") if name not in arrays]
+    if lacking:
+        raise RecordingError(
+            f"expected arrays 'responses' and 'paths' in {path.name}; "
+            f"got {', '.join(arrays) or 'none'}; missing: {', '.join(lacking)}; save them with "
+            "np.savez"
+        )
+    words = {
+        name: _words(arrays[name], name, path)
+        for name in ("paths", "images", "neurons", *ABOUT)
+        if name in arrays
+    }
+    return recording(
+        arrays["responses"], words.get("images", words["paths"]),
+        neurons=words.get("neurons"),
+        paths=[_absolute(file, path.parent) for file in words["paths"]],
+        about={key: words[key] for key in ABOUT if key in words},
+        pixels=arrays.get("pixels"),
+        source=str(arrays.get("source", path.name)),
+        licence=str(arrays.get("licence", "")),
+    )  # fmt: skip
 
 
 def write_npz(found: xr.Dataset, path: Path) -> Path:
@@ -137,23 +163,135 @@ def write_npz(found: xr.Dataset, path: Path) -> Path:
     if "pixels" in found:
         arrays["pixels"] = found["pixels"].values
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.part.npz")
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    with paths.replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **arrays)
     return path
 
 
 def _about(path: Path, neurons: list[str]) -> dict[str, list[str]]:
     if not path.exists():
         return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = _cells(path, "a table of neurons")
+    if "neuron" in table and table["neuron"].duplicated().any():
+        twice = table["neuron"][table["neuron"].duplicated()].iloc[0]
+        raise RecordingError(
+            f"expected one row for each neuron in {path.name}; got {twice} more than once; leave "
+            "the right one"
+        )
     if "neuron" not in table or set(neurons) - set(table["neuron"]):
         raise RecordingError(
             f"expected a row for each neuron in {path.name} (column 'neuron'); "
-            f"missing: {', '.join(sorted(set(neurons) - set(table.get('neuron', [])))[:5])}"
+            f"missing: {', '.join(sorted(set(neurons) - set(table.get('neuron', [])))[:5])}; add "
+            "them, or take the file away"
         )
     rows = table.set_index("neuron").loc[neurons]
     return {key: rows[key].tolist() for key in ABOUT if key in rows}
+
+
+def _cells(path: Path, what: str) -> pd.DataFrame:
+    """Cells of a CSV file as text, stripped; every row as wide as the header, no name twice."""
+    text = read_text(path, what)
+    if not text.strip():
+        raise RecordingError(f"expected {what} in {path.name}; the file is empty; export it anew")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    except csv.Error as error:
+        raise RecordingError(
+            f"expected {what} as CSV in {path.name}; got: {error}; is a quote left open?"
+        ) from error
+    header = [name.strip() for name in rows[0]]
+    other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
+    if other is not None:
+        raise RecordingError(
+            f"expected commas between the columns of {path.name}; got {other!r}; export it with "
+            "commas (and points in numbers)"
+        )
+    if "" in header:
+        raise RecordingError(
+            f"expected a name for each column of {path.name}; column {header.index('') + 1} has no "
+            "name; name it, or delete it with its commas"
+        )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise RecordingError(
+            f"expected one name for each column of {path.name}; got {', '.join(twice[:5])} more "
+            "than once; give each neuron a name of its own (repeats of an image are rows)"
+        )
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise RecordingError(
+                f"expected {len(header)} cells in each row of {path.name}, as in its header; got "
+                f"{len(row)} in row {number}; mend that row (a comma within a cell needs quotes)"
+            )
+    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    return pd.DataFrame(cells, columns=header, dtype=str)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of an ``.npz`` file, or of an ``.npy`` file under the name ``""``; nothing unpickled.
+
+    Raises
+    ------
+    RecordingError
+        If it is neither, damaged, larger than the memory, or holds objects.
+    """
+    path = Path(path)
+    content = read_bytes(path, "arrays")
+    try:
+        if content.startswith(np.lib.format.MAGIC_PREFIX):
+            return {"": _array(io.BytesIO(content), len(content))}
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                with archive.open(member) as stream:
+                    found[name] = _array(stream, member.file_size, name)
+            return found
+    except RecordingError as error:
+        raise RecordingError(f"{path.name}: {error}") from error
+    except Exception as error:  # zipfile, zlib and numpy raise of many kinds
+        raise RecordingError(
+            f"expected arrays in {path.name}, as numpy's save or savez writes them; got: "
+            f"{first_line(error)}; it is truncated, damaged or something else: save it anew"
+        ) from error
+
+
+def _array(stream: Any, size: int, name: str = "the array") -> np.ndarray[Any, Any]:
+    """One array of ``size`` bytes, head included: what its head claims is checked before."""
+    version = np.lib.format.read_magic(stream)
+    heads = {
+        (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
+    }  # fmt: skip
+    if version not in heads:
+        raise ValueError(f"format {version} of {name}")
+    shape, fortran, dtype = heads[version](stream)
+    if dtype.hasobject:
+        raise RecordingError(
+            f"expected {name} to hold numbers or text, because pickled objects may run code when "
+            "they are read; got objects; convert it with .astype(str) or .astype(float)"
+        )
+    count = math.prod(shape)
+    free = psutil.virtual_memory().available
+    if not 0 <= count * dtype.itemsize <= min(size, free):
+        raise RecordingError(
+            f"expected {name} of {shape} {dtype} to fit its {size:,} bytes in the file and the "
+            f"{free:,} that are free in memory; its head claims {count * dtype.itemsize:,}; save "
+            "it anew, or fewer images at once"
+        )
+    values = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _words(array: np.ndarray[Any, Any], name: str, path: Path) -> list[str]:
+    """Names from an array, one dimension; paths must be text, others may be whole numbers."""
+    if array.ndim == 1 and not len(array):
+        return []
+    if array.dtype.kind not in ("US" if name == "paths" else "USiu") or array.ndim != 1:
+        raise RecordingError(
+            f"expected {name} in {path.name} as a list of text; got {array.dtype} of shape "
+            f"{array.shape}; save them as np.array([...], dtype=str)"
+        )
+    return [str(word) for word in array.astype(str).tolist()]
 
 
 def _absolute(file: str, folder: Path) -> str:

@@ -11,7 +11,6 @@ images nor responses are part of this project: every user gets them from there.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,15 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils.files import paths
-from signseg_utils.neurons.recordings import RecordingError, RecordingMissing, joined, recording
+from signseg_utils.files.images import open_zip
+from signseg_utils.neurons.recordings import (
+    RecordingError,
+    RecordingMissing,
+    _distinct,
+    joined,
+    recording,
+)
+from signseg_utils.neurons.tables import read_arrays
 
 if TYPE_CHECKING:
     from signseg_utils.files.fetch import Remote
@@ -50,8 +57,8 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
     """
     where = folder() if where is None else where
     found = sorted(path.stem.removeprefix("responses_") for path in where.glob("responses_*.npy"))
-    wanted = list(sessions) or found
-    for session in wanted or ["..."]:
+    wanted = list(_distinct("session", sessions)) or found
+    for session in wanted or ["190923"]:
         for name in files(session):
             if not (where / name).exists():
                 raise RecordingMissing(
@@ -64,6 +71,11 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
 
 def files(session: str) -> tuple[str, str]:
     """Names of the two files of a session: images, responses."""
+    if not re.fullmatch(r"\w+", session, re.ASCII):
+        raise RecordingError(
+            f"expected the name of a session, letters and digits such as {SESSIONS[0]}, because it "
+            f"becomes a file name; got {session!r}"
+        )
     return f"images_{session}.zip", f"responses_{session}.npy"
 
 
@@ -71,11 +83,11 @@ def read_session(session: str, where: Path | None = None) -> xr.Dataset:
     """One session. Errors as in `read`."""
     where = folder() if where is None else where
     archive, table = (where / name for name in files(session))
-    values = np.load(table, allow_pickle=False)
+    values = read_arrays(table).get("", np.empty(0))
     if values.ndim not in (2, 3):
         raise RecordingError(
             f"expected {table.name} as [neuron, image] or [neuron, image, repeat]; "
-            f"got shape {values.shape}"
+            f"got shape {values.shape}; are both files of one session, as published?"
         )
     members = _members(archive)
     expected = set(range(1, values.shape[1] + 1))
@@ -140,7 +152,7 @@ def remotes(sessions: Sequence[str]) -> Mapping[str, Remote]:
 
 def _members(archive: Path) -> dict[int, str]:
     """Number in the file name -> member of the archive."""
-    with zipfile.ZipFile(archive) as opened:
+    with open_zip(archive) as opened:
         names = [name for name in opened.namelist() if not name.endswith("/")]
     found: dict[int, str] = {}
     for name in names:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from signseg_utils.optimizers._noise import SharedNoise, check_seeds
+from signseg_utils.refusals import UnknownName
 
 BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}  # numbers worked on at once: cache, launch overhead
 
@@ -133,10 +134,12 @@ class Optimizer(ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the codes are kept and moved."""
         return self.initial.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Number format of the codes."""
         return self.initial.dtype
 
     def ask(self) -> Tensor:
@@ -186,7 +189,7 @@ class Optimizer(ABC):
         own = self.state_dict()
         for name in own:
             if name not in state:
-                raise KeyError(f"expected {name!r} in the state of {type(self).__name__}; missing")
+                raise UnknownName(f"expected {name!r} in the state of {type(self).__name__}; missing")
         if int(state["population"]) != self.population:
             raise ValueError(
                 f"expected a state with population {self.population}; got "
@@ -228,13 +231,16 @@ class Optimizer(ABC):
 
 
 def log_weights(parents: int, offset: float) -> list[float]:
-    """Recombination weights ln(offset) - ln(i), i = 1..parents, normalised to sum one."""
+    """Recombination weights ln(offset) - ln(i), i = 1..parents, normalised to sum one.
+
+    With an offset of (lambda + 1) / 2 those of Hansen's tutorial, arXiv:1604.00772, eq. 49.
+    """
     raw = [math.log(offset) - math.log(i) for i in range(1, parents + 1)]
     return [value / math.fsum(raw) for value in raw]
 
 
 def effective(weights: Sequence[float]) -> float:
-    """Variance-effective number of parents, 1 / sum w^2."""
+    """Variance-effective number of parents, 1 / sum w^2 (arXiv:1604.00772, eq. 8)."""
     return 1 / math.fsum(weight**2 for weight in weights)
 
 

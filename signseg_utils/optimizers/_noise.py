@@ -4,15 +4,21 @@ Philox is counter-based (Salmon et al. 2011, doi:10.1145/2063384.2063405), so ge
 run can be drawn without its past, in any batch, shard or process, and after any interruption.
 """
 
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from signseg_utils.draws import philox
+
 
 def check_seeds(seeds: Sequence[int], runs: int) -> tuple[int, ...]:
     """Seeds as integers, one a run, each in [0, 2**64)."""
+    for seed in seeds:
+        if not isinstance(seed, numbers.Integral):
+            raise ValueError(f"expected whole numbers as seeds; got {seed!r}; give such as 0, 1, 2")
     checked = tuple(int(seed) for seed in seeds)
     if len(checked) != runs:
         raise ValueError(
@@ -25,11 +31,6 @@ def check_seeds(seeds: Sequence[int], runs: int) -> tuple[int, ...]:
             f"got {checked}"
         )
     return checked
-
-
-def philox(seed: int, generation: int) -> np.random.Generator:
-    """The generator of one run in one generation."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, generation], dtype=np.uint64)))
 
 
 def standard_normal(seed: int, generation: int, shape: tuple[int, ...]) -> Tensor:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signseg_utils.draws import philox
 from signseg_utils.optimizers._base import Optimizer
-from signseg_utils.optimizers._noise import philox
 
 
 class PyCMA(Optimizer):

@@ -1,4 +1,7 @@
-"""Random search: every candidate is a fresh draw around the initial code; nothing is learned."""
+"""Random search: every candidate is a fresh draw around the initial code; nothing is learned.
+
+    x = m_0 + sigma_0 z,  z ~ N(0, I)                                                            (1)
+"""
 
 import math
 
@@ -21,7 +24,7 @@ class RandomSearch(Optimizer):
     def _sample(self) -> Tensor:
         shape = (self.population, self.code_size)
         self.noise.draw(self.generation, shape, self.dtype, self.device)
-        return self.initial[:, None] + self.initial_sigma * self.noise.take()
+        return self.initial[:, None] + self.initial_sigma * self.noise.take()  # (1)
 
     def _update(self, scores: Tensor, order: Tensor) -> None:
         pass

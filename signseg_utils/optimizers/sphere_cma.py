@@ -3,7 +3,17 @@
 Activations of networks saturate with the norm of the code, so the search moves along angles only.
 Each generation scores one basis vector and candidates around it in the tangent space; the next
 basis lies on the great circle through the basis and the weighted mean of the candidates, beyond
-that mean (SLERP with t = 1.5). The angle of exploration decays over the budget.
+that mean (SLERP with t = 1.5). The angle of exploration decays over the budget. With e the unit
+vector of the basis, n the code size and r the radius:
+
+    t = z - (z . e) e,  z ~ N(0, I)                                                              (1)
+    u = cos(theta) e + sin(theta) t / |t|,  theta = angle(g) |t| / sqrt(n),  x = r u             (2)
+    angle(g) = 50 deg (7.33 / 50)^(g / (G - 1)) in generation g of G                             (3)
+    w = <u>_w / |<u>_w|, the weighted mean over the best half                                    (4)
+    e <- (sin((1 - s) omega) e + sin(s omega) w) / sin(omega),  cos(omega) = e . w,  s = 1.5     (5)
+
+Angles, overshoot s and radius are those of the public code of the paper; (5) is the SLERP of
+Shoemake 1985 (doi:10.1145/325334.325242).
 """
 
 import math
@@ -59,18 +69,18 @@ class SphereCMA(Optimizer):
         return vectors / self._like_codes(norms(vectors))[..., None]
 
     def angle(self, generation: int) -> float:
-        """Exploration angle in radians: 50 degrees, falling geometrically to 7.33."""
+        """Exploration angle in radians: 50 degrees, falling geometrically to 7.33 (3)."""
         share = min(1.0, generation / max(1, self.generations - 1))
         return FIRST_ANGLE * (LAST_ANGLE / FIRST_ANGLE) ** share
 
     def _tangents(self, runs: slice = slice(None), candidates: Tensor | None = None) -> Tensor:
-        """Draws with their component along the basis removed."""
+        """Draws with their component along the basis removed (1)."""
         z = self.noise.take(runs, candidates)
         basis = self.basis[runs] if candidates is not None else self.basis[runs, None]
         return z - ordered_sum(z * basis)[..., None] * basis
 
     def _on_sphere(self, tangents: Tensor, basis: Tensor) -> Tensor:
-        """Unit vectors at angle * |tangent| / sqrt(n) from the basis, ~ exponential map."""
+        """Unit vectors at angle * |tangent| / sqrt(n) from the basis (2)."""
         length = norms(tangents).clamp(min=1e-30)
         theta = length * (self.angle(self.generation) / math.sqrt(self.code_size))
         along = self._like_codes(pointwise(math.cos, theta))[..., None]
@@ -93,7 +103,7 @@ class SphereCMA(Optimizer):
         for weight, candidates in zip(self.weights, order.T, strict=False):
             tangents = self._tangents(candidates=candidates)
             mean = mean + weight * self._on_sphere(tangents, self.basis)
-        mean = self._unit(mean)
+        mean = self._unit(mean)  # (4)
         cosine = ordered_sum(self.basis * mean).double().cpu()
         omega = pointwise(math.acos, cosine.clamp(-1, 1))
         sine = pointwise(math.sin, omega)
@@ -102,7 +112,7 @@ class SphereCMA(Optimizer):
         still = sine < 1e-12  # the mean is the basis: stay
         own, other = torch.where(still, 1.0, own), torch.where(still, 0.0, other)
         own, other = self._like_codes(own)[:, None], self._like_codes(other)[:, None]
-        self.basis = self._unit(own * self.basis + other * mean)
+        self.basis = self._unit(own * self.basis + other * mean)  # (5)
 
 
 PLUGIN = SphereCMA

@@ -47,17 +47,21 @@ from nbformat import NotebookNode
 
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
+from signseg_utils.experiments import agreement
+from signseg_utils.experiments.agreement import Comparison
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.notices import Notice
+from signseg_utils.publishing.profiles import read_profile
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 
 
-class PublishError(RuntimeError):
+class PublishError(Refusal, RuntimeError):
     """A chapter that cannot be published; the message says which, why and what to do.
 
     ``why`` is the sentence on the failed page itself, where that is less than the message.
@@ -96,25 +100,6 @@ def executed_folder() -> Path:
     return paths.book_folder() / "executed"
 
 
-def read_profile(profile: str, folder: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]:
-    """Parameter values by chapter and zoo: ``<folder>/profiles/<profile>.yaml``.
-
-    Raises
-    ------
-    KeyError
-        If there is no such profile; the message lists those that there are.
-    """
-    files = (folder or notebooks_folder()) / "profiles"
-    known = tuple(sorted(path.stem for path in files.glob("*.yaml")))
-    if profile not in known:
-        raise KeyError(unknown("profile", profile, known))
-    read = yaml.safe_load((files / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
-    return {
-        chapter: {zoo: dict(values or {}) for zoo, values in zoos.items()}
-        for chapter, zoos in read.items()
-    }
-
-
 def chapters(
     profile: str,
     zoos: Iterable[str] = (),
@@ -133,10 +118,10 @@ def chapters(
     numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
-            raise KeyError(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
+            raise UnknownName(unknown(f"zoo of profile {profile!r}", zoo, known_zoos))
     for number in numbers:
         if number not in known_numbers:
-            raise KeyError(unknown("chapter", str(number), tuple(map(str, known_numbers))))
+            raise UnknownName(unknown("chapter", str(number), tuple(map(str, known_numbers))))
     wanted = [known_numbers[number] for number in numbers]
     return [
         Chapter(folder / f"{name}.md", zoo, table[name][zoo], profile)
@@ -208,11 +193,13 @@ def record_audit(
     *,
     source: str,
     shards: int,
-    checked: int,
-    agreed: int,
     seed: int,
     tolerance: float,
     what: str = "stored codes, rendered and scored again",
+    checked: int | None = None,
+    agreed: int | None = None,
+    comparisons: Sequence[Comparison] = (),
+    damaged: Sequence[str] = (),
     folder: str | Path = ".",
 ) -> Path:
     """Called by a chapter: say where its results come from and how their audit ended.
@@ -223,21 +210,37 @@ def record_audit(
         Name of the chapter's files, such as ``"03_the_ablation_sweep"``.
     source
         ``"shipped"`` or ``"recomputed"``.
-    shards, checked, agreed
-        Number of shards shown; stored codes rendered and scored again; those that agreed.
+    shards
+        Number of shards shown.
     seed, tolerance
         Seed of the sample; largest relative difference that counts as agreement.
     what
         What was checked, and how, as the page says it after the number.
+    checked, agreed
+        Stored numbers made again, and those that agreed; default: as many as the comparisons say.
+    comparisons
+        From the audit: how it ended, and a sentence on each variable that does not simply agree.
+        Without them, it is beyond its bounds as soon as one number does not agree.
+    damaged
+        Names of shipped files that could not be used, so that they were computed again.
     folder
         Where to write; the publisher looks in the working folder of the chapter.
     """
     if source not in ("shipped", "recomputed"):
         raise ValueError(unknown("source", source, ("shipped", "recomputed")))
-    entry = dict(
+    if checked is None:
+        checked = sum(one.cells for one in comparisons)
+    if agreed is None:
+        agreed = checked - sum(one.differing for one in comparisons)
+    entry: dict[str, Any] = dict(
         source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
-        tolerance=tolerance, what=what,
+        tolerance=tolerance, what=what, damaged=sorted(damaged), notes=agreement.notes(comparisons),
+        outcome=agreement.worst(comparisons),
     )  # fmt: skip
+    if not comparisons and agreed < checked:
+        entry["outcome"] = agreement.BEYOND
+    if not checked:
+        entry["notes"] = ["Not audited here: the recordings or images that it takes are absent."]
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
@@ -269,32 +272,44 @@ def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list
     list of xarray.Dataset
         Each as `signseg_utils.experiments.sweep.collect` gives it. The record says ``"shipped"``
         only if all of them are.
-
-    Raises
-    ------
-    signseg_utils.experiments.sweep.AuditError
-        If a sampled activation is not what its stored code gives.
     """
     from signseg_utils.experiments import (
         sweep,  # brings torch, which the publisher itself does without
     )
 
-    each, sources, checked, agreed = [], set(), 0, 0
+    each, sources, compared, damaged = [], set(), [], []
     for plan in plans:
+        damaged += sweep.damaged(plan)
         found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
-        again = sweep.audit(folder, plan, sample=run.audited, seed=run.seed)
-        right = int(again["agrees"].sum())
+        table = tolerant(sweep.audit, folder, plan, sample=run.audited, seed=run.seed)
+        compared += of_table(table, sweep.AGREEMENT)
         print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-              f"{right} of {len(again)} scored again agree")  # fmt: skip
+              f"{table['agrees'].sum()} of {len(table)} scored again agree")  # fmt: skip
         each.append(found)
         sources.add(source)
-        checked, agreed = checked + len(again), agreed + right
     record_audit(
         chapter, source="recomputed" if "recomputed" in sources else "shipped",
-        shards=sum(map(len, plans)), checked=checked, agreed=agreed,
-        seed=run.seed, tolerance=sweep.TOLERANCE,
+        shards=sum(map(len, plans)), seed=run.seed, tolerance=sweep.TOLERANCE,
+        comparisons=compared, damaged=damaged,
     )  # fmt: skip
     return each
+
+
+def tolerant(audit: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """The table of an audit, also of one that fails: chapters show what differs and go on."""
+    from signseg_utils.experiments.sweep import AuditError
+
+    try:
+        return audit(*args, **options)
+    except AuditError as error:
+        return error.table
+
+
+def of_table(table: Any, bound: agreement.Agreement, variable: str = "activation") -> list[Any]:
+    """The comparison that a table with the columns ``stored`` and ``rescored`` amounts to."""
+    if not len(table):
+        return []
+    return [agreement.compare(variable, table["stored"], table["rescored"], bound)]
 
 
 def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
@@ -313,19 +328,15 @@ def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
     -------
     list of xarray.Dataset, str
         As `signseg_utils.experiments.recorded.base.obtain` gives them.
-
-    Raises
-    ------
-    signseg_utils.experiments.recorded.base.AuditError
-        If a study, measured again where its recording is at hand, gives other numbers.
     """
     from signseg_utils.experiments.recorded import base as studies
 
     found, source = studies.obtain(plan, run.results, run.recompute)
-    numbers = studies.audit(plan, found, run.seed)
+    compared = studies.audit(plan, found, run.seed)
     record_audit(
-        chapter, source=source, shards=len(plan), checked=numbers, agreed=numbers, seed=run.seed,
-        tolerance=studies.TOLERANCE, what="stored numbers of one draw of one study, fitted again",
+        chapter, source=source, shards=len(plan), seed=run.seed, tolerance=studies.TOLERANCE,
+        what="stored numbers of one draw of one study, fitted again",
+        comparisons=compared, damaged=studies.damaged(plan),
     )  # fmt: skip
     return found, source
 

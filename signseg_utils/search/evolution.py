@@ -134,14 +134,17 @@ class Loop:
 
     @property
     def images_seen(self) -> int:
+        """Images scored so far, those before a resume included."""
         return self._before[0] + self.scorer.images_seen
 
     @property
     def seconds(self) -> float:
+        """Seconds spent so far, those before a resume included."""
         return self._before[1] + self._seconds
 
     @property
     def network_seconds(self) -> float:
+        """Seconds of these in generator and network."""
         return self._before[2] + self.scorer.watch.seconds
 
     @property
@@ -313,13 +316,13 @@ def iterate(
 ) -> Iterator[Loop]:
     """The loop after each generation: look at it, take ``state()``, stop, or end in ``result()``.
 
-    Arguments as of ``evolve``. A resumed search that had ended yields once, so that the last loop
-    seen always holds the result.
+    The arguments are those of `evolve`. A resumed search that had ended yields once, so that the
+    last loop seen always holds the result.
     """
     loop = Loop(
         readout, backbone, generator, seeds, search,
         device=device, dtype=dtype, chunk=chunk, noise=noise,
-    )  # fmt: skip
+    )
     if resume is not None:
         loop.load(resume)
     return _steps(loop)
@@ -391,7 +394,7 @@ def evolve(
     loop = Loop(
         readout, backbone, generator, seeds, search,
         device=device, dtype=dtype, chunk=chunk, noise=noise,
-    )  # fmt: skip
+    )
     if resume is not None:
         loop.load(resume)
     with Work(

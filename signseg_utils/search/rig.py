@@ -9,7 +9,6 @@ between any two steps, or be killed in any of them, and go on later as if nothin
 import csv
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +21,12 @@ from torch import Tensor, nn
 
 from signseg_utils import registry
 from signseg_utils.files import weights
-from signseg_utils.files.paths import write_text
+from signseg_utils.files.images import decode
+from signseg_utils.files.paths import replacing, write_text
+from signseg_utils.files.reading import read_text
 from signseg_utils.files.store import DamagedShard, ForeignShard, Store
+from signseg_utils.optimizers import check_seeds
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.search.evolution import Search
 
 STATE = "session"
@@ -33,8 +36,12 @@ RATES = "rates.csv"
 Rates = Path | str | Mapping[str, Any] | Sequence[Any] | np.ndarray | Tensor
 
 
-class SessionError(ValueError):
+class SessionError(Refusal, ValueError):
     """Rates that do not belong to the images asked for, or a folder of another session."""
+
+
+class RatesMissing(Refusal, FileNotFoundError):
+    """Rates, or the images that they belong to, are not there."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,14 @@ class Session:
         self.folder = Path(folder)
         self.generator = generator.eval()
         self.search = search
-        self.seeds = tuple(int(seed) for seed in seeds)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise SessionError(
+                f"expected a folder for the session at {self.folder}; got a file; give another"
+            )
+        try:
+            self.seeds = check_seeds(seeds, len(seeds))
+        except ValueError as error:
+            raise SessionError(f"{error} (seeds of the session in {self.folder})") from error
         names = [f"run{run}" for run in range(len(self.seeds))] if labels is None else labels
         self.labels = tuple(str(name) for name in names)
         if len(self.labels) != len(self.seeds) or not self.seeds:
@@ -124,15 +138,19 @@ class Session:
                 f"expected one label for each of the {len(self.seeds)} seeds, because each is one "
                 f"run; got {len(self.labels)}"
             )
+        _distinct(self.labels)
         starts = torch.as_tensor(generator.initial_codes(self.seeds)).float()  # type: ignore[operator]
         sigma = generator.initial_sigma if search.sigma is None else search.sigma
-        self.optimizer = registry.load("optimizers", search.optimizer)(
-            starts,
-            float(sigma),  # type: ignore[arg-type]
-            self.seeds,
-            generations=search.generations,
-            population=search.population,
-        )
+        try:
+            self.optimizer = registry.load("optimizers", search.optimizer)(
+                starts,
+                float(sigma),  # type: ignore[arg-type]
+                self.seeds,
+                generations=search.generations,
+                population=search.population,
+            )
+        except (ValueError, TypeError, UnknownName) as error:
+            raise SessionError(f"{error} (search of the session in {self.folder})") from error
         shape = (len(self.seeds), search.generations)
         self.trace = torch.full(shape, torch.nan)
         self.mean_trace = torch.full(shape, torch.nan)
@@ -223,7 +241,7 @@ class Session:
         """
         batch = self.batch()
         if not (batch.folder / MANIFEST).exists():
-            raise FileNotFoundError(
+            raise RatesMissing(
                 f"expected images of generation {batch.generation} in {batch.folder}, because "
                 "rates belong to images that were shown; there are none: ask() first"
             )
@@ -266,9 +284,7 @@ class Session:
         )
 
     def _codes(self) -> Tensor:
-        """Candidates [run, candidate, code] of this generation; noise is keyed on it, so asking
-        again gives the same.
-        """
+        """Candidates [run, candidate, code] of this generation, the same however often asked."""
         codes: Tensor = self.optimizer.ask()
         return codes
 
@@ -313,20 +329,31 @@ class Session:
             ) from error
         if state is None:
             return
-        for name in ("best_codes", "best_rates", "final_codes", "trace", "mean_trace"):
-            setattr(self, name, state[name].clone())
+        try:
+            self._take(state)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise SessionError(
+                f"expected a whole state in {self.folder}; got one that does not fit: {error}; "
+                "restore it from a backup, or begin anew in another folder and tell the rates of "
+                "each told.csv again"
+            ) from error
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        """Put a stored state in place; errors of any kind where it does not fit."""
         prefix = "optimizer."
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         self.optimizer.load_state_dict(own)
+        if not 0 <= self.generation <= self.search.generations:
+            raise ValueError(f"generation {self.generation} of {self.search.generations}")
+        for name in ("best_codes", "best_rates", "final_codes", "trace", "mean_trace"):
+            if state[name].shape != getattr(self, name).shape:
+                raise ValueError(f"{name} of shape {tuple(state[name].shape)}")
+            setattr(self, name, state[name].clone())
 
 
 def read_images(batch: Batch) -> Tensor:
     """The images of a batch as they lie on disk: uint8 [image, 3, height, width]."""
-    images = []
-    for file in batch.files:
-        with Image.open(file) as image:
-            images.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
-    return torch.stack(images)
+    return torch.stack([decode(file.read_bytes(), str(file)) for file in batch.files])
 
 
 def _line(values: Sequence[Any]) -> str:
@@ -338,12 +365,8 @@ def _line(values: Sequence[Any]) -> str:
 def _write_png(path: Path, image: Tensor) -> None:
     """Write an image [3, h, w] in 0..1 whole or not at all."""
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         Image.fromarray(pixels.contiguous().numpy()).save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _repeats(rates: Rates, batch: Batch) -> list[np.ndarray]:
@@ -365,10 +388,10 @@ def _repeats(rates: Rates, batch: Batch) -> list[np.ndarray]:
                 f"{batch.generation}; {len(absent)} are missing, such as {absent[0]}; give NaN "
                 "for an image that was not shown"
             )
-        each = [np.atleast_1d(np.asarray(rates[name], dtype=float)) for name in batch.names]
+        each = [np.atleast_1d(_numbers(rates[name], f"rates of {name}")) for name in batch.names]
     else:
         values = torch.as_tensor(rates).cpu().numpy() if isinstance(rates, Tensor) else rates
-        array = np.asarray(values, dtype=float)
+        array = _numbers(values, "rates [image] or [image, repeat]")
         if array.ndim not in (1, 2) or len(array) != len(batch.names):
             raise SessionError(
                 f"expected rates [image] or [image, repeat] of {len(batch.names)} images, in the "
@@ -378,23 +401,55 @@ def _repeats(rates: Rates, batch: Batch) -> list[np.ndarray]:
     return [values[~np.isnan(values)] for values in each]
 
 
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Values as floats; NaN is a number here."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise SessionError(
+            f"expected {what} as one block of numbers; got: {error}; fill up with NaN"
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise SessionError(
+            f"expected {what} as real numbers; got {array.dtype}: {str(values)[:60]}; give NaN "
+            "where a rate was lost"
+        )
+    return array.astype(float)
+
+
+def _distinct(labels: Sequence[str]) -> None:
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise SessionError(
+            f"expected a label of its own for each run; got {', '.join(twice)} more than once; "
+            "name runs of one channel by their seeds"
+        )
+
+
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
 def _from_csv(path: Path) -> dict[str, list[float]]:
     if not path.exists():
-        raise FileNotFoundError(
+        raise RatesMissing(
             f"expected rates in {path}, with columns name and rate; there is no such file"
         )
     rates: dict[str, list[float]] = {}
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream)
-        if not {"name", "rate"} <= set(table.fieldnames or ()):
+    table = csv.DictReader(io.StringIO(read_text(path, "rates")), strict=True)
+    try:
+        columns = list(table.fieldnames or ())
+        if columns.count("name") != 1 or columns.count("rate") != 1:
             raise SessionError(
-                f"expected columns name and rate in {path}; got {table.fieldnames}"
+                f"expected the columns name and rate, each once, separated by commas, in {path}; "
+                f"got {columns}"
             )
         for row in table:
+            if None in row or None in row.values():
+                raise SessionError(
+                    f"expected {len(columns)} cells in line {table.line_num} of {path}, as in its "
+                    "header; got another number; write rates with a point: 3.5"
+                )
             text = (row["rate"] or "").strip()
             try:
                 rate = float(text) if text else math.nan
@@ -404,4 +459,8 @@ def _from_csv(path: Path) -> dict[str, list[float]]:
                     f"{path}; got {text!r}"
                 ) from error
             rates.setdefault((row["name"] or "").strip(), []).append(rate)
+    except csv.Error as error:
+        raise SessionError(
+            f"expected CSV in {path}; got: {error} in line {table.line_num}; is a quote left open?"
+        ) from error
     return rates

@@ -12,6 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from signseg_utils import draws
+from signseg_utils.refusals import Refusal
 from signseg_utils.units.readout import Readout
 
 CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on
@@ -56,7 +58,7 @@ class Stopwatch:
         return self._seconds
 
 
-class NoDevice(RuntimeError):
+class NoDevice(Refusal, RuntimeError):
     """A device that this machine does not have."""
 
 
@@ -68,7 +70,10 @@ def available(device: torch.device | str) -> torch.device:
     NoDevice
         If it is a GPU and PyTorch finds none.
     """
-    asked = torch.device(device)
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise NoDevice(f"expected a device such as cpu or cuda:0; got {device!r}") from error
     if asked.type == "cuda" and not torch.cuda.is_available():
         raise NoDevice(
             f"expected a GPU, because the device is {str(device)!r}; PyTorch finds none on this "
@@ -239,9 +244,8 @@ def certify(
     matters: late populations lie closer together.
     """
     if codes is None:
-        draw = torch.Generator().manual_seed(seed)
         start = generator.initial_codes(range(seed, seed + images))  # type: ignore[operator]
-        noise = torch.randn(start.shape, generator=draw).to(start)
+        noise = draws.Twister(seed).randn(*start.shape).to(start)
         codes = start + float(generator.initial_sigma) * noise  # type: ignore[arg-type]
     responses = []
     for precision in (torch.float32, dtype):

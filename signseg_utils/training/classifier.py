@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
 from signseg_utils.registry import unknown
@@ -57,7 +59,7 @@ class Recipe(loop.Recipe):
             raise ValueError(unknown("loss of a classifier", self.loss, tuple(LOSSES)))
 
 
-def augment(pixels: Tensor, size: int, smallest: float, generator: torch.Generator) -> Tensor:
+def augment(pixels: Tensor, size: int, smallest: float, generator: Twister) -> Tensor:
     """Random crops, each at its own place, mirrored half the time.
 
     Below the images' own size, the crops of a batch are of one size of at least ``smallest`` and
@@ -69,18 +71,19 @@ def augment(pixels: Tensor, size: int, smallest: float, generator: torch.Generat
     """
     count, _, full, _ = pixels.shape
     low = full if size == full else int(full * smallest)
-    side = int(torch.randint(low, full + 1, (), generator=generator))
+    side = int(generator.randint(low, full + 1))
     padded = F.pad(pixels.float(), (4, 4, 4, 4), mode="reflect")
-    corner = torch.randint(0, full + 8 - side + 1, (2, count, 1, 1), generator=generator)
+    corner = generator.randint(0, full + 8 - side + 1, (2, count, 1, 1))
     steps = torch.arange(side)
     rows, columns = corner[0] + steps[:, None], corner[1] + steps
-    mirrored = torch.rand(count, 1, 1, generator=generator) < 0.5
+    mirrored = generator.rand(count, 1, 1) < 0.5
     columns = torch.where(mirrored, columns.flip(-1), columns)
-    crops = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows, columns]
-    crops = crops.permute(0, 3, 1, 2)
+    places = rearrange(padded, "n c h w -> n h w c")
+    crops = places[torch.arange(count)[:, None, None], rows, columns]
+    crops = rearrange(crops, "n h w c -> n c h w")
     if side != size:
         crops = F.interpolate(crops, (size, size), mode="bilinear", antialias=side > size)
-    gain = 1 + 0.2 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)
+    gain = 1 + 0.2 * (generator.rand(count, 1, 1, 1) - 0.5)
     return (crops / 255 * gain).clamp(0, 1)
 
 
@@ -156,7 +159,7 @@ def train(
 
 
 def _objective(model: Classifier, images: Images, recipe: Recipe, full: int) -> loop.Objective:
-    def objective(chosen: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+    def objective(chosen: Tensor, epoch: int, generator: Twister) -> Tensor:
         if recipe.frozen:
             model.backbone.eval()  # neither dropout nor new batch-norm statistics
         labels = images.labels[chosen]
@@ -168,7 +171,7 @@ def _objective(model: Classifier, images: Images, recipe: Recipe, full: int) -> 
         size = recipe.small_size if epoch < recipe.small_share * recipe.epochs else full
         pixels = augment(images.pixels[chosen], size, recipe.smallest_crop, generator)
         if recipe.epsilon:
-            noise = recipe.epsilon * (2 * torch.rand(pixels.shape, generator=generator) - 1)
+            noise = recipe.epsilon * (2 * generator.rand(*pixels.shape) - 1)
             pixels = perturb(loss, pixels, noise, recipe.epsilon, 1, 1.25 * recipe.epsilon)
         return loss(pixels)
 

@@ -8,6 +8,7 @@ network at three depths, and a discriminator that looks at patches (hinge loss).
 ``python -m signseg_utils.training.decoder --zoo shapes``
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from signseg_utils import draws
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
 from signseg_utils.progress import each
@@ -79,6 +81,8 @@ def fit_whitening(backbone: Any, images: Images, code_size: int) -> tuple[Whiten
     features = torch.cat(parts)
     mean = features.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((features - mean).T.double()))
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    vectors = vectors * largest.sign()  # either sign is an axis: the largest entry is positive
     kept = vectors[:, -code_size:] / values[-code_size:].sqrt()
     share = float(values[-code_size:].sum() / values.sum())
     return Whitening(mean.clone(), kept.float().clone()), share
@@ -90,6 +94,66 @@ def feature_loss(maps: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     return torch.stack([F.mse_loss(a, b) / b.var() for a, b in pairs]).mean()
 
 
+class Adversaries:
+    """A decoder and the critic that it is to deceive, each with its optimiser.
+
+    Parameters
+    ----------
+    recipe
+        Learning rate and loss weights.
+    image_size
+        Side of the images, pixels.
+    """
+
+    def __init__(self, recipe: DecoderRecipe, image_size: int) -> None:
+        self.recipe, self.image_size = recipe, image_size
+        self.decoder, self.critic = draws.made(
+            lambda: (Decoder(recipe.code_size, image_size, recipe.width), discriminator()),
+            recipe.seed,
+        )
+        self.parts = nn.ModuleDict({"decoder": self.decoder, "critic": self.critic})
+        for part in (self.decoder, self.critic):
+            part.to(memory_format=torch.channels_last)
+        rate, betas = recipe.learning_rate, (0.5, 0.99)
+        self.makers = torch.optim.Adam(self.decoder.parameters(), rate, betas)
+        self.judges = torch.optim.Adam(self.critic.parameters(), rate, betas)
+
+    def slow_down(self, step: int, steps: int) -> None:
+        """Learning rates of a step: full for .7 of the steps, then falling to a fiftieth."""
+        decay = 1.0 if step < 0.7 * steps else max(0.02, (steps - step) / (0.3 * steps))
+        for group in (*self.makers.param_groups, *self.judges.param_groups):
+            group["lr"] = self.recipe.learning_rate * decay
+
+    def step(
+        self, real: Tensor, codes: Tensor, targets: Sequence[Tensor], backbone: Any, deceive: bool
+    ) -> dict[str, float]:
+        """One step on images ``real``; returns the pixel and the feature loss.
+
+        Parameters
+        ----------
+        codes, targets
+            Of ``real``: its codes ``[image, code]``, and its feature maps in ``backbone``.
+        deceive
+            Whether the decoder also plays against the critic, and the critic learns.
+        """
+        fake = self.decoder(codes)
+        pixel = F.l1_loss(fake, real) * 4
+        feature = feature_loss(backbone.stages(fake), targets)
+        loss = pixel + self.recipe.feature_weight * feature
+        if deceive:
+            loss = loss - self.recipe.adversarial_weight * self.critic(fake).mean()
+        self.makers.zero_grad(set_to_none=True)
+        loss.backward()
+        self.makers.step()
+        if deceive:
+            doubted = F.relu(1 + self.critic(fake.detach())).mean()
+            judged = F.relu(1 - self.critic(real)).mean() + doubted
+            self.judges.zero_grad(set_to_none=True)
+            judged.backward()
+            self.judges.step()
+        return {"pixel": float(pixel.detach()) / 4, "feature": float(feature.detach())}
+
+
 def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     """Train the decoder and put it into the zoo's folder; goes on from its last checkpoint."""
     network = zoo.network(recipe.inverted)
@@ -99,67 +163,54 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
             module.inplace = False
     images = zoo.images("train")
     whiten, variance_kept = fit_whitening(backbone, images, recipe.code_size)
-    torch.manual_seed(recipe.seed)
-    decoder = Decoder(recipe.code_size, zoo.image_size, recipe.width)
-    critic = discriminator()
-    parts = nn.ModuleDict({"decoder": decoder, "critic": critic})
-    for part in (decoder, critic):
-        part.to(memory_format=torch.channels_last)
-    makers = torch.optim.Adam(decoder.parameters(), recipe.learning_rate, (0.5, 0.99))
-    judges = torch.optim.Adam(critic.parameters(), recipe.learning_rate, (0.5, 0.99))
+    adversaries = Adversaries(recipe, zoo.image_size)
     checkpoint = scratch / f"{zoo.name}-{name}-{recipe.seed}.safetensors"
-    steps = recipe.images // recipe.batch
-    start, seconds = 0, 0.0
-    if checkpoint.exists():
-        manifest = weights.read_manifest(checkpoint)
-        parts.load_state_dict(safetensors.torch.load_file(checkpoint))
-        start, seconds = manifest["step"], manifest["seconds"]
-    began = time.perf_counter() - seconds
-    losses: dict[str, float] = {}
-    batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
-    for step in batches:
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
-        real = augment(images.pixels[chosen], zoo.image_size, 0.8, generator)
-        real = real.to(memory_format=torch.channels_last)
-        with torch.no_grad():
-            targets = backbone.stages(real)
-            codes = whiten(inverted(targets))
-        decay = 1.0 if step < 0.7 * steps else max(0.02, (steps - step) / (0.3 * steps))
-        for group in (*makers.param_groups, *judges.param_groups):
-            group["lr"] = recipe.learning_rate * decay
-        fake = decoder(codes)
-        pixel = F.l1_loss(fake, real) * 4
-        feature = feature_loss(backbone.stages(fake), targets)
-        loss = pixel + recipe.feature_weight * feature
-        adversarial = step >= recipe.adversarial_from * steps
-        if adversarial:
-            loss = loss - recipe.adversarial_weight * critic(fake).mean()
-        makers.zero_grad(set_to_none=True)
-        loss.backward()
-        makers.step()
-        if adversarial:
-            judged = F.relu(1 - critic(real)).mean() + F.relu(1 + critic(fake.detach())).mean()
-            judges.zero_grad(set_to_none=True)
-            judged.backward()
-            judges.step()
-        losses = {"pixel": float(pixel.detach()) / 4, "feature": float(feature.detach())}
-        if not all(map(torch.isfinite, (pixel, feature))):
-            raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")
-        if (step + 1) % recipe.checkpoint_every == 0:
-            spent = time.perf_counter() - began
-            weights.save(checkpoint, parts.state_dict(), {"step": step + 1, "seconds": spent})
+    began = time.perf_counter() - _play(adversaries, backbone, whiten, images, checkpoint)
+    decoder = adversaries.decoder
     manifest = {
         "name": name, "kind": "generator", "module": "decoder", "zoo": zoo.name,
         "config": decoder.config(), "recipe": asdict(recipe), "seed": recipe.seed,
         "scores": held_out(decoder.eval(), backbone, whiten, zoo.images("val", 1000)),
         "variance_kept": variance_kept, "inverted_sha256": network.card["sha256"],
         "seconds": round(time.perf_counter() - began, 1), "dtype": "float16",
-    }
+    }  # fmt: skip
     halved = {k: v.half() if v.is_floating_point() else v for k, v in decoder.state_dict().items()}
     weights.save(zoo.path(name), halved, manifest)
     checkpoint.unlink(missing_ok=True)
     return zoo.path(name)
+
+
+def _play(
+    adversaries: Adversaries, backbone: Any, whiten: Whitening, images: Images, checkpoint: Path
+) -> float:
+    """All steps that the checkpoint has not seen yet; returns the seconds of all of them."""
+    recipe = adversaries.recipe
+    steps = recipe.images // recipe.batch
+    start, seconds = 0, 0.0
+    if checkpoint.exists():
+        manifest = weights.read_manifest(checkpoint)
+        adversaries.parts.load_state_dict(safetensors.torch.load_file(checkpoint))
+        start, seconds = manifest["step"], manifest["seconds"]
+    began = time.perf_counter() - seconds
+    batches = each(range(start, steps), "batches", checkpoint.stem, there=start, resumes=True)
+    for step in batches:
+        generator = draws.Twister(recipe.seed * 1_000_003 + step)
+        chosen = generator.randint(0, len(images), (recipe.batch,))
+        real = augment(images.pixels[chosen], adversaries.image_size, 0.8, generator)
+        real = real.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            targets = backbone.stages(real)
+            codes = whiten(inverted(targets))
+        adversaries.slow_down(step, steps)
+        deceive = step >= recipe.adversarial_from * steps
+        losses = adversaries.step(real, codes, targets, backbone, deceive)
+        if not all(map(math.isfinite, losses.values())):
+            raise FloatingPointError(f"expected finite losses at step {step}; got {losses}")
+        if (step + 1) % recipe.checkpoint_every == 0:
+            spent = time.perf_counter() - began
+            about = {"step": step + 1, "seconds": spent}
+            weights.save(checkpoint, adversaries.parts.state_dict(), about)
+    return time.perf_counter() - began
 
 
 @torch.inference_mode()

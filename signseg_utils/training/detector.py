@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 import yaml
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from signseg_utils import draws
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.metrics.objectness import (
     ARTEFACT,
@@ -73,7 +76,7 @@ class Boxes(Dataset[dict[str, Any]]):
 
     def __init__(self, pixels: Tensor, boxes: Tensor, draws: int | None = None, seed: int = 0):
         self.pixels, self.boxes, self.draws = pixels, boxes, draws
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = Twister(seed)
         self.served = 0
 
     def __len__(self) -> int:
@@ -83,7 +86,7 @@ class Boxes(Dataset[dict[str, Any]]):
         index = torch.as_tensor(indices)
         self.served += len(index)
         if self.draws:
-            index = torch.randint(len(self.pixels), (len(indices),), generator=self.random)
+            index = self.random.randint(0, len(self.pixels), (len(indices),))
         pixels, boxes = self.pixels[index], self.boxes[index]
         if self.draws:
             pixels, boxes = augment(pixels, boxes, self.random)
@@ -101,7 +104,7 @@ class Boxes(Dataset[dict[str, Any]]):
         }
 
 
-def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(pixels: Tensor, boxes: Tensor, random: Twister) -> tuple[Tensor, Tensor]:
     """Mirror and shift by up to an eighth; zoom half by 0.8 to 1.25; blur a third of all.
 
     What is zoomed loses sharpness, so the other half is shifted by whole pixels and keeps it: the
@@ -110,7 +113,7 @@ def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Ten
     n, _, _, size = pixels.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=random) * (high - low) + low
+        return random.rand(*shape) * (high - low) + low
 
     mirror = torch.where(uniform(0, 1, n) < 0.5, -1.0, 1.0)
     zoom = uniform(-0.22, 0.22, n).exp()
@@ -123,7 +126,7 @@ def augment(pixels: Tensor, boxes: Tensor, random: torch.Generator) -> tuple[Ten
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     moved = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
     for index in (uniform(0, 1, n) < 1 / 3).nonzero()[:, 0].tolist():
-        coarse = int(torch.randint(size // 4, size, (1,), generator=random))
+        coarse = int(random.randint(size // 4, size))
         small = F.interpolate(moved[index : index + 1], coarse, mode="bilinear", antialias=True)
         moved[index] = F.interpolate(small, size, mode="bicubic")[0]
     ends = boxes.view(n, 2, 2) / size * 2 - 1  # corner, axis
@@ -146,26 +149,28 @@ def outside_patch(pixels: Tensor, box: Tensor, smallest: int = 20) -> Tensor | N
     return F.interpolate(patch[None].float(), size, mode="bicubic")[0].clamp(0, 255)
 
 
-def scrambled(pixels: Tensor, random: torch.Generator) -> Tensor:
+def scrambled(pixels: Tensor, random: Twister) -> Tensor:
     """The image with its Fourier phases shifted at random, alike in all colours."""
     spectrum = torch.fft.rfft2(pixels.float() - pixels.float().mean((1, 2), keepdim=True))
-    noise = torch.fft.rfft2(torch.randn(pixels.shape[1:], generator=random))
+    noise = torch.fft.rfft2(random.randn(*pixels.shape[1:]))
     shuffled = torch.fft.irfft2(spectrum * noise / noise.abs().clamp(min=1e-9), s=pixels.shape[1:])
     return (shuffled + pixels.float().mean((1, 2), keepdim=True)).clamp(0, 255)
 
 
-def shuffled_tiles(pixels: Tensor, random: torch.Generator, tile: int = 8) -> Tensor:
+def shuffled_tiles(pixels: Tensor, random: Twister, tile: int = 8) -> Tensor:
     """The image cut into tiles of ``tile`` pixels that are laid out anew."""
     count = pixels.shape[-1] // tile
-    tiles = pixels.unfold(1, tile, tile).unfold(2, tile, tile).reshape(3, count**2, tile, tile)
-    order = torch.randperm(count**2, generator=random)
-    laid = tiles[:, order].reshape(3, count, count, tile, tile).permute(0, 1, 3, 2, 4)
-    return laid.reshape(pixels.shape).float()
+    tiles = rearrange(pixels, "c (rows h) (columns w) -> c (rows columns) h w", h=tile, w=tile)
+    order = random.randperm(count**2)
+    laid = rearrange(
+        tiles[:, order], "c (rows columns) h w -> c (rows h) (columns w)", columns=count
+    )
+    return laid.float()
 
 
 def with_negatives(images: Images, seed: int) -> Images:
     """Natural images and, for every two, one that holds no object (see ``NEGATIVES``)."""
-    random = torch.Generator().manual_seed(seed)
+    random = Twister(seed)
     made = []
     for index in range(0, len(images) - 1, 2):
         pixels, box = images.pixels[index], images.boxes[index]
@@ -194,12 +199,11 @@ def gather(zoo: Zoo, split: str, limit: int, recipe: Recipe) -> tuple[Tensor, Te
     return torch.cat(parts), images.boxes * (recipe.image_size / images.pixels.shape[-1])
 
 
-def fit(
+def _trainer(
     train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
-    recipe: Recipe, scratch: Path,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
-    quiet_ultralytics()
+    recipe: Recipe,
+) -> Any:
+    """Class of ultralytics' trainer on tensors in memory; it writes no checkpoint."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     threads = torch.get_num_threads()
@@ -209,8 +213,7 @@ def fit(
             return {"train": "", "val": "", "nc": 1, "names": {0: "object"}, "channels": 3}
 
         def get_model(self, *args: Any, **kwargs: Any) -> nn.Module:
-            torch.manual_seed(recipe.seed)
-            model: Any = build(config)
+            model: Any = draws.made(lambda: build(config), recipe.seed)
             for branch in model.model[-1].cv3:  # ultralytics' prior is for 640 pixels
                 nn.init.constant_(branch[-1].bias, PRIOR)
             return model
@@ -231,8 +234,17 @@ def fit(
         def final_eval(self) -> None:
             """The last epoch was validated already."""
 
+    return Trainer
+
+
+def fit(
+    train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
+    recipe: Recipe, scratch: Path,
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
+    quiet_ultralytics()
     epochs = max(1, -(-recipe.steps // EPOCH_STEPS)) if recipe.steps else 100
-    trainer = Trainer(
+    trainer = _trainer(train, held_out, config, recipe)(
         overrides=dict(
             model=str(CONFIG), data="memory", task="detect", pretrained=False, device="cpu",
             epochs=epochs, time=None if recipe.steps else recipe.minutes / 60, patience=10_000,
@@ -247,7 +259,7 @@ def fit(
     if trainer.metrics is None or trainer.ema is None:
         raise RuntimeError("expected ultralytics to validate at the end of training; it did not")
     named = {"precision(B)": "precision", "recall(B)": "recall", "mAP50(B)": "mAP50",
-             "mAP50-95(B)": "mAP50_95"}  # fmt: skip
+             "mAP50-95(B)": "mAP50_95"}
     scores = {
         name: round(float(trainer.metrics[f"metrics/{key}"]), 4) for key, name in named.items()
     }

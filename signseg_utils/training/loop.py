@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.progress import Work
 from signseg_utils.registry import unknown
@@ -19,7 +20,7 @@ CHECKS = 10  # an epoch, where training may stop early
 _STATE = {"momentum_buffer": "momentum"}  # names in checkpoints that differ from PyTorch's
 
 # Indices of a batch's images, the epoch, its random stream -> loss.
-Objective = Callable[[Tensor, int, torch.Generator], Tensor]
+Objective = Callable[[Tensor, int, Twister], Tensor]
 
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -91,9 +92,9 @@ def run(
     ) as work:
         for epoch in range(start, recipe.epochs):
             began = time.perf_counter()
-            generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
+            generator = Twister(recipe.seed * 10_007 + epoch)
             torch.manual_seed(recipe.seed * 10_007 + epoch)  # dropout
-            order = torch.randperm(count, generator=generator)
+            order = generator.randperm(count)
             total = 0.0
             batches = order[: steps * recipe.batch].split(recipe.batch)
             for step, chosen in enumerate(batches, 1):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from signseg_utils import registry
+from signseg_utils.refusals import BadValue, UnknownName
 from signseg_utils.training import classifier, simsiam, untrained
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Zoo
@@ -79,11 +80,11 @@ def altered(recipe: R, changes: Sequence[str]) -> R:
         field, _, value = change.partition("=")
         known = tuple(vars(recipe))
         if field not in known:
-            raise KeyError(registry.unknown("field of this recipe", field, known))
+            raise UnknownName(registry.unknown("field of this recipe", field, known))
         try:
             recipe = replace(recipe, **{field: json.loads(value)})  # type: ignore[type-var]
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise BadValue(
                 f"expected field=value with a value as in JSON (3, 0.1, \"resnet\", null); "
                 f"got {change!r}"
             ) from error

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from signseg_utils import draws
+from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import initial
 from signseg_utils.training import classifier, loop
@@ -47,7 +49,7 @@ class Recipe(loop.Recipe):
     readout_epochs: int = 6
 
 
-def view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def view(pixels: Tensor, recipe: Recipe, generator: Twister) -> Tensor:
     """A random view of each image: cropped, mirrored, recoloured.
 
     ``pixels`` uint8 [image, 3, s, s] to float [image, 3, size, size] in 0..1. As in SimSiam's
@@ -56,7 +58,7 @@ def view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     count = len(pixels)
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
+        return low + (high - low) * generator.rand(count)
 
     side = uniform(recipe.smallest_area, 1).sqrt()
     place = torch.zeros(count, 2, 3)
@@ -77,14 +79,14 @@ def view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     return (mean + (crops - mean) * uniform(*change)[:, None, None, None]).clamp(0, 1)
 
 
-def swapped(images: Images, empty: Tensor, generator: torch.Generator) -> Tensor:
+def swapped(images: Images, empty: Tensor, generator: Twister) -> Tensor:
     """Objects before other backgrounds: pixels uint8 [image, 3, s, s].
 
     ``empty``: pixels [n, 3, s, s] of images that hold no object, of which one is drawn for each.
     """
     if images.masks is None:
         raise ValueError("expected images with masks, because swap=true cuts objects out; got none")
-    drawn = torch.randint(len(empty), (len(images),), generator=generator)
+    drawn = generator.randint(0, len(empty), (len(images),))
     return torch.where(images.masks[:, None], images.pixels, empty[drawn])
 
 
@@ -149,15 +151,15 @@ def pretrain(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
     if done.exists() and Recipe(**weights.read_manifest(done)["recipe"]) == recipe:
         return done
     whole = initial(classifier.MODULE, zoo.config(name), len(zoo.classes), recipe.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        features = whole.readout.in_features
-        model = SimSiam(whole.backbone, features, recipe.width, recipe.bottleneck)
+    features = whole.readout.in_features
+    model = draws.made(
+        lambda: SimSiam(whole.backbone, features, recipe.width, recipe.bottleneck), recipe.seed
+    )
     images = zoo.images("train")
     empty = images.pixels[images.labels < 0]
     images = images[images.labels >= 0] if recipe.swap else images
 
-    def objective(chosen: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+    def objective(chosen: Tensor, epoch: int, generator: Twister) -> Tensor:
         def pixels() -> Tensor:
             drawn = images[chosen]
             return swapped(drawn, empty, generator) if recipe.swap else drawn.pixels
@@ -180,7 +182,7 @@ def pretrain(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
 @torch.inference_mode()
 def held_out(model: SimSiam, images: Images, recipe: Recipe) -> dict[str, float]:
     """Loss for unseen images, and how far their projections spread."""
-    generator = torch.Generator().manual_seed(recipe.seed)
+    generator = Twister(recipe.seed)
     model.eval()
     losses, projected = [], []
     for pixels in images.pixels.split(100):

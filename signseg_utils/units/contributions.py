@@ -18,6 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.units.ablation import Ablation, ablated_mask
 from signseg_utils.units.readout import Readout
@@ -174,5 +175,5 @@ def _named(backbone: nn.Module, layer: str) -> nn.Module:
     modules = dict(backbone.named_modules())
     if layer not in modules or not layer:
         known = getattr(backbone, "layer_names", tuple(name for name in modules if name))
-        raise KeyError(unknown("layer of this backbone", layer, known))
+        raise UnknownName(unknown("layer of this backbone", layer, known))
     return modules[layer]

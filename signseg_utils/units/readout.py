@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 
@@ -75,7 +76,7 @@ class Readout:
         if isinstance(key, str):
             found = [row for row, label in enumerate(self.labels) if label == key]
             if not found:
-                raise KeyError(unknown("label of a readout row", key, self.labels))
+                raise UnknownName(unknown("label of a readout row", key, self.labels))
             if len(found) > 1:
                 raise ValueError(
                     f"expected a label that names one row; got {key!r}, which names rows {found}; "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from scipy import stats
 from torch import Tensor, nn
 
@@ -53,9 +54,7 @@ def dale_index(weight: Tensor, over: str = "outputs", groups: int = 1) -> Tensor
         raise ValueError(f"expected over to be 'outputs' or 'inputs'; got {over!r}")
     signs = weight.detach().flatten(2) if weight.ndim > 2 else weight.detach().unsqueeze(-1)
     if over == "outputs":
-        outputs, inputs, kernel = signs.shape
-        signs = signs.reshape(groups, outputs // groups, inputs, kernel).transpose(1, 2)
-        signs = signs.reshape(groups * inputs, -1)
+        signs = rearrange(signs, "(group out) in place -> (group in) (out place)", group=groups)
     else:
         signs = signs.flatten(1)
     positive = (signs > 0).sum(1).double()

@@ -7,17 +7,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils import draws, registry
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.units.readout import Readout
 
 
-class DatasetMissing(FileNotFoundError):
+class DatasetMissing(Refusal, FileNotFoundError):
     """The images of a zoo are not on this machine; the message says how to get them."""
 
 
@@ -90,7 +90,7 @@ class Zoo(ABC):
             if network in configs:
                 return configs[network]
         known = self.all_networks
-        raise KeyError(registry.unknown(f"network of zoo {self.name}", network, known))
+        raise UnknownName(registry.unknown(f"network of zoo {self.name}", network, known))
 
     @abstractmethod
     def images(self, split: str, limit: int | None = None) -> Images:
@@ -132,13 +132,15 @@ class Zoo(ABC):
         self.config(network)
         tensors, manifest = weights.load(self.path(network))
         if "drawn_sha256" in manifest:
-            architecture = (manifest["module"], manifest["config"], len(self.classes))
-            drawn = initial(*architecture, manifest["seed"]).shipped()
+            with weights.fitting(self.path(network)):
+                architecture = (manifest["module"], manifest["config"], len(self.classes))
+                drawn = initial(*architecture, manifest["seed"]).shipped()
             if weights.digest(drawn) != manifest["drawn_sha256"]:
                 raise weights.DamagedWeights(
                     f"expected seed {manifest['seed']} to draw the weights of {network} that its "
-                    "manifest describes; this version of PyTorch draws others; use the version "
-                    "of the lock file or make the network anew (make zoo)"
+                    "manifest describes; it draws others, so the architecture or the order in "
+                    "which its layers are made is another; restore the code or make the network "
+                    "anew (make zoo)"
                 )
             tensors = drawn | tensors
         return tensors, manifest
@@ -152,20 +154,25 @@ class Zoo(ABC):
             As `state`.
         """
         tensors, manifest = self.state(name)
-        readout = Readout(
-            tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
-        )
-        backbone = registry.load("networks", manifest["module"])(manifest["config"])
-        checkpoints.fit(backbone, tensors, self.path(name))
+        file = self.path(name)
+        with weights.fitting(file):
+            readout = Readout(
+                tensors.pop("readout.weight"), tensors.pop("readout.bias"), tuple(self.classes)
+            )
+            backbone = registry.load("networks", manifest["module"])(manifest["config"])
+            checkpoints.fit(backbone, tensors, file)
         return Network(name, backbone.folded(), readout, manifest)
 
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
         if name not in self.generators:
-            raise KeyError(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
-        module: nn.Module = registry.load("generators", self.generator_modules[name]).from_folder(
-            self.folder, name
-        )
+            raise UnknownName(
+                registry.unknown(f"generator of zoo {self.name}", name, self.generators)
+            )
+        with weights.fitting(self.path(name)):
+            module: nn.Module = registry.load(
+                "generators", self.generator_modules[name]
+            ).from_folder(self.folder, name)
         return module.eval().requires_grad_(False)
 
     generator_modules: dict[str, str]
@@ -205,4 +212,4 @@ def shipped() -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def shuffled(count: int, seed: int = 0) -> Tensor:
     """A fixed permutation of ``count`` items, the same on every machine."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return draws.Twister(seed).randperm(count)

@@ -21,6 +21,7 @@ from torchvision.models import ResNet50_Weights
 from signseg_utils import registry
 from signseg_utils.files import checkpoints, fetch, paths, weights
 from signseg_utils.files.sources import REGISTRY, Remote
+from signseg_utils.refusals import UnknownName
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
 from signseg_utils.zoos._imagenet_networks import FAMILIES, JUDGES, STANDARD
 
@@ -131,7 +132,7 @@ class ImageNet(Zoo):
 
     def generator(self, name: str) -> nn.Module:
         if name not in self.generators:
-            raise KeyError(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
+            raise UnknownName(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
         path = self._fetched(name)
         module = self._empty_generator(name)
         module.take(checkpoints.read(path), str(path))

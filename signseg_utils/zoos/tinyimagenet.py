@@ -5,17 +5,17 @@ folder or an archive in ``$SIGNSEG_DATASETS``, or let ``download()`` fetch them.
 """
 
 import csv
-import io
-import zipfile
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from signseg_utils.files import paths
+from signseg_utils.files.images import decode, open_zip, read_member
+from signseg_utils.files.reading import read_bytes
+from signseg_utils.refusals import BadFile
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._families import families
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES
@@ -31,17 +31,21 @@ class TinyImageNet(Zoo):
     image_size = 64
     classes = tuple(CLASSES.values())
     default_units = (
-        "baboon", "tabby", "golden retriever", "school bus", "orange", "sports car",
-        "teapot", "monarch", "beacon", "goldfish",
+        "baboon",
+        "tabby",
+        "golden retriever",
+        "school bus",
+        "orange",
+        "sports car",
+        "teapot",
+        "monarch",
+        "beacon",
+        "goldfish",
     )
     network_configs = {
         "alexnet": dict(family="alexnet", widths=(32, 64, 112), depths=(1, 1), image_size=64),
-        "vgg": dict(
-            family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 2), image_size=64
-        ),
-        "resnet": dict(
-            family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64
-        ),
+        "vgg": dict(family="vgg", widths=(32, 64, 128, 256), depths=(1, 2, 2), image_size=64),
+        "resnet": dict(family="resnet", widths=(32, 48, 96, 192), depths=(1, 1, 1), image_size=64),
     }
     family_configs = families(network_configs)
     generators = ("pca", "decoder")
@@ -65,6 +69,7 @@ class TinyImageNet(Zoo):
         )
 
 
+_AGAIN = "take the archive as it is published"
 Row = tuple[str, str, tuple[float, ...]]
 
 
@@ -72,14 +77,29 @@ class _Reader:
     """Reads either public layout, from a folder or straight from its zip archive."""
 
     def __init__(self, source: Path):
-        self.archive = zipfile.ZipFile(source) if source.suffix == ".zip" else None
+        self.source = source
+        self.archive = open_zip(source) if source.suffix == ".zip" else None
         self.names = frozenset(self.archive.namelist()) if self.archive else frozenset()
         self.root = source.stem + "/" if self.archive else str(source) + "/"
 
     def read(self, name: str) -> bytes:
-        if self.archive:
-            return self.archive.read(self.root + name)
-        return Path(self.root + name).read_bytes()
+        try:
+            if self.archive:
+                return read_member(self.archive, self.root + name, f"{self.source}/{name}")
+            return read_bytes(self.source / name, "a file of Tiny ImageNet")
+        except (KeyError, FileNotFoundError) as error:
+            raise DatasetMissing(
+                f"expected {name} in {self.source}; it is not there; is the archive complete?"
+            ) from error
+
+    def lines(self, name: str) -> list[str]:
+        """Lines of a text file."""
+        try:
+            return self.read(name).decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise BadFile(
+                f"expected text in UTF-8 in {name} of {self.source}; got {error}; {_AGAIN}"
+            ) from error
 
     def has(self, name: str) -> bool:
         if self.archive:
@@ -98,28 +118,48 @@ class _Reader:
         return kept
 
     def _table(self, split: str) -> Iterator[Row]:
-        for row in csv.DictReader(io.StringIO(self.read("boxes.csv").decode())):
-            if row["split"] == split:
-                box = tuple(float(row[key]) for key in ("x0", "y0", "x1", "y1"))
-                yield row["wnid"], row["file"], box
+        for number, row in enumerate(csv.DictReader(self.lines("boxes.csv")), 2):
+            box = self._box([row.get(key) for key in ("x0", "y0", "x1", "y1")], "boxes.csv", number)
+            if row.get("split") == split:
+                yield str(row.get("wnid")), str(row.get("file")), box
 
     def _stanford(self, split: str) -> Iterator[Row]:
         if split == "val":
-            for line in self.read("val/val_annotations.txt").decode().splitlines():
-                file, wnid, *box = line.split("\t")
-                yield wnid, file, tuple(float(value) for value in box)
+            name = "val/val_annotations.txt"
+            for number, line in enumerate(self.lines(name), 1):
+                file, wnid, *box = (line + "\t").split("\t")
+                yield wnid, file, self._box(box[:4], name, number)
             return
         for wnid in CLASSES:
-            for line in self.read(f"train/{wnid}/{wnid}_boxes.txt").decode().splitlines():
+            name = f"train/{wnid}/{wnid}_boxes.txt"
+            for number, line in enumerate(self.lines(name), 1):
                 file, *box = line.split("\t")
-                yield wnid, file, tuple(float(value) for value in box)
+                yield wnid, file, self._box(box, name, number)
+
+    def _box(self, values: Sequence[str | None], name: str, row: int) -> tuple[float, ...]:
+        """Four finite numbers, or a refusal that names the row."""
+        try:
+            box = tuple(float(value or "") for value in values)
+        except ValueError:
+            box = ()
+        if len(box) != 4 or not all(map(math.isfinite, box)):
+            raise BadFile(
+                f"expected four numbers x0, y0, x1, y1 in row {row} of {name} in {self.source}; "
+                f"got {', '.join(map(str, values))}; {_AGAIN}"
+            )
+        return box
 
     def pixels(self, split: str, wnid: str, file: str) -> Tensor:
         for folder in (wnid, f"{wnid}/images", "images"):
             name = f"{split}/{folder}/{file}"
             if self.has(name):
-                with Image.open(io.BytesIO(self.read(name))) as image:
-                    return pil_to_tensor(image.convert("RGB"))
+                pixels = decode(self.read(name), f"{self.source}/{name}")
+                if pixels.shape != (3, 64, 64):
+                    raise BadFile(
+                        f"expected an image of 64 x 64 pixels at {self.source}/{name}; got "
+                        f"{pixels.shape[2]} x {pixels.shape[1]}; take the archive as published"
+                    )
+                return pixels
         raise DatasetMissing(
             f"expected image {file} of class {wnid} in {self.root}{split}; it is not there; "
             "is the archive complete?"

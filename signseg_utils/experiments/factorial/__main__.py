@@ -8,6 +8,7 @@ from signseg_utils.chapter import parameters
 from signseg_utils.experiments import factorial
 from signseg_utils.experiments.factorial.running import shipped_folder
 from signseg_utils.experiments.sweep import Shard
+from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 
 
@@ -18,16 +19,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train and search the networks of the factorial experiment; the same command "
         "continues an interrupted one.",
     )
-    parser.add_argument("--images", type=int, default=20_000, help="each network learns from")
-    parser.add_argument("--replicates", type=int, default=1, help="networks of each setting")
+    parser.add_argument("--images", type=parameters.argument("learned"), default=20_000, help="each network learns from")
+    parser.add_argument("--replicates", type=parameters.argument("replicates"), default=1, help="networks of each setting")
     parser.add_argument("--units", default=factorial.UNITS, help="classes, comma separated")
     parser.add_argument("--alphas", default="0,0.75,1", help="list, or start:stop:step")
     parser.add_argument("--seeds", default="0-1", help="searches of each condition")
-    parser.add_argument("--generations", type=int, default=25)
+    parser.add_argument("--generations", type=parameters.argument("generations"), default=25)
     parser.add_argument("--control", default="random_magnitude")
     parser.add_argument("--rows", default="", help="of the design, such as 0-7; default: all")
     parser.add_argument("--out", type=Path, default=None, help="folder (the shipped one)")
     given = parser.parse_args(arguments)
+    parameters.parse(
+        {"zoo": "shapes", "units": given.units, "control": given.control, "out": given.out or ""}
+    )
     template = Shard(
         "factorial", "", "", "", signs=("positive", "negative", given.control),
         alphas=parameters.fractions(given.alphas), seeds=parameters.integers(given.seeds),
@@ -36,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = factorial.settings(given.images, given.replicates)
     if given.rows:
         wanted = parameters.integers(given.rows, "rows")
+        known = sorted({setting.row for setting in chosen})
+        for row in wanted:
+            if row not in known:
+                parser.error(unknown("number in rows", str(row), list(map(str, known))))
         chosen = tuple(setting for setting in chosen if setting.row in wanted)
     units = parameters.split(given.units)
     factorial.run(chosen, units, template, given.out or shipped_folder())

@@ -17,7 +17,13 @@ from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
 from signseg_utils.experiments.factorial.design import FACTORS, Setting
 from signseg_utils.experiments.factorial.world import World
-from signseg_utils.experiments.sweep import ALGORITHM_VERSION, TOLERANCE, AuditError, Shard
+from signseg_utils.experiments.sweep import (
+    AGREEMENT,
+    ALGORITHM_VERSION,
+    TOLERANCE,
+    AuditError,
+    Shard,
+)  # fmt: skip
 from signseg_utils.experiments.sweep.shards import rows
 from signseg_utils.files import weights
 from signseg_utils.files.paths import results_folder
@@ -170,11 +176,16 @@ def searches(
     returns the folder of the networks.
     """
     found, folder, source = obtain(settings, given.units, template, given.results, given.recompute)
-    checked = audit(found, settings, template, folder, sample=given.audited, seed=given.seed)
+    store = Store(shipped_folder())
+    keys = [f"{setting.key}-{gauge}" for setting in settings for gauge in gauges(setting)]
+    checked = publish.tolerant(
+        audit, found, settings, template, folder, sample=given.audited, seed=given.seed
+    )
     agreed = int(checked["agrees"].sum())
     publish.record_audit(
-        chapter, source=source, shards=len(settings), checked=len(checked), agreed=agreed,
-        seed=given.seed, tolerance=TOLERANCE,
+        chapter, source=source, shards=len(settings),
+        seed=given.seed, tolerance=TOLERANCE, damaged=store.damaged(keys),
+        comparisons=publish.of_table(checked, AGREEMENT),
     )  # fmt: skip
     print(f"{found['activation'].size:,} searches in {len(settings)} networks, {source}; "
           f"{agreed} of {len(checked)} scored again agree")  # fmt: skip

@@ -23,15 +23,18 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
+from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments.agreement import Agreement, Comparison, compare
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import State, obtain, run, shipped_folder
-from signseg_utils.metrics.similarity import cosine_similarity, ensemble_features
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
+from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
@@ -45,6 +48,7 @@ CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
 TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
 OVERSIZE = 2e-3  # and relative
+AGREEMENT = Agreement(absolute=TOLERANCE, relative=OVERSIZE)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -450,7 +454,7 @@ def of_kind(
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
-        raise KeyError(f"expected a study of {network}, layer {layer}; there is none in this plan")
+        raise UnknownName(f"expected a study of {network}, layer {layer}; there is none in this plan")
     joined: xr.Dataset = xr.concat(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",
@@ -460,16 +464,16 @@ def of_kind(
 
 def audit(
     planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
-) -> tuple[int, int] | None:
+) -> list[Comparison]:
     """Fit one study again, render a sample of its codes, ask models and stand-ins again.
 
     Returns
     -------
-    tuple or None
-        How many images were checked, and of how many prediction and response are what was stored;
-        None where the recording or its twins are not on this machine.
+    list of Comparison
+        Predictions and, where stand-ins are here, responses of the sampled images; empty where the
+        recording or its twins are not on this machine.
     """
-    checked = agreed = 0
+    compared: dict[str, list[tuple[float, float]]] = {}
     rng = np.random.default_rng(seed)
     place = int(rng.integers(len(planned)))
     study, own = planned[place], found[place]
@@ -478,7 +482,7 @@ def audit(
         names = recordings.complete(recorded)["neuron"].values.tolist()
         there = twins(study.recording, study.session, names)
     except FileNotFoundError:
-        return None
+        return []
     again = fit(recorded, study)
     count = own["predicted"].size
     picked = np.unravel_index(
@@ -502,13 +506,13 @@ def audit(
             told = there.pick([again.models.labels[neuron]]).responses(image).item()
             pairs.append((told, "response", (0,)))
         at = (neuron, condition, run_of)
-        stored = [float(own[name].values[(*way, *at)]) for _, name, way in pairs]
-        close = [
-            np.isclose(value, kept, rtol=OVERSIZE, atol=TOLERANCE)
-            for (value, _, _), kept in zip(pairs, stored, strict=True)
-        ]
-        checked, agreed = checked + 1, agreed + all(close)
-    return checked, agreed
+        for value, name, way in pairs:
+            kept = float(own[name].values[(*way, *at)])
+            compared.setdefault(name, []).append((kept, value))
+    return [
+        compare(name, [v[0] for v in values], [v[1] for v in values], AGREEMENT, study.key)
+        for name, values in compared.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -522,11 +526,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
     parser.add_argument("--generator", default=Study.generator, help="makes the images")
-    parser.add_argument("--images", type=int, default=Study.images, help="to fit models to")
-    parser.add_argument("--generations", type=int, default=Study.generations)
+    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="to fit models to")
+    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks", "generator")})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
+from signseg_utils.experiments.agreement import Agreement, Comparison, compare
 from signseg_utils.files import paths
 from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
@@ -30,11 +31,8 @@ from signseg_utils.progress import Work
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
+NUMBERS = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
-
-
-class AuditError(ValueError):
-    """A stored study does not come out again."""
 
 
 State = dict[str, Tensor]  # of an interrupted measurement
@@ -52,6 +50,7 @@ class Stored:
 
     KIND: ClassVar[str] = "study"  # begins the name of its file
     VERSION: ClassVar[int] = 0  # raised when the same study would give other numbers
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {}  # of variables that need not be `NUMBERS`
 
     recording: str
     session: str
@@ -245,34 +244,32 @@ def obtain(
     return [Store(folder).read(s.key, s.expected()) for s in studies], "recomputed"
 
 
-def audit(studies: Sequence[Study], found: Sequence[xr.Dataset], seed: int = 0) -> int:
-    """Measure the first draw of one study again; return how many of its numbers agree.
+def audit(
+    studies: Sequence[Study], found: Sequence[xr.Dataset], seed: int = 0
+) -> list[Comparison]:
+    """Measure the first draw of one study again, and hold each of its variables against what was.
 
-    0 where its recording is not on this machine. Draws do not depend on how many there are.
-
-    Raises
-    ------
-    AuditError
-        If a number differs by more than `TOLERANCE`, absolute and relative; the message names it.
+    Empty where its recording is not on this machine. Draws do not depend on how many there are.
     """
     place = int(np.random.default_rng(seed).integers(len(studies)))
     study = replace(studies[place], draws=1)
     try:
         recorded = recordings.load(study.recording, [study.session])
     except recordings.RecordingMissing:
-        return 0
+        return []
     again, stored = study.measure(recorded), found[place].isel(draw=[0])
-    for name, values in again.data_vars.items():
-        one, two = stored[name].values.astype(float), values.values.astype(float)
-        close = np.isclose(one, two, TOLERANCE, TOLERANCE, equal_nan=True)
-        if not close.all():
-            at = tuple(np.argwhere(~close)[0])
-            raise AuditError(
-                f"expected what study {studies[place].key} stores; of {name}, {(~close).sum()} of "
-                f"{close.size} numbers differ, the first {one[at]:.4g} from {two[at]:.4g}; the "
-                "recording or the code is another: set recompute, or restore the results"
-            )
-    return sum(values.size for values in again.data_vars.values())
+    return [
+        compare(
+            str(name), stored[name].values, values.values, study.AGREEMENT.get(str(name), NUMBERS),
+            f"study {studies[place].key}",
+        )
+        for name, values in again.data_vars.items()
+    ]
+
+
+def damaged(studies: Sequence[Stored]) -> list[str]:
+    """Names of shipped files of these studies that are damaged, so that others are shown."""
+    return Store(shipped_folder(studies[0].recording)).damaged(one.key for one in studies)
 
 
 def shipped_folder(recording: str) -> Path:

@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils import zoos
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import V4_SESSIONS, obtain, run, shipped_folder
@@ -48,7 +49,7 @@ class Study(studies.Study):
     """
 
     KIND: ClassVar[str] = "predictions"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
@@ -277,10 +278,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    parser.add_argument("--draws", type=int, default=Study.draws, help="choices of images")
+    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    parameters.parse({"folder": given.folder or ""})
     networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
     planned = plan(
         given.recording, given.zoo, networks, split(given.sessions), draws=given.draws

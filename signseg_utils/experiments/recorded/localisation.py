@@ -25,12 +25,13 @@ from torch import Tensor, nn
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.analysis.similarity import cosine_similarity
+from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
-from signseg_utils.experiments.sweep import TOLERANCE, AuditError
+from signseg_utils.experiments.sweep import AGREEMENT, TOLERANCE, AuditError
 from signseg_utils.files.store import Store
-from signseg_utils.metrics.similarity import cosine_similarity
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.neurons.pictures import pictures
@@ -40,8 +41,8 @@ from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved", "look",
-    "measure", "obtain", "own_less_others", "plan", "run", "together",
+    "AGREEMENT", "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved",
+    "look", "measure", "obtain", "own_less_others", "plan", "run", "together",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
@@ -393,8 +394,8 @@ def audit(
     Returns
     -------
     DataFrame
-        One line a code: session, who, neuron, stored and rescored intact response, the largest
-        ``difference`` over it and all shuffled discs, agrees.
+        One line a code: session, who, neuron, stored and rescored response where they differ most
+        of the intact image and all shuffled discs, ``difference`` there, agrees.
 
     Raises
     ------
@@ -438,9 +439,10 @@ def audit(
         again = asked_now.respond(torch.cat([image[None], shown])).numpy()
         stored = np.concatenate([[mine["intact"].values], mine["answers"].values])
         difference = np.abs(again - stored) / np.maximum(1, np.abs(stored))
+        worst = int(difference.argmax())
         lines.append({
             "session": study.session, "who": who, "neuron": str(mine["neuron"].values),
-            "stored": float(stored[0]), "rescored": float(again[0]),
+            "stored": float(stored[worst]), "rescored": float(again[worst]),
             "difference": float(difference.max()), "agrees": bool(difference.max() <= TOLERANCE),
         })  # fmt: skip
     table = pd.DataFrame(lines)
@@ -449,7 +451,7 @@ def audit(
         raise AuditError(
             f"expected stored responses to be what their codes give, within {TOLERANCE:g}; "
             f"{(~table['agrees']).sum()} of {len(table)} differ, first {wrong['who']} "
-            f"{wrong['neuron']}: intact stored {wrong['stored']:.6g}, now "
+            f"{wrong['neuron']}: stored {wrong['stored']:.6g}, now "
             f"{wrong['rescored']:.6g}; recompute them",
             table,
         )
@@ -467,14 +469,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--images", type=int, default=Study.images, help="of one experiment")
-    parser.add_argument("--neurons", type=int, default=Study.neurons, help="of a session, at most")
-    parser.add_argument("--least-fit", type=float, default=Study.least_fit, help="R2 of models")
-    parser.add_argument("--generations", type=int, default=Study.generations)
+    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="of one experiment")
+    parser.add_argument("--neurons", type=parameters.argument("neurons"), default=Study.neurons, help="of a session, at most")
+    parser.add_argument("--least-fit", type=parameters.argument("least_fit", float), default=Study.least_fit, help="R2 of models")
+    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
     parser.add_argument("--seeds", default="0", help="searches: a list or a range")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
+    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "network", "generator")})
+    parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
         given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),

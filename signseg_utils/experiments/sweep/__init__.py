@@ -6,11 +6,19 @@ number. `run` computes what the store does not hold yet and reads the rest; a sh
 if its settings, weights and `ALGORITHM_VERSION` are the ones asked for.
 """
 
-from signseg_utils.experiments.sweep.auditing import TOLERANCE, AuditError, audit
-from signseg_utils.experiments.sweep.running import collect, holds, obtain, run, run_shard, timings
+from signseg_utils.experiments.sweep.auditing import AGREEMENT, TOLERANCE, AuditError, audit
+from signseg_utils.experiments.sweep.running import (
+    collect,
+    damaged,
+    holds,
+    obtain,
+    run,
+    run_shard,
+    timings,
+)  # fmt: skip
 from signseg_utils.experiments.sweep.shards import ALGORITHM_VERSION, ALPHAS, SIGNS, Shard, plan
 
 __all__ = [
-    "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "audit",
-    "collect", "holds", "obtain", "plan", "run", "run_shard", "timings",
+    "AGREEMENT", "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard",
+    "audit", "collect", "damaged", "holds", "obtain", "plan", "run", "run_shard", "timings",
 ]  # fmt: skip

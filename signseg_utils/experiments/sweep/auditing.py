@@ -9,18 +9,21 @@ import pandas as pd
 import torch
 
 from signseg_utils import zoos
+from signseg_utils.experiments.agreement import Agreement
 from signseg_utils.experiments.sweep import layers
 from signseg_utils.experiments.sweep.shards import READOUT, Shard, load
 from signseg_utils.files import store
 from signseg_utils.files.store import MissingShard, Store
+from signseg_utils.refusals import Refusal
 from signseg_utils.search import evolution
 from signseg_utils.units.ablation import ablate
 from signseg_utils.units.readout import concatenate
 
 TOLERANCE = 1e-3  # of max(1, |activation|): float32 sums differ by up to 1e-4 between machines
+AGREEMENT = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
 
 
-class AuditError(ValueError):
+class AuditError(Refusal, ValueError):
     """Stored activations are not what their codes give; ``table`` holds the comparison."""
 
     def __init__(self, message: str, table: pd.DataFrame):

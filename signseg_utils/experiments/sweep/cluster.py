@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from signseg_utils.refusals import Refusal
+
 CONNECT_SECONDS = 30
 # How often a shard may lose its worker before the cluster gives it up. Shards continue from their
 # checkpoints, so on nodes that are taken away at any time a lost worker is no sign of a bad shard.
 ALLOWED_FAILURES = 20
 
 
-class ClusterError(RuntimeError):
+class ClusterError(Refusal, RuntimeError):
     """The cluster cannot be reached, was lost, or gave a shard up; the message says what to do."""
 
 

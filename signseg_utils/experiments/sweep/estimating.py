@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from signseg_utils import registry, zoos
+from signseg_utils import draws, registry, zoos
 from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.progress import each
 from signseg_utils.search.scoring import CPU_PASS, available, ready
@@ -108,7 +108,7 @@ def measured(
     def cost(module: nn.Module, batch: int, *shape: int) -> float:
         key = f"{batch} {module!r}"  # the same layers take the same time
         if key not in known:
-            inputs = torch.rand(batch, *shape, device=device, dtype=dtype)
+            inputs = draws.uniform((batch, *shape), seed=0).to(device, dtype)
             known[key] = seconds_an_image(ready(module, torch.device(device), dtype), inputs,
                                           seconds)  # fmt: skip
         return known[key]

@@ -206,6 +206,11 @@ def obtain(
         return run(plan, folder.resolve(), executor, threads=1), folder, "recomputed"
 
 
+def damaged(plan: Sequence[Shard]) -> list[str]:
+    """Names of shipped files of a plan that are damaged, so that others are shown."""
+    return Store(results_folder(plan[0].zoo)).damaged(shard.key for shard in plan)
+
+
 def holds(plan: Sequence[Shard], results: Store | Path, *, zoo_folder: Path | None = None) -> bool:
     """Whether a store has every shard of the plan, whole and made with the present weights."""
     folder = results if isinstance(results, Store) else Store(Path(results))

@@ -98,6 +98,3 @@ def log_power_change(control: Spectrum, changed: Spectrum) -> Tensor:
     change = changed.power.mean(0).log2() - control.power.mean(0).log2()
     change[0] = torch.nan
     return change
-
-
-PLUGIN = radial_spectrum

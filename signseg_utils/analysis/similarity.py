@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 Backbone = Callable[[Tensor], Tensor]
@@ -90,19 +91,23 @@ def similarity_of_features(
     leave_out: str | None = None,
     centre: Mapping[str, Tensor] | None = None,
 ) -> EnsembleSimilarity:
-    """As `ensemble_similarity`, from features computed before: ``{name: [n, feature]}``."""
+    """Similarity as an ensemble sees it, from features that were computed before.
+
+    ``control`` and ``ablated`` give each network's features, ``{name: [n, feature]}``; the other
+    arguments are those of `ensemble_similarity`.
+    """
     if set(control) != set(ablated):
         raise ValueError(
             "expected features of the same networks for control and ablated images; "
             f"got {sorted(control)} and {sorted(ablated)}"
         )
     if leave_out is not None and leave_out not in control:
-        raise KeyError(unknown("network to leave out", leave_out, sorted(control)))
+        raise UnknownName(unknown("network to leave out", leave_out, sorted(control)))
     judges = [name for name in control if name != leave_out]
     if not judges:
         raise ValueError("expected at least one network in the ensemble; got none")
     if centre is not None and not set(judges) <= set(centre):
-        raise KeyError(
+        raise UnknownName(
             f"expected a mean feature for each of {judges} in centre; got {sorted(centre)}"
         )
     values = {
@@ -149,6 +154,3 @@ def _directions(features: Tensor, centre: Tensor | None) -> Tensor:
     if centre is not None:
         vectors = vectors - centre.to(vectors)
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-
-
-PLUGIN = ensemble_similarity

@@ -1,0 +1,101 @@
+"""The contract of metrics: whatever file lies in their folder is found, looked up and measured."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from signseg_utils import metrics, registry
+from signseg_utils.metrics import Seen
+
+COUNT, SIZE, CODE = 3, 16, 5
+
+
+class Eye:
+    """A detector and a distance that look at each image alone."""
+
+    def objectness(self, images: torch.Tensor) -> torch.Tensor:
+        return images.amax((1, 2, 3))
+
+    def distance(self, images: torch.Tensor, controls: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(values=(images - controls).square().mean((1, 2, 3)))
+
+
+class Masked:
+    """A generator that knows its object: opaque where the first number of the code is below."""
+
+    def masks(self, codes: torch.Tensor) -> torch.Tensor:
+        rows = torch.linspace(0, 1, SIZE)[None, :, None].expand(len(codes), SIZE, SIZE)
+        return (rows < codes[:, :1, None]).float()
+
+    def foreground(self, codes: torch.Tensor) -> torch.Tensor:
+        return self.masks(codes).mean((1, 2))
+
+
+def looked(generator: object, which: slice = slice(None)) -> Seen:
+    random = torch.Generator().manual_seed(0)
+    images, controls = torch.rand(2, COUNT, 3, SIZE, SIZE, generator=random)
+    codes = torch.rand(COUNT, CODE, generator=random)
+    eye = Eye()
+    return Seen(images[which], controls[which], codes[which], generator, eye, eye)
+
+
+@pytest.mark.parametrize("generator", [Masked(), object()], ids=["masks", "none"])
+@pytest.mark.parametrize("name", registry.names("metrics"))
+def test_each_image_is_measured_by_itself(name: str, generator: object) -> None:
+    plugin = registry.load("metrics", name)
+    values = plugin(looked(generator))
+    assert values
+    for place in range(COUNT):
+        alone = plugin(looked(generator, slice(place, place + 1)))
+        assert alone.keys() == values.keys()
+        for key, value in values.items():
+            assert value.shape == (COUNT,)
+            torch.testing.assert_close(alone[key][0], value[place], equal_nan=True)
+
+
+def test_no_two_metrics_give_a_measure_of_one_name() -> None:
+    names = [
+        key
+        for name in registry.names("metrics")
+        for key in registry.load("metrics", name)(looked(Masked()))
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_luminance_of_white_is_one_and_of_green_most() -> None:
+    assert sum(metrics.LUMINANCE) == pytest.approx(1)
+    images = torch.eye(3)[:, :, None, None].expand(3, 3, SIZE, SIZE)
+    seen = Seen(images, images, torch.zeros(3, CODE), object(), Eye(), Eye())
+    values = registry.load("metrics", "luminance")(seen)
+    assert int(values["luminance"].argmax()) == 1
+    assert values["contrast"].tolist() == [0, 0, 0]
+
+
+def test_an_image_does_not_differ_from_itself() -> None:
+    images = looked(object()).images
+    seen = Seen(images, images, torch.zeros(COUNT, CODE), object(), Eye(), Eye())
+    assert registry.load("metrics", "lpips")(seen)["change"].tolist() == [0, 0, 0]
+
+
+def test_white_behind_the_object_is_white_whatever_the_object() -> None:
+    codes = torch.full((1, CODE), 0.5)
+    mask = Masked().masks(codes)[:, None]
+    images = 1 - mask * torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    values = registry.load("metrics", "foreground")(
+        Seen(images, images, codes, Masked(), Eye(), Eye())
+    )
+    assert float(values["whiteness"]) == pytest.approx(1)
+    assert float(values["background"]) == pytest.approx(1)
+    assert float(values["foreground"]) == pytest.approx(0.5)
+
+
+def test_a_file_in_the_folder_is_all_that_a_metric_takes(tmp_path, monkeypatch) -> None:
+    (tmp_path / "redness.py").write_text(
+        "def PLUGIN(seen):\n    return {'redness': seen.images[:, 0].mean((1, 2))}\n"
+    )
+    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
+    assert "redness" in registry.names("metrics")
+    seen = looked(object())
+    values = registry.load("metrics", "redness")(seen)
+    torch.testing.assert_close(values["redness"], seen.images[:, 0].mean((1, 2)))
