@@ -50,8 +50,8 @@ def mean_of_cells(cells: Iterable[stats.Correlation]) -> stats.Estimate:
     found = list(cells)
     if not found:
         raise ValueError("expected a correlation or more, because they are averaged; got none")
-    ends = np.mean([(cell.value, cell.low, cell.high) for cell in found], 0)
-    return stats.Estimate(*ends, n=found[0].n, seed=found[0].seed)
+    value, low, high = np.mean([(cell.value, cell.low, cell.high) for cell in found], 0)
+    return stats.Estimate(value, low, high, n=found[0].n, seed=found[0].seed)
 
 
 def beside_reported(

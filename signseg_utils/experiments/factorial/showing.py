@@ -1,4 +1,4 @@
-"""What the chapter shows of the experiment: its extreme networks, and what factors do in a table."""
+"""What the chapter shows of the experiment: its extreme networks, and a table of factors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def extremes(
         Images ``[row, condition, 3, height, width]``, (sign, alpha) of each condition, and a name
         for each row: the network's and the unit's.
     """
-    ends = {"most": runs["similarity"].argmax(), "least": runs["similarity"].argmin()}
+    ends = {"most": int(runs["similarity"].argmax()), "least": int(runs["similarity"].argmin())}
     pieces = [
         panel(arranged(found), zoo, f"{settings[place].key} raw", "scenes", units, alphas)
         for place in ends.values()
