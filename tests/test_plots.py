@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -272,15 +273,29 @@ def test_levels_to_compare_with_are_in_every_panel_and_named_once() -> None:
 
 
 def test_ranked_dots_rise_and_name_both_ends() -> None:
-    figure, axes = plt.subplots()
-    plots.ranked_dots(axes, [0.3, -0.2, 0.5, 0.1], ["a", "b", "c", "d"], ends=1)
+    figure = plots.ranked_dots([0.3, -0.2, 0.5, 0.1], ["a", "b", "c", "d"], ends=1)
+    axes = figure.axes[0]
     dots = axes.collections[0]
     assert dots.get_offsets()[:, 1].tolist() == [-0.2, 0.1, 0.3, 0.5]
     colours = [matplotlib.colors.to_hex(colour).upper() for colour in dots.get_facecolors()]
     assert colours == [plots.COLOURS["negative"]] + [plots.COLOURS["positive"]] * 3
     assert [text.get_text() for text in axes.texts] == ["highest: c", "lowest: b"]
     with pytest.raises(ValueError, match="expected 2 unit labels; got 1"):
-        plots.ranked_dots(axes, [1, 2], ["a"])
+        plots.ranked_dots([1, 2], ["a"])
+
+
+def test_what_is_reported_stands_beside_what_came_out() -> None:
+    keys = [("positive", 0.5), ("positive", 1.0), ("negative", 0.5), ("negative", 1.0)]
+    found = pd.DataFrame(
+        {"here": [-0.1, -0.2, 0.0, 0.1], "paper": [-0.4, -0.5, np.nan, -0.6]},
+        index=pd.MultiIndex.from_tuples(keys, names=["sign", "alpha"]),
+    ).assign(low=-1.0, high=1.0)
+    figure = plots.beside_reported(found, xlabel="strength", ylabel="rho")
+    titles = {ax.get_title(): ax for ax in figure.axes}
+    assert list(titles) == ["positive ablation", "negative ablation"]
+    drawn = {line.get_label(): line.get_ydata() for line in titles["negative ablation"].lines}
+    np.testing.assert_array_equal(drawn["here"], [0.0, 0.1])
+    np.testing.assert_array_equal(drawn["paper"], [np.nan, -0.6])
 
 
 def test_scatter_panels_share_y() -> None:
@@ -296,10 +311,9 @@ def test_scatter_panels_share_y() -> None:
 
 
 def test_small_studies_are_counted_by_their_conclusion() -> None:
-    figure, axes = plt.subplots()
     middle = np.array([2.0, 1.0, 0.1, -3.0])
     studies = stats.SmallerSamples(middle, middle - 0.5, middle + 0.5, 3, 9, 0)
-    plots.small_studies(axes, studies, {"all": 0.5, "some": 0.7}, bins=4)
+    axes = plots.small_studies(studies, {"all": 0.5, "some": 0.7}, bins=4).axes[0]
     counted = {
         bars.get_label(): sum(patch.get_height() for patch in bars.patches)
         for bars in axes.containers
@@ -310,7 +324,7 @@ def test_small_studies_are_counted_by_their_conclusion() -> None:
 
 
 def test_small_studies_of_all_units_are_one_bar() -> None:
-    figure, axes = plt.subplots()
     alike = 0.3 + 1e-16 * np.arange(5)
-    plots.small_studies(axes, stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0))
+    studies = stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0)
+    axes = plots.small_studies(studies).axes[0]
     assert [p.get_height() for p in axes.patches if p.get_height()] == [5]

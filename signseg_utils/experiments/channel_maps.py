@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from signseg_utils import registry, zoos
+from signseg_utils.analysis.images import own_images
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
@@ -297,6 +298,34 @@ def unit_gaps(
             found[f"{kind}{word}"] = values
             if kind in twin and "matched" not in kind:
                 found[f"{kind}{word} untrained"] = values - twin[kind]
+    return found
+
+
+def gaps_by_network(
+    zoo: zoos.Zoo, searches: Any, networks: Sequence[str], measured: Sequence[str],
+    units: Sequence[str],
+) -> dict[str, dict[str, np.ndarray]]:
+    """`unit_gaps` of several networks, contributions taken at their units' own preferred images.
+
+    Parameters
+    ----------
+    searches
+        From `signseg_utils.analysis.images.arranged`.
+    networks, measured
+        Networks whose units are asked, and those whose channels `table` shall hold besides, such
+        as their untrained twins.
+
+    Returns
+    -------
+    dict
+        Name of the gap to network to values ``[unit]``.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    channels = table(zoo, measured)
+    for name in networks:
+        images = own_images(searches, zoo, name, units)
+        for kind, values in unit_gaps(zoo, channels, name, units, images).items():
+            found.setdefault(kind, {})[name] = values
     return found
 
 
