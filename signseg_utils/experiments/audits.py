@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from signseg_utils import zoos
@@ -31,7 +32,9 @@ RECORDINGS = ("simulated", "v4")
 S = TypeVar("S")
 
 
-def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFrame:
+def audit_everything(
+    zoo: str = "", sample: int = 8, seed: int = 0, studies: int = 1
+) -> pd.DataFrame:
     """Audit all that ships, or what ships of one zoo.
 
     Parameters
@@ -43,6 +46,8 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFr
         study of neurons that keeps codes.
     seed
         Of these draws.
+    studies
+        How many studies of each kind and recording are fitted again; 0: all.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFr
     for name in (zoo,) if zoo else zoos.shipped():
         found += [*_drawn(name), *_searches(name, sample, seed), *_races(name, sample, seed)]
     for recording in RECORDINGS:
-        found += _recorded(recording, zoo, sample, seed)
+        found += _recorded(recording, zoo, sample, seed, studies)
     return pd.DataFrame(agreement.lines(found))
 
 
@@ -90,7 +95,9 @@ def _races(zoo: str, sample: int, seed: int) -> list[Comparison]:
     return _of_table(table, f"races of {zoo}")
 
 
-def _recorded(recording: str, zoo: str, sample: int, seed: int) -> Iterator[Comparison]:
+def _recorded(
+    recording: str, zoo: str, sample: int, seed: int, some: int
+) -> Iterator[Comparison]:
     store = Store(base.shipped_folder(recording))
     for kind in (encoding_accuracy, encoding_signs, ablated_models, localisation):
         keys = [key for key in store.keys() if key.startswith(f"{kind.Study.KIND}-")]
@@ -106,7 +113,8 @@ def _recorded(recording: str, zoo: str, sample: int, seed: int) -> Iterator[Comp
         elif kind is ablated_models:
             yield from ablated_models.audit(planned, found, sample, seed)
         else:
-            for one, result in zip(planned, found, strict=True):
+            drawn = np.random.default_rng(seed).permutation(len(planned))[: some or None]
+            for one, result in [(planned[i], found[i]) for i in drawn]:
                 yield from base.audit([one], [result], seed)
 
 
@@ -139,8 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--zoo", default="", help="what ships of one zoo (all)")
     parser.add_argument("--sample", type=int, default=8, help="codes of each kind of result")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--studies", type=int, default=1, help="fitted again; 0: all (1)")
     given = parser.parse_args(arguments)
-    table = audit_everything(given.zoo, given.sample, given.seed)
+    table = audit_everything(given.zoo, given.sample, given.seed, given.studies)
     print(table.to_string(index=False, float_format="%.6g"))
     counts = table["outcome"].value_counts().to_dict()
     print("; ".join(f"{counts.get(word, 0)} {word}" for word in agreement.OUTCOMES))
