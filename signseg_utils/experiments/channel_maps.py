@@ -19,9 +19,8 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import registry, zoos
+from signseg_utils import registry, selection, zoos
 from signseg_utils.analysis.images import own_images
-from signseg_utils.chapter import parameters
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -357,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--networks", default="", help="comma separated; default: those here")
     given = parser.parse_args(arguments)
-    names = list(parameters.parse({"zoo": given.zoo, "networks": given.networks}).networks)
+    names = list(selection.parse({"zoo": given.zoo, "networks": given.networks}).networks)
     names = names if given.networks else []
     zoo = zoos.load_zoo(given.zoo)
     plain = (*zoo.networks, *zoo.families.get("untrained", ()))

@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import draws, zoos
-from signseg_utils.chapter import parameters
+from signseg_utils import draws, selection, zoos
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -407,12 +406,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    limit = parameters.argument("limit")
+    limit = selection.argument("limit")
     parser.add_argument("--limit", type=limit, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
+    parser.add_argument("--seed", type=selection.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
+    asked = selection.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
     zoo = zoos.load_zoo(given.zoo)
     planned = plan(zoo.name, asked.networks, given.limit, given.seed)
     found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)

@@ -19,10 +19,8 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.analysis import stats
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
 from signseg_utils.experiments.base import State, forget
@@ -31,6 +29,7 @@ from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
+from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 
@@ -451,7 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    own, number = EncodingSigns, parameters.argument
+    own, number = EncodingSigns, selection.argument
     parser.add_argument(
         "--draws", type=number("draws"), default=own.draws, help="choices of images"
     )
@@ -461,8 +460,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
     names = ("zoo", "recording", "sessions", "networks")
-    parameters.parse({name: getattr(given, name) for name in names})
-    parameters.parse({"folder": given.folder or ""})
+    selection.parse({name: getattr(given, name) for name in names})
+    selection.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,
