@@ -18,7 +18,7 @@ import torch
 from benchmarks.closed_loop import hardware
 from signseg_utils import __version__
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments import sweep
+from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating
 from signseg_utils.files import paths
 from signseg_utils.search.evolution import Search
@@ -44,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.zoo, asked.networks, asked.generators, asked.units,
         alphas=(0.0, 0.5, 1.0), seeds=(0, 1), search=Search(generations=options.generations),
     )  # fmt: skip
-    expected = estimating.measured(plan)
+    zoo = load_zoo(asked.zoo)
+    expected = estimating.measured(plan, zoo)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        sweep.run(plan, Path(folder), progress=False)
+        base.run(plan, zoo, Path(folder), speaks=False)
         seconds = time.perf_counter() - begun
         stored = sum(file.stat().st_size for file in Path(folder).glob("*.zarr.zip"))
     found: dict[str, Any] = {

@@ -6,14 +6,15 @@ A run ends with a list of what was skipped and why. Only what asks for data that
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 from signseg_utils import progress, registry, zoos
+from signseg_utils.experiments import base
 from signseg_utils.files import weights
 
 TINY = {"alexnet": dict(widths=(4, 6), depths=(1,)), "resnet": dict(widths=(4, 6), depths=(1,))}
@@ -96,6 +97,24 @@ def make_tiny_zoo(folder: Path, seed: int = 0) -> Path:
         plain = dataclasses.asdict(backbone.config)
         weights.save(zoo.path(name), tensors, {**manifest, "config": plain})
     return folder
+
+
+def made(plan: Sequence[Any], folder: Path, zoo: Path | None, *more: Any, **options: Any) -> Any:
+    """Results of a plan, joined: what the folder does not hold is computed with a zoo's weights."""
+    opened = zoos.load_zoo(plan[0].zoo, zoo)
+    found = base.run(plan, opened, folder, *more, **{"speaks": False, **options})
+    return type(plan[0]).joined(plan, found)
+
+
+def collected(plan: Sequence[Any], folder: Path, zoo: Path | None) -> Any:
+    """Results of a plan that a folder holds, joined."""
+    return type(plan[0]).joined(plan, base.read(plan, zoos.load_zoo(plan[0].zoo, zoo), folder))
+
+
+def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any) -> int:
+    """How many numbers a folder holds of a plan are made again; AuditError if they differ."""
+    opened = zoos.load_zoo(plan[0].zoo, zoo)
+    return base.demand(base.audit(plan, base.read(plan, opened, folder), opened, **options))
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from signseg_utils import zoos
+from signseg_utils.experiments import base
 from signseg_utils.experiments import channel_maps as channels
+from signseg_utils.files.store import Store
 
 
 def test_spread_is_the_share_of_places_that_are_alike() -> None:
@@ -68,6 +71,7 @@ def test_matching_takes_out_what_activity_explains() -> None:
 
 def test_table_and_gaps_of_a_tiny_network(tiny_zoo, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     table = channels.table(zoo, ["resnet"], limit=40)
     assert tuple(table.columns) == channels.COLUMNS
@@ -85,18 +89,18 @@ def test_stored_measures_are_used_only_with_the_weights_they_are_of(
     tiny_zoo, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    zoo = zoos.load_zoo("shapes", tiny_zoo)
-    made = channels.table(zoo, ["resnet"], limit=20)
-    stored = channels.stored_file("shapes")
-    stored.parent.mkdir(parents=True)
-    made.assign(spread=0.125).to_csv(stored, index=False)
+    monkeypatch.chdir(tmp_path)
+    zoo, one = zoos.load_zoo("shapes", tiny_zoo), channels.ChannelMaps("shapes", "resnet", 20)
+    (made,) = base.run([one], zoo, tmp_path / "results" / "shapes")
+    assert base.demand(base.audit([one], [made], zoo)) > 0
+    shipped, told = Store(tmp_path / "results" / "shapes"), one.identity(zoo)
+    stale = made.drop_attrs().assign(spread=xr.full_like(made["spread"], 0.125))
+    shipped.write(one.key, stale, told)
     assert (channels.table(zoo, ["resnet"], limit=20)["spread"] == 0.125).all()
-    made.assign(spread=0.125, sha256="other").to_csv(stored, index=False)
-    again = channels.table(zoo, ["resnet"], limit=20)
-    np.testing.assert_allclose(again["spread"].astype(float), made["spread"].astype(float))
-    made.drop(columns="spread").to_csv(stored, index=False)
-    with pytest.raises(ValueError, match="make it anew"):
-        channels.table(zoo, ["resnet"])
+    shipped.write(one.key, stale, {**told, "network_sha256": "other"})
+    with pytest.warns(UserWarning, match="network_sha256"):
+        again = channels.table(zoo, ["resnet"], limit=20)
+    np.testing.assert_array_equal(again["spread"], made["spread"])
 
 
 def test_without_images_a_standard_network_needs_stored_measures(
@@ -115,11 +119,11 @@ def test_without_images_a_standard_network_needs_stored_measures(
 
 def test_command_writes_what_a_chapter_reads(tiny_zoo, monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    monkeypatch.setattr(channels, "IMAGES", 20)
+    few = zoos.load_zoo("shapes").images("val", 20)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
+    monkeypatch.setattr(zoo, "images", lambda split, limit: few)
     monkeypatch.setattr(channels.zoos, "load_zoo", lambda name: zoo)
     channels.main(["--zoo", "shapes", "--networks", "alexnet"])
     assert "1 networks measured" in capsys.readouterr().out
-    channels.main(["--zoo", "shapes", "--networks", "resnet"])
-    stored = pd.read_csv(channels.stored_file("shapes"))
-    assert set(stored["network"]) == {"alexnet", "resnet"}
+    plan = [channels.ChannelMaps("shapes", "alexnet")]
+    assert len(base.read(plan, zoo, tmp_path / "results" / "shapes")) == 1

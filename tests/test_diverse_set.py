@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from signseg_utils import zoos
+from signseg_utils.experiments import base
 from signseg_utils.experiments import diverse_images as diverse_set
 
 
@@ -86,22 +87,20 @@ def test_refusals(tmp_path: Path) -> None:
 def test_a_study_is_stored_and_read(
     tiny_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "zoo").mkdir()
-    (tmp_path / "zoo" / "shapes").symlink_to(tiny_zoo)
-    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    study = diverse_set.Study("shapes", ("alexnet", "resnet"), 20, 120, (0, 1), 6)
-    found, source = diverse_set.obtain(study, str(tmp_path / "out"))
-    assert source == "recomputed" and found["gap"].dims == ("chooser", "set", "judge")
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    study = diverse_set.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0, 1), 6)
+    (found,) = base.run([study], zoo, tmp_path / "out")
+    assert found["gap"].dims == ("chooser", "set", "judge")
     assert found["judge"].values.tolist() == ["resnet"]
     assert found["chooser"].values.tolist() == ["alexnet", "pixels"]
     assert found["random_gap"].shape == (6, 1)
     assert (found["gap"] > 0).all() and (found["gap"] < 1).all()
-    monkeypatch.setattr(diverse_set, "measure", None)  # what is stored is not computed again
-    assert diverse_set.obtain(study, str(tmp_path / "out"))[0].equals(found)
-    network = zoos.load_zoo("shapes").network("alexnet")
+    assert base.demand(base.audit([study], [found], zoo)) == 2 * (20 + 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(diverse_set, "measure", None)  # what is stored is not computed again
+        assert base.run([study], zoo, tmp_path / "out")[0].equals(found)
     with pytest.raises(ValueError, match="must not judge"):
-        monkeypatch.undo()
         diverse_set.measure(
-            zoos.load_zoo("shapes").images("val", 5).pixels, {"alexnet": network},
-            diverse_set.Study("shapes", ("alexnet",)),
+            zoo.images("val", 5).pixels, {"alexnet": zoo.network("alexnet")},
+            diverse_set.DiverseImages("shapes", ("alexnet",)),
         )  # fmt: skip

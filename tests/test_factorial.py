@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import needs_data
+from conftest import collected, made, needs_data
 
 from signseg_utils import zoos
-from signseg_utils.experiments import factorial
+from signseg_utils.experiments import base, factorial
+from signseg_utils.experiments.base import AuditError
 from signseg_utils.experiments.factorial import Setting, World
-from signseg_utils.experiments.factorial.running import collect, gauges
-from signseg_utils.experiments.sweep import AuditError, Shard
+from signseg_utils.experiments.factorial.running import gauges
+from signseg_utils.experiments.sweep import Shard
 from signseg_utils.files import store
 from signseg_utils.generators.scenes import Scenes, hue_logits, own_hue
 from signseg_utils.search.evolution import Search
@@ -166,21 +167,27 @@ def pair(setting):
 UNITS = ("red disc", "green square")
 
 
+def searched(settings, folder, **options):
+    return made(factorial.plan(settings, UNITS, SWEEP), folder, None, **options)
+
+
 def test_a_run_is_stored_read_and_audited(pair, tmp_path):
-    found = factorial.run(pair, UNITS, SWEEP, tmp_path, report=lambda line: None)
+    found = searched(pair, tmp_path)
     assert found.sizes["shard"] == 6  # two gauges of the first, one of the second
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_file()}
-    again = factorial.run(pair, UNITS, SWEEP, tmp_path, report=lambda line: None)
+    again = searched(pair, tmp_path)
     assert found.equals(again)
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert len(factorial.audit(found, pair, SWEEP, tmp_path, sample=6)) == 6
-    found["activation"][0, 0, 0] += 1
+    plan, zoo = factorial.plan(pair, UNITS, SWEEP), zoos.load_zoo("shapes")
+    pieces = base.read(plan, zoo, tmp_path)
+    assert base.demand(base.audit(plan, pieces, zoo, sample=6)) == 6
+    pieces[0]["activation"][0, 0, 0] += 1
     with pytest.raises(AuditError, match="recompute"):
-        factorial.audit(found, pair, SWEEP, tmp_path, sample=24)
+        base.demand(base.audit(plan, pieces, zoo, sample=100))
 
 
 def test_a_run_that_was_cut_off_ends_the_same(setting, tmp_path, monkeypatch):
-    whole = factorial.run([setting], UNITS, SWEEP, tmp_path / "whole", report=lambda line: None)
+    whole = searched([setting], tmp_path / "whole")
     write = store.Store.write_partial
 
     def killed(self, *arguments):
@@ -189,22 +196,22 @@ def test_a_run_that_was_cut_off_ends_the_same(setting, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(store.Store, "write_partial", killed)
-        factorial.run([setting], UNITS, SWEEP, tmp_path / "cut", checkpoint_seconds=0)
-    resumed = factorial.run([setting], UNITS, SWEEP, tmp_path / "cut", report=lambda line: None)
+        searched([setting], tmp_path / "cut", checkpoint_seconds=0)
+    resumed = searched([setting], tmp_path / "cut")
     assert resumed.equals(whole)
 
 
 def test_other_searches_are_not_taken_for_these(setting, tmp_path):
-    factorial.run([setting], UNITS, SWEEP, tmp_path, report=lambda line: None)
+    searched([setting], tmp_path)
     with pytest.raises(store.ForeignShard, match="units"):
-        collect([setting], UNITS[:1], SWEEP, tmp_path)
+        collected(factorial.plan([setting], UNITS[:1], SWEEP), tmp_path, None)
 
 
 def test_presence_is_read_from_the_code(setting, tmp_path):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("detector").exists():
         needs_data("the weights of shapes are not here; `make zoo` trains them")
-    found = factorial.run([setting], UNITS, SWEEP, tmp_path, report=lambda line: None)
+    found = searched([setting], tmp_path)
     presence = Scenes().slices["presence"]
     sunk = np.where(found["sign"].values == "positive", -3, 3)
     found["codes"][..., presence] = sunk[:, None, None]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from signseg_utils import zoos
-from signseg_utils.experiments import feature_images
-from signseg_utils.experiments.feature_images import Wish
+from signseg_utils.experiments import base, feature_images
+from signseg_utils.experiments.feature_images import FeatureImages
 
 
 def test_a_row_reads_its_feature() -> None:
@@ -20,15 +20,11 @@ def test_a_row_reads_its_feature() -> None:
 
 
 def test_images_activate_their_feature_and_are_stored(
-    tiny_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_zoo: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
-    (tmp_path / "data" / "zoo").mkdir(parents=True)
-    (tmp_path / "data" / "zoo" / "shapes").symlink_to(tiny_zoo)
-    zoo = zoos.load_zoo("shapes")
-    wish = Wish("shapes", "alexnet", "scenes", (3, 0), (0, 1), generations=4)
-    shipped, results = tmp_path / "shipped", str(tmp_path / "results")
-    found = feature_images.obtain(wish, shipped, results)
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    wish = FeatureImages("shapes", "alexnet", "scenes", (3, 0), (0, 1), generations=4)
+    (found,) = base.obtain([wish], zoo, tmp_path / "results").found
     pictures = feature_images.images(found, zoo.generator("scenes"))
     assert pictures.shape[:2] == (2, 3)
     backbone = zoo.network("alexnet").backbone
@@ -36,11 +32,12 @@ def test_images_activate_their_feature_and_are_stored(
         answers = backbone(pictures)
     best = found["activation"].max("seed").values
     np.testing.assert_allclose(answers[[0, 1], [3, 0]], best, rtol=1e-3, atol=1e-4)
-    stored = list(Path(results).glob("*.zarr.zip"))
-    assert len(stored) == 1
-    again = feature_images.obtain(wish, Path(results))  # as if it had been shipped
-    assert again.identical(found)
-    assert Wish("shapes", "alexnet", "scenes", (0, 3)).key != wish.key
+    assert len(list((tmp_path / "results").glob("*.zarr.zip"))) == 1
+    assert base.demand(base.audit([wish], [found], zoo)) == 4
+    with pytest.raises(base.AuditError, match="recompute"):
+        spoilt = found.assign(activation=found["activation"] + 1)
+        base.demand(base.audit([wish], [spoilt], zoo))
+    assert FeatureImages("shapes", "alexnet", "scenes", (0, 3)).key != wish.key
     extent = feature_images.extents(pictures, backbone, wish.features, 0, count=8)
     assert extent.shape == (2,) and all(np.isnan(e) or 0 < e <= 1 for e in extent)
 

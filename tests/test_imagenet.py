@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import checked, made
 from safetensors.torch import save_file
 from small_imagenet import (
     BIGGAN,
@@ -24,7 +25,7 @@ from torch import nn
 
 from signseg_utils import registry
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments import sweep
+from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating
 from signseg_utils.files import checkpoints
 from signseg_utils.files.fetch import FetchError, Offline, WrongHash
@@ -400,10 +401,9 @@ def test_a_sweep_runs_and_is_audited(
         "imagenet", ["alexnet"], units=["tench"], signs=("positive",), alphas=(0.0, 1.0),
         seeds=(0,), search=Search(generations=2, population=4),
     )  # fmt: skip
-    found = sweep.run(plan, tmp_path, progress=False)
+    found = made(plan, tmp_path, None)
     assert sorted(found["generator"].values.tolist()) == ["biggan", "deepsim"]
-    assert sweep.audit(tmp_path, plan, sample=4)["agrees"].all()
-    assert sweep.holds(plan, tmp_path)
+    assert checked(plan, tmp_path, None, sample=4) == 4
 
 
 def test_the_estimate_counts_what_a_sweep_does(
@@ -415,9 +415,9 @@ def test_the_estimate_counts_what_a_sweep_does(
         "imagenet", ["alexnet"], ["deepsim"], ["tench"], signs=("positive",), alphas=(0.0, 1.0),
         seeds=(0, 1), search=Search(generations=3, population=4),
     )  # fmt: skip
-    estimate = estimating.counted(plan)
-    sweep.run(plan, tmp_path, progress=False)
-    assert sum(estimate.images.values()) == sweep.timings(tmp_path)["images"].sum()
+    estimate = estimating.counted(plan, load_zoo(plan[0].zoo))
+    made(plan, tmp_path, None)
+    assert sum(estimate.images.values()) == base.timings(tmp_path)["images"].sum()
     assert (estimate.shards, estimate.searches) == (1, 4)
     size = next(tmp_path.glob("*.zarr.zip")).stat().st_size
     assert size / 3 < estimate.bytes < 3 * size

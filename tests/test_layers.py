@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from conftest import checked, made
 
 from signseg_utils import zoos
-from signseg_utils.experiments import sweep
+from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
@@ -20,7 +21,7 @@ WHAT = ("shapes", ("resnet",), ("scenes",), ("red disc",))
 def done(tiny_zoo, tmp_path_factory):
     plan = sweep.plan(*WHAT, layer="trunk.0", **SETTINGS)
     folder = tmp_path_factory.mktemp("layers")
-    return plan, folder, sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+    return plan, folder, made(plan, folder, tiny_zoo)
 
 
 def test_shards_of_the_readout_are_called_what_they_always_were() -> None:
@@ -39,9 +40,7 @@ def test_a_layer_makes_another_shard_that_is_read_back_whole() -> None:
 
 
 def test_intact_unit_is_searched_as_in_a_sweep_of_the_readout(done, tiny_zoo, tmp_path) -> None:
-    readout = sweep.run(
-        sweep.plan(*WHAT, **SETTINGS), tmp_path, zoo_folder=tiny_zoo, progress=False
-    )
+    readout = made(sweep.plan(*WHAT, **SETTINGS), tmp_path, tiny_zoo)
     intact = [found["codes"].isel(shard=0, condition=0).values for found in (done[2], readout)]
     np.testing.assert_array_equal(*intact)
 
@@ -63,19 +62,19 @@ def test_full_ablation_is_the_loop_without_all_channels_of_the_sign(done, tiny_z
 
 def test_stored_activations_are_audited(done, tiny_zoo) -> None:
     plan, folder, found = done
-    table = sweep.audit(folder, plan, sample=6, zoo_folder=tiny_zoo)
-    assert table["agrees"].all() and len(table) == found["activation"].size
+    assert checked(plan, folder, tiny_zoo, sample=6) == found["activation"].size
     response = found["response"].values
     np.testing.assert_allclose(response[0, 0], found["activation"].values[0, 0], rtol=1e-5)
 
 
 def test_layers_are_not_mixed(done, tiny_zoo) -> None:
     plan, folder, _ = done
+    found = base.read(plan, zoos.load_zoo("shapes", tiny_zoo), folder)
     with pytest.raises(ValueError, match="and layer"):
-        sweep.collect([*plan, *sweep.plan(*WHAT, **SETTINGS)], folder, zoo_folder=tiny_zoo)
+        Shard.joined([*plan, *sweep.plan(*WHAT, **SETTINGS)], [*found, found[0]])
 
 
 def test_unknown_layer_is_named_with_those_there_are(tiny_zoo, tmp_path) -> None:
     plan = sweep.plan(*WHAT, layer="trunk.9", **SETTINGS)
     with pytest.raises(KeyError, match="trunk.0, trunk.1"):
-        sweep.run(plan, tmp_path, zoo_folder=tiny_zoo, progress=False)
+        made(plan, tmp_path, tiny_zoo)

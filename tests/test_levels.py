@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import made
 
 from signseg_utils import zoos
 from signseg_utils.analysis.images import rendered
@@ -25,7 +26,7 @@ def found(tiny_zoo, tmp_path_factory):
         alphas=(0.0, 1.0), seeds=(0, 1, 2), search=Search(generations=2),
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("results")
-    return sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+    return made(plan, folder, tiny_zoo)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import made
 
 from signseg_utils import metrics, zoos
 from signseg_utils.analysis.images import (
@@ -45,7 +46,7 @@ def found(tiny_zoo, tmp_path_factory):
         alphas=(0.0, 1.0), seeds=(0, 1, 2), search=Search(generations=2),
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("results")
-    return sweep.run(plan, folder, zoo_folder=tiny_zoo, progress=False)
+    return made(plan, folder, tiny_zoo)
 
 
 @pytest.fixture(scope="module")

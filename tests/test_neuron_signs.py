@@ -10,7 +10,7 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded import encoding_signs as neuron_signs
-from signseg_utils.experiments.recorded.encoding_signs import CONSTRAINTS, Study
+from signseg_utils.experiments.recorded.encoding_signs import CONSTRAINTS, EncodingSigns
 from signseg_utils.neurons import features, recordings
 from signseg_utils.units.signs import sign_consistency
 
@@ -34,7 +34,7 @@ def measured(
 ) -> xr.Dataset:
     zoo = zoos.load_zoo("shapes", folder)
     network = zoo.network("alexnet")
-    study = Study(
+    study = EncodingSigns(
         "r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05),
         shuffles=15, least=least,
     )  # fmt: skip
@@ -78,7 +78,9 @@ def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
             response=lambda d: d["response"].where(d["neuron"] != "neuron7", _noise(d))
         ),
         *[zoos.load_zoo("shapes", tiny_zoo).network("alexnet")] * 2,
-        Study("r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05)),
+        EncodingSigns(
+            "r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05),
+        ),
     )
     assert noisy["kept"][:, :7].all() and not noisy["kept"][:, 7].any()
     found = measured(tiny_zoo, weight)
@@ -169,13 +171,11 @@ def test_simulated_neurons_tell_which_are_inhibited() -> None:
 
 
 def test_settings_and_kind_are_part_of_the_name() -> None:
-    first = Study("v4", "190923", "shapes", "alexnet")
+    first = EncodingSigns("v4", "190923", "shapes", "alexnet")
     assert first.key.startswith("signs-v4-190923-shapes-alexnet-")
-    assert first.key != Study("v4", "190923", "shapes", "alexnet", least=0.1).key
-    planned = studies.plan(Study, "v4", "shapes", ("alexnet", "resnet"))
+    assert first.key != EncodingSigns("v4", "190923", "shapes", "alexnet", least=0.1).key
+    planned = studies.plan(EncodingSigns, "v4", "shapes", ("alexnet", "resnet"))
     assert [s.session for s in planned] == ["190923", "190923", "210225", "210225"]
-    with pytest.raises(NotImplementedError):
-        studies.Study("v4", "190923", "shapes", "alexnet").measure(xr.Dataset())
 
 
 def test_fewest_models_is_where_unanimity_begins_to_count() -> None:

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import needs_data
+from conftest import made, needs_data
 from torch import nn
 
 from signseg_utils import zoos
-from signseg_utils.experiments import occlusion
-from signseg_utils.files import store
+from signseg_utils.experiments import base, occlusion
 from signseg_utils.networks import Network
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Images
@@ -167,16 +166,22 @@ def test_images_without_room_are_refused(network, images):
 def test_stored_numbers_are_used_until_something_differs(tiny_zoo, tmp_path, monkeypatch):
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    first, source = occlusion.obtain(zoo, ["alexnet"], limit=120, folder=tmp_path / "new")
-    assert source == "recomputed" and first["drive"].dims[0] == "network"
-    shipped = store.Store(tmp_path / "results" / "shapes" / "occlusion")
-    made = store.Store(tmp_path / "new")
-    whole = made.read("alexnet")
-    shipped.write("alexnet", whole.drop_attrs(), store.provenance(whole))
+    plan = occlusion.plan("shapes", ["alexnet"], limit=120)
+    first = made(plan, tmp_path / "results" / "shapes" / "occlusion", tiny_zoo)
+    assert first["drive"].dims[0] == "network"
     second, source = occlusion.obtain(zoo, ["alexnet"], limit=120)
     assert source == "shipped" and second.equals(first)
     monkeypatch.chdir(tmp_path)
     assert occlusion.obtain(zoo, ["alexnet"], limit=50)[1] == "recomputed"
+
+
+def test_drives_are_measured_again_and_compared(tiny_zoo, tmp_path):
+    plan, zoo = occlusion.plan("shapes", ["alexnet"], limit=60), zoos.load_zoo("shapes", tiny_zoo)
+    found = base.run(plan, zoo, tmp_path)
+    assert base.demand(base.audit(plan, found, zoo)) == found[0]["drive"].isel(fill=0).size
+    found[0]["drive"] *= 1.01
+    with pytest.raises(base.AuditError, match="alexnet"):
+        base.demand(base.audit(plan, found, zoo))
 
 
 def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):

@@ -10,8 +10,9 @@ import xarray as xr
 
 from signseg_utils import zoos
 from signseg_utils.analysis import localize
+from signseg_utils.experiments import base
+from signseg_utils.experiments.base import AuditError
 from signseg_utils.experiments.recorded import localisation as places
-from signseg_utils.experiments.sweep import AuditError
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import in_silico, recordings, simulated
 from signseg_utils.neurons.twins import twins
@@ -19,9 +20,9 @@ from signseg_utils.neurons.twins import twins
 CELLS = simulated.population(3, seed=1)
 
 
-def study(**changes: object) -> places.Study:
+def study(**changes: object) -> places.Localisation:
     few = dict(images=40, least_fit=-99.0, generations=2, discs=8, least_change=-99.0)
-    return places.Study("r", "s", "shapes", "alexnet", "scenes", **{**few, **changes})  # type: ignore
+    return places.Localisation("r", "s", "shapes", "alexnet", "scenes", **{**few, **changes})  # type: ignore
 
 
 @pytest.fixture
@@ -82,47 +83,49 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     recorded: xr.Dataset, tmp_path: Path, talking: Callable[[], list[str]]
 ) -> None:
     states: list[dict[str, torch.Tensor]] = []
-    whole = places.measure(recorded, study(), save=lambda state: states.append(dict(state)))
+    zoo = zoos.load_zoo("shapes")
+    whole = places.measure(recorded, study(), zoo, save=lambda now: states.append(dict(now)))
     assert whole["who"].values.tolist() == ["neuron", "model"] and whole.sizes["neuron"] == 3
     assert len(states) == 3
     store = Store(tmp_path / "out")
-    store.write_partial(study().key, states[0], study().expected())
-    said: list[str] = []
+    store.write_partial(study().key, states[0], study().identity(zoo))
     talking()
-    places.run([study()], tmp_path / "out", report=said.append)
+    stored = base.run([study()], zoo, tmp_path / "out")
     first, *lines = talking()
     assert "goes on from 1 of 3 neurons; if stopped, the same command goes on" in first
     assert [line.split(",")[0] for line in lines if "r: 2 of 3 neurons" in line]
     assert not any("r: 0 of 3 neurons" in line for line in lines)
-    stored, source = places.obtain([study()], str(tmp_path / "out"))
-    assert source == "recomputed"
     xr.testing.assert_equal(stored[0].drop_attrs(), whole)
     assert stored[0]["codes"].dtype == np.float16
     # nothing of it is a recorded image or response
     assert not {"response", "pixels"} & set(stored[0])
-    places.run([study()], tmp_path / "out", report=said.append)
-    assert said[-1].endswith("there")
+    file = store.path(study().key)
+    before = file.stat().st_mtime_ns
+    base.run([study()], zoo, tmp_path / "out")
+    assert file.stat().st_mtime_ns == before
 
 
 def test_audits_agree_and_a_changed_code_is_found(recorded: xr.Dataset) -> None:
-    whole = places.measure(recorded, study())
-    table = places.audit([whole], [study()], sample=99)
-    assert len(table) == 6 and table["agrees"].all() and set(table["who"]) == {"neuron", "model"}
-    assert len(places.audit([whole], [study()], sample=2)) == 2
+    whole = places.measure(recorded, study(), zoos.load_zoo("shapes"))
+    zoo = zoos.load_zoo("shapes")
+    few = base.audit([study()], [whole], zoo, sample=2)
+    assert base.demand(few) == 2 * 9  # an intact image and eight discs each
+    assert base.demand(base.audit([study()], [whole], zoo, sample=99)) == 6 * 9
     other = whole.copy(deep=True)
     other["codes"][1, 2] += 0.5
-    with pytest.raises(AuditError, match="1 of 6 differ, first model"):
-        places.audit([other], [study()], sample=99)
+    with pytest.raises(AuditError, match="numbers differ.*recompute"):
+        base.demand(base.audit([study()], [other], zoo, sample=99))
 
 
 def test_without_twins_the_model_is_asked_alone(
     recorded: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "twins", lambda recording, session, names: None)
-    whole = places.measure(recorded, study(neurons=2))
+    whole = places.measure(recorded, study(neurons=2), zoos.load_zoo("shapes"))
     assert whole["who"].values.tolist() == ["model"] and whole.sizes["neuron"] == 2
     assert not {"natural", "twin_r"} & set(whole)
-    assert len(places.audit([whole], [study(neurons=2)], sample=99)) == 2
+    drawn = base.audit([study(neurons=2)], [whole], zoos.load_zoo("shapes"), sample=99)
+    assert base.demand(drawn) == 2 * 9
     assert set(places.evolved(places.together([whole]), generator())) == {"model"}
 
 
@@ -134,17 +137,18 @@ def generator() -> torch.nn.Module:
 def test_audit_without_the_files_of_twins_asks_the_models(
     recorded: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = places.measure(recorded, study())
+    whole = places.measure(recorded, study(), zoos.load_zoo("shapes"))
 
     def missing(*names: object) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(places, "twins", missing)
-    assert set(places.audit([whole], [study()], sample=99)["who"]) == {"model"}
+    drawn = base.audit([study()], [whole], zoos.load_zoo("shapes"), sample=99)
+    assert base.demand(drawn) == 3 * 9
 
 
 def test_changes_are_shares_of_the_response_above_nothing(recorded: xr.Dataset) -> None:
-    one = places.measure(recorded, study())
+    one = places.measure(recorded, study(), zoos.load_zoo("shapes"))
     whole = places.together([one, one.assign_coords(neuron=["a", "b", "c"])])
     assert whole.sizes["neuron"] == 6
     mine = one.sel(who="model").isel(neuron=1)
@@ -169,9 +173,9 @@ def test_own_images_are_more_alike_than_others(tiny_zoo: Path) -> None:
 
 def test_too_little_is_said(recorded: xr.Dataset) -> None:
     with pytest.raises(recordings.RecordingError, match="expected 50 images.*got 44"):
-        places.measure(recorded, study(images=50))
+        places.measure(recorded, study(images=50), zoos.load_zoo("shapes"))
     with pytest.raises(recordings.RecordingError, match="ask for less with least_fit="):
-        places.measure(recorded, study(least_fit=0.999))
+        places.measure(recorded, study(least_fit=0.999), zoos.load_zoo("shapes"))
 
 
 def test_settings_are_part_of_the_name() -> None:

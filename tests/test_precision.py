@@ -24,22 +24,23 @@ def dtypes(shards: list[sweep.Shard]) -> set[str]:
 
 def test_without_fast_bfloat16_nothing_changes(plan, tiny_zoo, monkeypatch):
     monkeypatch.setattr(precision, "fast_bfloat16", lambda device: False)
-    shards, reasons = precision.certified(plan, tiny_zoo)
+    shards, reasons = precision.certified(plan, zoos.load_zoo("shapes", tiny_zoo))
     assert shards == plan
     assert len(reasons) == 2 and "no fast bfloat16 on cpu" in reasons[0]
 
 
 def test_only_pairs_that_keep_the_order_get_it(plan, tiny_zoo, monkeypatch):
     monkeypatch.setattr(precision, "fast_bfloat16", lambda device: True)
-    shards, reasons = precision.certified(plan, tiny_zoo, images=32)
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    shards, reasons = precision.certified(plan, zoo, images=32)
     agreements = [float(line.split("bfloat16 ")[-1].split(",")[0]) for line in reasons]
     for network, agreement in zip(("alexnet", "resnet"), agreements, strict=True):
         own = dtypes([shard for shard in shards if shard.network == network])
         assert own == {"bfloat16" if agreement >= precision.AGREEMENT else "float32"}
     monkeypatch.setattr(precision, "AGREEMENT", 1.1)
-    assert dtypes(precision.certified(plan, tiny_zoo, images=32)[0]) == {"float32"}
+    assert dtypes(precision.certified(plan, zoo, images=32)[0]) == {"float32"}
     monkeypatch.setattr(precision, "AGREEMENT", 0.5)
-    assert dtypes(precision.certified(plan, tiny_zoo, images=32)[0]) == {"bfloat16"}
+    assert dtypes(precision.certified(plan, zoo, images=32)[0]) == {"bfloat16"}
 
 
 def test_command_says_what_it_chose_and_why(tiny_zoo, tmp_path, capsys, monkeypatch):

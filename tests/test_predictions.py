@@ -8,9 +8,9 @@ import torch
 import xarray as xr
 
 from signseg_utils import zoos
-from signseg_utils.experiments import agreement
-from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments import base
 from signseg_utils.experiments.recorded import encoding_accuracy as predictions
+from signseg_utils.files.store import Store
 from signseg_utils.neurons import features, recordings, tables
 
 
@@ -31,9 +31,9 @@ def neurons(tiny_zoo: Path) -> xr.Dataset:
     )  # fmt: skip
 
 
-def study(**changes: object) -> predictions.Study:
+def study(**changes: object) -> predictions.EncodingAccuracy:
     few = dict(images=60, draws=2, components=(1, 2, 3), folds=3, sides=(4,))
-    return predictions.Study("r", "one", "shapes", "resnet", **{**few, **changes})  # type: ignore
+    return predictions.EncodingAccuracy("r", "one", "shapes", "resnet", **{**few, **changes})  # type: ignore
 
 
 def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr.Dataset) -> None:
@@ -92,28 +92,28 @@ def test_an_interrupted_run_continues(
     few = dict(images=60, draws=2, components=(1,), folds=2, sides=(4,))
     plan = predictions.plan(str(file), "shapes", ("alexnet", "resnet"), **few)
     assert [(s.session, s.network) for s in plan] == [("one", "alexnet"), ("one", "resnet")]
-    said: list[str] = []
-    predictions.run(plan[:1], tmp_path / "out", report=said.append)  # type: ignore[arg-type]
-    predictions.run(plan, tmp_path / "out", report=said.append)  # type: ignore[arg-type]
-    assert ["there" in line for line in said] == [False, True, False]
-    found, source = predictions.obtain(plan, str(tmp_path / "out"))
+    zoo = zoos.load_zoo("shapes")
+    base.run(plan[:1], zoo, tmp_path / "out")
+    first = Store(tmp_path / "out").path(plan[0].key)
+    before = first.stat().st_mtime_ns
+    found, _, source, _ = base.obtain(plan, zoo, tmp_path / "out")
+    assert first.stat().st_mtime_ns == before, "a study that was there was measured again"
     assert source == "recomputed" and len(found) == 2
     table = predictions.summary(plan, found)
     assert len(table) == 6 and table["r2"].notna().all()
     stored = [p for p in (tmp_path / "out").iterdir() if p.suffix == ".zip"]
     assert len(stored) == 2 and all(p.stat().st_size < 60_000 for p in stored)
-    compared = studies.audit(plan, found)
-    assert sum(one.cells for one in compared) == sum(v[:1].size for v in found[0].values())
-    assert agreement.worst(compared) == "agrees"
+    audited = base.audit(plan, found, zoo)
+    assert base.demand(audited) == sum(v[:1].size for v in found[0].data_vars.values())
     spoilt = [own.assign(cv=own["cv"] + 0.1) for own in found]
-    beyond = [own for own in studies.audit(plan, spoilt) if own.outcome == "beyond bounds"]
-    assert [own.variable for own in beyond] == ["cv"]
+    with pytest.raises(base.AuditError, match="cv of .* numbers differ"):
+        base.demand(base.audit(plan, spoilt, zoo))
     file.unlink()  # what is stored needs no recording
-    assert studies.audit(plan, found) == []
-    assert predictions.obtain(plan, str(tmp_path / "out"))[1] == "recomputed"
+    assert base.audit(plan, found, zoo) == []
+    assert base.obtain(plan, zoo, tmp_path / "out").source == "recomputed"
     other = predictions.plan(str(file), "shapes", ("alexnet",), ("one",), images=50)
     with pytest.raises(recordings.RecordingMissing):
-        predictions.obtain(other, str(tmp_path / "out"))
+        base.obtain(other, zoo, tmp_path / "out")
 
 
 def test_settings_are_part_of_the_name() -> None:

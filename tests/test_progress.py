@@ -18,6 +18,7 @@ from twocolours import TwoColours
 from signseg_utils import progress, zoos
 from signseg_utils.analysis import images
 from signseg_utils.experiments import (
+    base,
     channel_maps,
     class_accuracy,
     diverse_images,
@@ -27,7 +28,7 @@ from signseg_utils.experiments import (
     races,
     sweep,
 )  # fmt: skip
-from signseg_utils.experiments.recorded import ablated_models, base, localisation
+from signseg_utils.experiments.recorded import ablated_models, localisation
 from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.experiments.recorded import encoding_signs as signs
 from signseg_utils.experiments.sweep import estimating
@@ -247,11 +248,14 @@ def shards(**changes: object) -> list[sweep.Shard]:
 
 
 def searched() -> xr.Dataset:
-    return sweep.run(shards(), "searched", progress=False)
+    plan = shards()
+    zoo = zoos.load_zoo("shapes")
+    return sweep.Shard.joined(plan, base.run(plan, zoo, Path("searched"), speaks=False))
 
 
 def in_studies(kind: type, **changes: object) -> None:
-    base.run([kind("r", "one", "shapes", "alexnet", **changes)], Path("out"))
+    one = kind("r", "one", "shapes", "alexnet", **changes)
+    base.run([one], zoos.load_zoo("shapes"), Path("out"))
 
 
 def race(zoo: zoos.Zoo) -> None:
@@ -259,7 +263,7 @@ def race(zoo: zoos.Zoo) -> None:
         "shapes", ["alexnet"], ["scenes"], list(zoo.classes[:1]), ["sphere_cma", "random_search"],
         seeds=(0,), generations=2,
     )  # fmt: skip
-    races.obtain(plan, "out")
+    base.run(plan, zoo, Path("out"))
 
 
 def trained(train: Callable[[zoos.Zoo], object]) -> Callable[[zoos.Zoo], object]:
@@ -279,7 +283,8 @@ def decide(_: zoos.Zoo) -> None:
     template = sweep.Shard(
         "factorial", "", "", "", alphas=(0.0, 1.0), seeds=(0,), search=Search(generations=2)
     )
-    factorial.run([setting], ("red disc",), template, Path("out"), report=lambda line: None)
+    plan = factorial.plan([setting], ("red disc",), template)
+    base.run(plan, zoos.load_zoo("shapes"), Path("out"))
 
 
 class Brightness:
@@ -288,12 +293,12 @@ class Brightness:
 
 
 DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
-    "a sweep": (lambda zoo: sweep.run(shards(), "out"), "2 shards"),
+    "a sweep": (lambda zoo: base.run(shards(), zoo, Path("out")), "2 shards"),
     "a sweep over channels": (
-        lambda zoo: sweep.run(shards(layer="trunk.1"), "out"), "2 shards"
+        lambda zoo: base.run(shards(layer="trunk.1"), zoo, Path("out")), "2 shards"
     ),
     "races": (race, "2 races"),
-    "networks of the factorial experiment": (decide, "1 networks"),
+    "networks of the factorial experiment": (decide, "1 networks and gauges"),
     "looking at images": (
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
         "2 shards",
@@ -306,40 +311,44 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     ),
     "diverse sets": (
         lambda zoo: diverse_images.obtain(
-            diverse_images.Study("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
+            diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
         ),
-        "2 choosers",
+        "1 diverse sets",
     ),
     "images of features": (
         lambda zoo: feature_images.obtain(
-            feature_images.Wish("shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2),
-            Path("none"), "out",
+            feature_images.FeatureImages(
+                "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
+            ),
+            None, "out",
         ),
-        "images",
+        "1 sets of features",
     ),
     "accuracy of neuron models": (
         lambda zoo: in_studies(
-            accuracy.Study, images=40, draws=2, components=(1,), folds=2, sides=(4,)
+            accuracy.EncodingAccuracy, images=40, draws=2, components=(1,), folds=2, sides=(4,)
         ),
         "1 studies",
     ),
     "signs of neuron models": (
         lambda zoo: in_studies(
-            signs.Study, images=40, draws=2, folds=2, penalties=(0.5,), shuffles=2, least=-9.0
+            signs.EncodingSigns, images=40, draws=2, folds=2, penalties=(0.5,), shuffles=2, least=-9.0
         ),
         "1 studies",
     ),
     "places in images": (
         lambda zoo: base.run(
-            [localisation.Study("r", "one", "shapes", "alexnet", "scenes", images=40,
-                                least_fit=-99.0, generations=2, discs=8, least_change=-99.0)],
-            Path("out"),
+            [localisation.Localisation(
+                "r", "one", "shapes", "alexnet", "scenes", images=40,
+                least_fit=-99.0, generations=2, discs=8, least_change=-99.0,
+            )],
+            zoo, Path("out"),
         ),
         "1 studies",
     ),
     "images of ablated models": (
         lambda zoo: in_studies(
-            ablated_models.Study, images=40, least=-99.0, generator="scenes", generations=2,
+            ablated_models.AblatedModels, images=40, least=-99.0, generator="scenes", generations=2,
             seeds=(0,), alphas=(0.0, 1.0),
         ),
         "1 studies",
@@ -348,7 +357,7 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         lambda zoo: stimuli.write_images(torch.rand(4, 3, 8, 8), list("abcd"), Path("to_show")),
         "4 images",
     ),
-    "an estimate": (lambda zoo: estimating.measured(shards(), seconds=0.01), "1 networks"),
+    "an estimate": (lambda zoo: estimating.measured(shards(), zoo, seconds=0.01), "1 networks"),
     "training a network": (trained(lambda zoo: None), "batches"),
     "training a decoder": (
         trained(lambda zoo: decoder.train(
@@ -386,14 +395,16 @@ def test_there_is_one_way_to_show_progress() -> None:
 def test_neurons_one_at_a_time_are_what_they_are_together_and_go_on(
     small: zoos.Zoo, talking: Said
 ) -> None:
-    study = ablated_models.Study(
+    study = ablated_models.AblatedModels(
         "r", "one", "shapes", "alexnet", images=40, least=-99.0, generator="scenes",
         generations=3, seeds=(0, 1), alphas=(0.0, 1.0),
     )  # fmt: skip
     found = recordings.load("r")
-    own = ablated_models.fit(found, study)
+    own = ablated_models.fit(found, study, small)
     states: list[dict[str, torch.Tensor]] = []
-    codes, scores = ablated_models.searched(own, study, None, lambda s: states.append(dict(s)))
+    codes, scores = ablated_models.searched(
+        own, study, small, None, lambda s: states.append(dict(s))
+    )
     rows, seeds = ablated_models.bank(own.models, study)
     generator = small.generator("scenes")
     together = ablated_models.evolve(rows, own.backbone, generator, seeds, Search("sphere_cma", 3))
@@ -401,6 +412,6 @@ def test_neurons_one_at_a_time_are_what_they_are_together_and_go_on(
     assert torch.equal(scores.flatten(), together.activations)
     assert len(states) == 2
     talking()
-    again, _ = ablated_models.searched(own, study, states[0], lambda s: None)
+    again, _ = ablated_models.searched(own, study, small, states[0], lambda s: None)
     assert torch.equal(again, codes)
     assert any("goes on from 1 of 2 neurons" in line for line in talking())

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import checked, collected, made
 
 from signseg_utils import zoos
+from signseg_utils.experiments import base
 from signseg_utils.experiments import races as racing
-from signseg_utils.experiments.sweep import AuditError
+from signseg_utils.experiments.base import AuditError
 from signseg_utils.files import store
 from signseg_utils.files.store import Store
 from signseg_utils.search import evolution
@@ -20,23 +22,21 @@ NAMES = ("cholesky_cma", "sphere_cma", "random_search")
 def small(tiny_zoo: Path, names=NAMES, **changes) -> list[racing.Race]:
     units = list(zoos.load_zoo("shapes").classes[:2])
     settings = dict(noises=(0.0, 2.0), seeds=(0, 1), generations=4) | changes
-    return racing.plan(
-        "shapes", ["alexnet"], ["scenes"], units, names, **settings, zoo_folder=tiny_zoo
-    )
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    return racing.plan(zoo, ["alexnet"], ["scenes"], units, names, **settings)
 
 
 @pytest.fixture(scope="module")
 def raced(tiny_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of finished races; not to be written to."""
     folder = tmp_path_factory.mktemp("races")
-    for race in small(tiny_zoo):
-        racing.run_race(race, folder, zoo_folder=tiny_zoo)
+    made(small(tiny_zoo), folder, tiny_zoo)
     return folder
 
 
 @pytest.fixture(scope="module")
 def found(tiny_zoo: Path, raced: Path) -> xr.Dataset:
-    return racing.collect(small(tiny_zoo), raced, zoo_folder=tiny_zoo)
+    return collected(small(tiny_zoo), raced, tiny_zoo)
 
 
 def test_nobody_spends_more_than_the_reference(tiny_zoo: Path, raced: Path) -> None:
@@ -113,9 +113,9 @@ def test_stopped_race_continues_and_equals_the_whole_one(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(evolution.Loop, "step", killed)
-        racing.run_race(race, tmp_path, zoo_folder=tiny_zoo, checkpoint_seconds=0)
+        made([race], tmp_path, tiny_zoo, checkpoint_seconds=0)
     assert Store(tmp_path).partial_path(race.key).exists()
-    racing.run_race(race, tmp_path, zoo_folder=tiny_zoo)
+    made([race], tmp_path, tiny_zoo)
     whole, resumed = (Store(folder).path(race.key).read_bytes() for folder in (raced, tmp_path))
     assert whole == resumed
 
@@ -127,23 +127,24 @@ def test_finished_races_are_read_and_not_repeated(
     (tmp_path / "mine/races").symlink_to(raced)
     monkeypatch.setattr(evolution, "evolve", None)
     races = small(tiny_zoo)
-    shown, folder, source = racing.obtain(races, tmp_path / "mine", zoo_folder=tiny_zoo)
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    shown, folder, source, _ = base.obtain(races, zoo, tmp_path / "mine")
     assert (folder, source) == (tmp_path / "mine/races", "recomputed")
-    xr.testing.assert_equal(shown, racing.collect(races, raced, zoo_folder=tiny_zoo))
+    for one, two in zip(shown, base.read(races, zoo, raced), strict=True):
+        xr.testing.assert_equal(one, two)
 
 
 def test_audit_agrees_and_finds_what_does_not_belong(
     tiny_zoo: Path, raced: Path, tmp_path: Path
 ) -> None:
     races = small(tiny_zoo)
-    table = racing.audit(races, raced, sample=5, zoo_folder=tiny_zoo)
-    assert len(table) == 5 and table["agrees"].all()
+    assert checked(races, raced, tiny_zoo, sample=5) == 5
     dataset = Store(raced).read(races[0].key)
     provenance = store.provenance(dataset)
     dataset["activation"][:] += 0.01
     Store(tmp_path).write(races[0].key, dataset.drop_attrs(), provenance)
-    with pytest.raises(AuditError, match="2 of 2 differ.*recompute"):
-        racing.audit(races[:1], tmp_path, zoo_folder=tiny_zoo)
+    with pytest.raises(AuditError, match="2 of 2 numbers differ.*recompute"):
+        checked(races[:1], tmp_path, tiny_zoo)
 
 
 def test_settings_tell_races_apart(tiny_zoo: Path) -> None:

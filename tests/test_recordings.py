@@ -51,7 +51,7 @@ def test_v4_refuses_images_that_do_not_match(tmp_path: Path) -> None:
     v4_files(tmp_path, first=0)  # numbered from 0: column and image would be off by one
     with pytest.raises(recordings.RecordingError, match="without number 25"):
         v4.read_session("190923", tmp_path)
-    with pytest.raises(recordings.RecordingMissing, match="signseg_utils.neurons.v4 190925"):
+    with pytest.raises(recordings.RecordingMissing, match="signseg fetch --v4 190925"):
         v4.read(["190925"], tmp_path)
 
 

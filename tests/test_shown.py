@@ -12,6 +12,7 @@ from torch import Tensor
 from signseg_utils import zoos
 from signseg_utils.analysis import stats
 from signseg_utils.chapter import ledger
+from signseg_utils.experiments import base
 from signseg_utils.experiments.recorded import (
     ablated_models as shown,
 )
@@ -58,9 +59,9 @@ def world(tiny_zoo: Path) -> tuple[Planted, xr.Dataset]:
     return neurons, told
 
 
-def study(**changes: object) -> shown.Study:
+def study(**changes: object) -> shown.AblatedModels:
     few = dict(images=100, generator="scenes", generations=6, seeds=(0, 1), alphas=(0.0, 1.0))
-    return shown.Study("r", "one", "shapes", "alexnet", **{**few, **changes})  # type: ignore
+    return shown.AblatedModels("r", "one", "shapes", "alexnet", **{**few, **changes})  # type: ignore
 
 
 @pytest.fixture()
@@ -69,8 +70,7 @@ def measured(
 ) -> xr.Dataset:
     neurons, told = world
     monkeypatch.setattr(shown, "twins", lambda recording, session, names: neurons.pick(names))
-    monkeypatch.setattr(zoos, "load_zoo", _zoo(tiny_zoo))
-    return shown.measure(told, study(everybody=True))
+    return shown.measure(told, study(everybody=True), _zoo(tiny_zoo)("shapes"))
 
 
 def _zoo(folder: Path):  # type: ignore[no-untyped-def]
@@ -194,6 +194,20 @@ def test_similarity_leaves_out_pairs_of_one_seed() -> None:
     assert np.isnan(single[0]) and single[1] == pytest.approx(0, abs=1e-6)
 
 
+def test_images_are_shown_again_and_compared(
+    measured: xr.Dataset, world: tuple[Planted, xr.Dataset], tiny_zoo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    zoo, plan = _zoo(tiny_zoo)("shapes"), [study(everybody=True)]
+    monkeypatch.setattr(recordings, "load", lambda name, sessions=(): world[1])
+    drawn = base.audit(plan, [measured], zoo, sample=5)
+    assert [one.variable for one in drawn] == ["predicted", "response"]
+    assert base.demand(drawn) == 10
+    spoilt = measured.assign(response=measured["response"] + 1)
+    with pytest.raises(base.AuditError, match="response of shown-"):
+        base.demand(base.audit(plan, [spoilt], zoo, sample=5))
+
+
 def test_no_well_fitted_neuron_is_an_error(
     world: tuple[Planted, xr.Dataset], tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +225,8 @@ def test_a_plan_compares_like_with_like() -> None:
     assert [s.layer for s in plan[:3]] == ["features", "chosen", "features"]
     assert plan[1].alphas == (0.0, 1.0) and not plan[1].everybody
     assert len({s.key for s in plan}) == len(plan)
-    assert shown.Study("my data.csv", "", "shapes", "alexnet").key.startswith("shown-my_data-alex")
+    mine = shown.AblatedModels("my data.csv", "", "shapes", "alexnet")
+    assert mine.key.startswith("shown-my_data-alex")
 
 
 def effects_of(main: xr.Dataset) -> dict[str, shown_effects.Effect]:
@@ -281,7 +296,7 @@ def test_stored_simulated_neurons_show_what_was_planted() -> None:
         "simulated", "shapes", ("alexnet", "alexnet-untrained"), images=400, generator="scenes"
     )
     store = Store(paths.results_folder("simulated"))
-    stored = store.read(plan[0].key, plan[0].expected())
+    stored = store.read(plan[0].key, plan[0].identity(zoos.load_zoo("shapes")))
     main = shown.of_kind(plan[:1], [stored], "alexnet")
     full = main.isel(condition=np.flatnonzero(main["alpha"].isin([0.0, 1.0])))
     z = full["response"].sel(way="as is").mean("seed")

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import make_tiny_zoo
+from conftest import checked, collected, made, make_tiny_zoo
 
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import ParameterError
-from signseg_utils.experiments import sweep
-from signseg_utils.experiments.sweep import AuditError, Shard, running
+from signseg_utils.experiments import base, sweep
+from signseg_utils.experiments.base import AuditError, State
+from signseg_utils.experiments.sweep import Shard
 from signseg_utils.files import store
-from signseg_utils.files.store import MissingShard, Store, UnwritableStore
+from signseg_utils.files.store import Store, UnwritableStore
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
 from signseg_utils.units.ablation import ablate
@@ -47,7 +48,7 @@ def units() -> list[str]:
 def finished(tiny_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished small sweep; not to be written to."""
     folder = tmp_path_factory.mktemp("finished")
-    sweep.run(small_plan(), folder, zoo_folder=tiny_zoo, progress=False)
+    made(small_plan(), folder, tiny_zoo)
     return folder
 
 
@@ -107,16 +108,15 @@ def test_key_tells_settings_apart(change: dict) -> None:
     assert replace(shard, **change).key != shard.key
 
 
-def test_holds_is_true_of_a_finished_plan_only(
-    finished: Path, tiny_zoo: Path, tmp_path: Path
-) -> None:
-    assert sweep.holds(small_plan(), finished, zoo_folder=tiny_zoo)
-    assert not sweep.holds(small_plan(seeds=(0, 1, 2)), finished, zoo_folder=tiny_zoo)
-    assert not sweep.holds(small_plan(), tmp_path, zoo_folder=tiny_zoo)
+def test_only_what_was_asked_for_is_found(finished: Path, tiny_zoo: Path, tmp_path: Path) -> None:
+    zoo, shard = zoos.load_zoo("shapes", tiny_zoo), small_plan()[0]
+    assert base.stored(shard, zoo, finished) is not None
+    assert base.stored(small_plan(seeds=(0, 1, 2))[0], zoo, finished) is None
+    assert base.stored(shard, zoo, tmp_path) is None
 
 
 def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
-    found = sweep.collect(small_plan(), finished, zoo_folder=tiny_zoo)
+    found = collected(small_plan(), finished, tiny_zoo)
     assert dict(found.sizes) == {
         "shard": 2, "condition": 3, "seed": 2, "code": found.sizes["code"], "generation": 4,
     }  # fmt: skip
@@ -131,7 +131,7 @@ def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
 def test_intact_response_is_the_activation_where_nothing_is_ablated(
     finished: Path, tiny_zoo: Path
 ) -> None:
-    found = sweep.collect(small_plan(), finished, zoo_folder=tiny_zoo)
+    found = collected(small_plan(), finished, tiny_zoo)
     intact = found.sel(condition="intact")
     np.testing.assert_array_equal(intact["response"], intact["activation"])
     ablated = found.sel(condition="positive 1")
@@ -144,7 +144,7 @@ def test_sweep_is_the_loop_under_the_stored_ablation(finished: Path, tiny_zoo: P
     network, generator = zoo.network("alexnet"), zoo.generator("scenes")
     bank = ablate(network.readout.rows([shard.unit]), shard.conditions[2])
     alone = evolution.evolve(bank, network.backbone, generator, [1], shard.search)
-    stored = sweep.collect([shard], finished, zoo_folder=tiny_zoo).isel(shard=0)
+    stored = collected([shard], finished, tiny_zoo).isel(shard=0)
     run = stored.sel(condition="negative 1", seed=1)
     np.testing.assert_array_equal(run["codes"], alone.codes[0].half())
     np.testing.assert_allclose(run["activation"], alone.activations[0], rtol=1e-6)
@@ -153,9 +153,9 @@ def test_sweep_is_the_loop_under_the_stored_ablation(finished: Path, tiny_zoo: P
 def test_finished_shards_are_not_repeated(
     copied: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running.evolution, "evolve", None)
+    monkeypatch.setattr(evolution, "evolve", None)
     before = {file.name: file.stat().st_mtime_ns for file in copied.iterdir()}
-    sweep.run(small_plan(), copied, zoo_folder=tiny_zoo)
+    made(small_plan(), copied, tiny_zoo)
     assert {file.name: file.stat().st_mtime_ns for file in copied.iterdir()} == before
 
 
@@ -170,7 +170,7 @@ def test_damaged_shard_is_named_and_recomputed(
     spoilt = {"truncate": content[:-100], "flip": content, "text": b"not a shard"}[spoil]
     file.write_bytes(spoilt)
     with pytest.warns(UserWarning, match=f"shard '{shard.key}' is damaged") as warned:
-        sweep.run(small_plan(), copied, zoo_folder=tiny_zoo, progress=False)
+        made(small_plan(), copied, tiny_zoo)
     assert len(warned) == 1
     assert contents(copied) == contents(finished)
 
@@ -180,9 +180,9 @@ def test_foreign_weights_are_named_and_recomputed(copied: Path, tmp_path: Path) 
     plan = small_plan()[:1]
     before = contents(copied)
     with pytest.warns(UserWarning, match="is foreign.*network_sha256"):
-        found = sweep.run(plan, copied, zoo_folder=other, progress=False)
+        found = made(plan, copied, other)
     assert contents(copied) != before
-    assert len(sweep.audit(copied, plan, sample=3, zoo_folder=other)) == 3
+    assert checked(plan, copied, other, sample=3) == 3
     assert found.sizes["shard"] == 1
 
 
@@ -191,7 +191,7 @@ def test_foreign_algorithm_is_refused(
 ) -> None:
     monkeypatch.setattr("signseg_utils.experiments.sweep.shards.ALGORITHM_VERSION", -1)
     with pytest.raises(store.ForeignShard, match="algorithm_version: expected -1"):
-        sweep.collect(small_plan(), copied, zoo_folder=tiny_zoo)
+        collected(small_plan(), copied, tiny_zoo)
 
 
 class Killed(Exception):
@@ -201,31 +201,35 @@ class Killed(Exception):
 def test_stopped_in_a_shard_continues_from_its_checkpoint(
     finished: Path, tmp_path: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard = small_plan()[0]
-    steps: list[int] = []
-    step = evolution.Loop.step
+    shard, zoo = small_plan()[0], zoos.load_zoo("shapes", tiny_zoo)
+    step, steps = evolution.Loop.step, []
 
-    def stop(loop: evolution.Loop) -> None:
-        if loop.generation >= 3:
+    def counted(loop: evolution.Loop) -> None:
+        steps.append(loop.generation)
+        if steps == [0, 1, 2]:
             raise Killed
         step(loop)
 
-    def count(loop: evolution.Loop) -> None:
-        steps.append(loop.generation)
-        step(loop)
-
-    monkeypatch.setattr(evolution.Loop, "step", stop)
+    monkeypatch.setattr(evolution.Loop, "step", counted)
     with pytest.raises(Killed):
-        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo, checkpoint_seconds=0)
-    state = Store(tmp_path).read_partial(shard.key)
-    assert state is not None
-    monkeypatch.setattr(evolution.Loop, "step", count)
-    sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo)
-    assert steps == [3], "the generations of the checkpoint were repeated"
+        base.compute_one(shard, zoo, tmp_path, checkpoint_seconds=0)
+    assert Store(tmp_path).read_partial(shard.key) is not None
+    base.compute_one(shard, zoo, tmp_path)
+    assert steps == [0, 1, 2, 2, 3], "the generations of the checkpoint were repeated"
     assert contents(tmp_path) == {
         name: content for name, content in contents(finished).items() if shard.key in name
     }
     assert not Store(tmp_path).partial_path(shard.key).exists()
+
+
+def test_checkpoints_are_no_more_frequent_than_asked(
+    tmp_path: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[State] = []
+    monkeypatch.setattr(Store, "write_partial", lambda store, key, state, _: written.append(state))
+    for seconds, expected in ((0, 3), (1000, 3)):
+        made(small_plan()[:1], tmp_path / str(seconds), tiny_zoo, checkpoint_seconds=seconds)
+        assert len(written) == expected
 
 
 def test_damaged_checkpoint_is_named_and_not_used(
@@ -234,28 +238,28 @@ def test_damaged_checkpoint_is_named_and_not_used(
     shard = small_plan()[0]
     Store(tmp_path).partial_path(shard.key).write_bytes(b"rubbish")
     with pytest.warns(UserWarning, match=f"{shard.key}.*damaged.*starts anew"):
-        sweep.run_shard(shard, tmp_path, zoo_folder=tiny_zoo)
+        made([shard], tmp_path, tiny_zoo)
     assert contents(tmp_path).items() <= contents(finished).items()
 
 
 def test_unwritable_folder_stops_with_the_shard_named(tmp_path: Path, tiny_zoo: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnwritableStore) as caught:
-        sweep.run(small_plan(), tmp_path / "file", zoo_folder=tiny_zoo, progress=False)
+        made(small_plan(), tmp_path / "file", tiny_zoo)
     assert any(small_plan()[0].key in note for note in caught.value.__notes__)
 
 
 def test_threads_give_the_same_files(finished: Path, tmp_path: Path, tiny_zoo: Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        sweep.run(small_plan(), tmp_path, pool, zoo_folder=tiny_zoo, progress=False)
+        made(small_plan(), tmp_path, tiny_zoo, pool)
     assert contents(tmp_path) == contents(finished)
 
 
 def test_failure_in_a_worker_names_the_shard(tmp_path: Path, tiny_zoo: Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(2) as pool, pytest.raises(ValueError) as caught:
         plan = small_plan(search=Search(generations=2, sigma=float("nan")))
-        sweep.run(plan, tmp_path, pool, zoo_folder=tiny_zoo, progress=False)
-    assert "in shard alexnet-scenes-" in caught.value.__notes__[0]
+        made(plan, tmp_path, tiny_zoo, pool)
+    assert "in alexnet-scenes-" in caught.value.__notes__[0]
 
 
 def test_dask_cluster_gives_the_same_files(finished: Path, tmp_path: Path, tiny_zoo: Path) -> None:
@@ -266,35 +270,32 @@ def test_dask_cluster_gives_the_same_files(finished: Path, tmp_path: Path, tiny_
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        sweep.run(
-            small_plan(), tmp_path, client.get_executor(),
-            zoo_folder=tiny_zoo, progress=False, threads=1,
-        )  # fmt: skip
+        made(small_plan(), tmp_path, tiny_zoo, client.get_executor(), threads=1)
     assert contents(tmp_path) == contents(finished)
 
 
 def test_a_sweep_says_what_is_done_and_left_and_notes_its_cost(
     tmp_path: Path, tiny_zoo: Path, talking: Callable[[], list[str]]
 ) -> None:
-    sweep.run(small_plan()[:1], tmp_path, zoo_folder=tiny_zoo, progress=False)
+    made(small_plan()[:1], tmp_path, tiny_zoo)
     assert not talking()
-    sweep.run(small_plan(), tmp_path, zoo_folder=tiny_zoo)
+    made(small_plan(), tmp_path, tiny_zoo, speaks=True)
     first, *rest, last = talking()
     assert "goes on from 1 of 2 shards; if stopped, the same command goes on" in first
-    assert any(line.startswith("sweep: 1 of 2 shards, about ") for line in rest)
+    assert any(line.startswith("shapes: 1 of 2 shards, about ") for line in rest)
     assert "2 of 2 shards in " in last
-    costs = sweep.timings(tmp_path)
+    costs = base.timings(tmp_path)
     assert set(costs["key"]) == {shard.key for shard in small_plan()}
     assert (costs["images"] > 0).all()
 
 
 def test_audit_agrees_and_is_reproducible(finished: Path, tiny_zoo: Path) -> None:
-    table = sweep.audit(finished, sample=5, seed=3, zoo_folder=tiny_zoo)
-    assert len(table) == 5
-    assert table["agrees"].all()
-    again = sweep.audit(finished, small_plan()[::-1], sample=100, seed=3, zoo_folder=tiny_zoo)
-    assert len(again) == 2 * 3 * 2
-    assert table.equals(sweep.audit(finished, sample=5, seed=3, zoo_folder=tiny_zoo))
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    found = base.read(small_plan(), zoo, finished)
+    drawn = base.audit(small_plan(), found, zoo, sample=5, seed=3)
+    assert base.demand(drawn) == 5
+    assert checked(small_plan()[::-1], finished, tiny_zoo, sample=100, seed=3) == 2 * 3 * 2
+    assert drawn == base.audit(small_plan(), found, zoo, sample=5, seed=3)
 
 
 @pytest.mark.parametrize("wrong", ["activation", "code", "condition"])
@@ -310,20 +311,15 @@ def test_audit_finds_what_does_not_belong(copied: Path, tiny_zoo: Path, wrong: s
     else:
         dataset["codes"][:] = dataset["codes"].values[::-1]
     results.write(shard.key, dataset.drop_attrs(), provenance)
-    with pytest.raises(AuditError, match="recompute") as caught:
-        sweep.audit(copied, [shard], sample=6, zoo_folder=tiny_zoo)
-    assert not caught.value.table["agrees"].all()
-
-
-def test_audit_needs_something_to_audit(tmp_path: Path) -> None:
-    with pytest.raises(MissingShard, match="there are none"):
-        sweep.audit(tmp_path)
+    with pytest.raises(AuditError, match=f"of {shard.key}: . of 6 numbers differ.*recompute"):
+        checked([shard], copied, tiny_zoo, sample=6)
 
 
 def test_shards_of_different_shape_are_not_mixed(finished: Path, tiny_zoo: Path) -> None:
     other = replace(small_plan()[0], seeds=(5,), search=Search(generations=1))
+    found = base.read(small_plan(), zoos.load_zoo("shapes", tiny_zoo), finished)
     with pytest.raises(ValueError, match="same conditions"):
-        sweep.collect([*small_plan(), other], finished, zoo_folder=tiny_zoo)
+        Shard.joined([*small_plan(), other], [*found, found[0]])
 
 
 def test_codes_of_different_sizes_are_padded(
@@ -337,7 +333,7 @@ def test_codes_of_different_sizes_are_padded(
         return dataset.isel(code=slice(10)) if key == plan[1].key else dataset
 
     monkeypatch.setattr(Store, "read", shorter)
-    found = sweep.collect(plan, finished, zoo_folder=tiny_zoo)
+    found = collected(plan, finished, tiny_zoo)
     assert found["codes"].dtype == np.float16
     assert found["code_size"].values.tolist() == [found.sizes["code"], 10]
     assert np.isnan(found["codes"].values[1, ..., 10:]).all()
@@ -385,10 +381,7 @@ def test_killed_command_given_again_equals_the_uninterrupted_one(
     assert Store(killed).path(first).stat().st_mtime_ns == untouched
     assert not partial.exists()
 
-    sweep.run(
-        small_plan(search=Search(generations=16, population=4)),
-        whole, zoo_folder=tiny_zoo, progress=False,
-    )  # fmt: skip
+    made(small_plan(search=Search(generations=16, population=4)), whole, tiny_zoo)
     assert contents(killed) == contents(whole)
 
 
@@ -422,7 +415,7 @@ def test_command_runs_in_process(
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make zoo"):
-        sweep.run(small_plan(), tmp_path, zoo_folder=tmp_path / "empty", progress=False)
+        made(small_plan(), tmp_path, tmp_path / "empty")
 
 
 def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
@@ -433,12 +426,34 @@ def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
     (tmp_path / "results").mkdir()
     (tmp_path / "results/shapes").symlink_to(finished)
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
-    monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.chdir(tmp_path)
-    plan = small_plan()
-    shown, folder, source = sweep.obtain(plan)
+    plan, zoo = small_plan(), zoos.load_zoo("shapes")
+    shown, folder, source, _ = base.obtain(plan, zoo)
     assert source == "shipped" and folder == tmp_path / "results/shapes"
-    other, elsewhere, source = sweep.obtain(plan, recompute=True)
+    other, elsewhere, source, _ = base.obtain(plan, zoo, recompute=True)
     assert source == "recomputed" and elsewhere == Path("runs/shapes")
-    xr.testing.assert_equal(shown, other)
-    assert sweep.obtain(plan, str(tmp_path / "mine"))[1:] == (tmp_path / "mine", "recomputed")
+    for one, two in zip(shown, other, strict=True):
+        xr.testing.assert_equal(one, two)
+    mine = base.obtain(plan, zoo, tmp_path / "mine")
+    assert mine[1:3] == (tmp_path / "mine", "recomputed")
+
+
+def test_a_damaged_shipped_shard_is_made_anew_beside_it(
+    tiny_zoo: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/results").mkdir(parents=True)
+    (tmp_path / "data/results/shapes").symlink_to(copied)
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    plan, zoo = small_plan(), zoos.load_zoo("shapes", tiny_zoo)
+    whole = base.read(plan, zoo, copied)
+    file = Store(copied).path(plan[1].key)
+    file.write_bytes(file.read_bytes()[:-1])
+    before = contents(copied)
+    with pytest.warns(UserWarning, match=f"{plan[1].key}.*damaged"):
+        found, folder, source, damaged = base.obtain(plan, zoo)
+    assert source == "recomputed" and contents(copied) == before
+    assert damaged == [file.name]
+    assert set(contents(folder)) == {file.name}
+    for one, two in zip(found, whole, strict=True):
+        xr.testing.assert_equal(one, two)

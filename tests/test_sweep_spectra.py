@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from conftest import made
 
 from signseg_utils import zoos
 from signseg_utils.analysis import spectra
@@ -71,7 +72,7 @@ def test_octaves_of_a_sweep_are_the_spectra_of_its_images(tiny_zoo, tmp_path) ->
         "shapes", ("resnet",), ("scenes",), ("red ring", "blue disc"), signs=("positive",),
         alphas=(0.0, 1.0), seeds=(0, 1), search=Search(generations=1),
     )  # fmt: skip
-    found = sweep.run(plan, tmp_path, zoo_folder=tiny_zoo, progress=False)
+    found = made(plan, tmp_path, tiny_zoo)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     searches = arranged(found)
     logs = spectra.octaves(searches, zoo)

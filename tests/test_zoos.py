@@ -80,7 +80,7 @@ def test_tinyimagenet_is_read_in_either_layout(tmp_path, monkeypatch, name, pack
 
 def test_missing_dataset_says_where_it_was_sought_and_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGNSEG_DATASETS", str(tmp_path))
-    with pytest.raises(DatasetMissing, match=r"SIGNSEG_DATASETS.*signseg_utils.files.fetch"):
+    with pytest.raises(DatasetMissing, match=r"SIGNSEG_DATASETS.*signseg fetch"):
         load_zoo("tinyimagenet").images("val")
 
 

@@ -337,7 +337,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
     keys = {field.name for field in fields(Line)}
     if not isinstance(rows, list):
         raise BadFile(
-            f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; run its chapter again"
+            f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; "
+            "run its chapter again"
         )
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or set(row) != keys:

@@ -113,7 +113,8 @@ def declared(notebook: Path | Any) -> dict[str, Parameter]:
     Raises
     ------
     ParameterError
-        If it is no notebook, has no such cell or two, or a line is not ``name: type = value  # help`` with type str,
+        If it is no notebook, has no such cell or two, or a line is not
+        ``name: type = value  # help`` with type str,
         int, float or bool.
     """
     if not isinstance(notebook, str | Path):
@@ -213,9 +214,7 @@ def split(text: str, name: str = "names") -> tuple[str, ...]:
         return ()
     parts = tuple(part.strip() for part in text.split(","))
     if "" in parts:
-        raise ParameterError(
-            f"expected {name} between the commas; got {text!r}; remove one comma"
-        )
+        raise ParameterError(f"expected {name} between the commas; got {text!r}; remove one comma")
     twice = sorted({part for part in parts if parts.count(part) > 1})
     if twice:
         raise ParameterError(
@@ -535,10 +534,10 @@ def _declarations(source: str) -> dict[str, Parameter]:
             if token.type == tokenize.COMMENT
         }
     except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
-        line = source.splitlines()[(getattr(error, "lineno", 1) or 1) - 1 :][:1]
+        shown = source.splitlines()[(getattr(error, "lineno", 1) or 1) - 1 :][:1]
         raise ParameterError(
             "expected lines 'name: type = value  # help' in the parameters cell; got no Python: "
-            f"{first_line(error)} in {''.join(line)!r}; mend that line"
+            f"{first_line(error)} in {''.join(shown)!r}; mend that line"
         ) from error
     found: dict[str, Parameter] = {}
     for statement in body:

@@ -28,7 +28,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--generator", default="decoder", help="(%(default)s)")
     parser.add_argument("--optimizer", default=default.optimizer, help="(%(default)s)")
     parser.add_argument("--generations", type=argument("generations"), default=default.generations)
-    parser.add_argument("--population", type=argument("population"), help="images a generation (the optimiser's own)")
+    parser.add_argument(
+        "--population",
+        type=argument("population"),
+        help="images a generation (the optimiser's own)",
+    )
     parser.add_argument("--seeds", default="0", help="one for each run: list or range")
     parser.add_argument("--labels", default="", help="names of the runs, such as channels")
     given = parser.parse_args(words)

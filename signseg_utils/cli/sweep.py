@@ -5,14 +5,16 @@ import concurrent.futures
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import argument
-from signseg_utils.experiments.sweep import SIGNS, Shard, audit, estimating, plan, precision, run
-from signseg_utils.experiments.sweep.cluster import ClusterError, connected
+from signseg_utils.experiments.base import audit, demand, run
+from signseg_utils.experiments.cluster import ClusterError, connected
+from signseg_utils.experiments.sweep import SIGNS, Shard, estimating, plan, precision
 from signseg_utils.files import paths
 from signseg_utils.files.store import UnwritableStore
 from signseg_utils.refusals import UnknownName
@@ -50,25 +52,35 @@ def main(words: Sequence[str]) -> int:
     }
     for name, (value, meaning) in text.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
-    parser.add_argument("--generations", type=argument("generations"), default=default.search.generations)
+    parser.add_argument(
+        "--generations", type=argument("generations"), default=default.search.generations
+    )
     parser.add_argument("--population", type=argument("population"), default=None)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=argument("threads"), default=None, help="of torch, in each process")
+    parser.add_argument(
+        "--threads", type=argument("threads"), default=None, help="of torch, in each process"
+    )
     parser.add_argument("--workers", type=argument("workers"), default=1, help="processes")
     parser.add_argument(
         "--cluster", metavar="ADDRESS",
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
     )  # fmt: skip
-    parser.add_argument("--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0)
+    parser.add_argument(
+        "--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0
+    )
     parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
-    parser.add_argument("--devices", type=argument("devices"), default=1, help="that share the estimated hours")
+    parser.add_argument(
+        "--devices", type=argument("devices"), default=1, help="that share the estimated hours"
+    )
     parser.add_argument(
         "--rate", type=float, metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
     )  # fmt: skip
-    parser.add_argument("--audit", type=argument("audited"), default=0, help="runs to audit at the end")
+    parser.add_argument(
+        "--audit", type=argument("audited"), default=0, help="runs to audit at the end"
+    )
     given = parser.parse_args(words)
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
@@ -95,42 +107,46 @@ def main(words: Sequence[str]) -> int:
         if sweep.layer != default.layer:
             opened = zoos.load_zoo(sweep.zoo, given.zoo_folder)
             for name in sweep.networks:
-                layers = opened.network(name).backbone.layer_names
-                if sweep.layer not in layers:
-                    raise UnknownName(unknown(f"layer of {name}", sweep.layer, layers))
+                backbone: Any = opened.network(name).backbone
+                if sweep.layer not in backbone.layer_names:
+                    raise UnknownName(
+                        unknown(f"layer of {name}", sweep.layer, backbone.layer_names)
+                    )
         shards = plan(
             sweep.zoo, sweep.networks, sweep.generators, sweep.units,
             signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
             dtype=sweep.dtype, layer=sweep.layer,
             search=Search(sweep.optimizer, given.generations, given.population),
         )  # fmt: skip
+        zoo = zoos.load_zoo(sweep.zoo, given.zoo_folder and given.zoo_folder.resolve())
         if certify:
-            shards, reasons = precision.certified(shards, given.zoo_folder, given.device)
+            shards, reasons = precision.certified(shards, zoo, given.device)
             print("\n".join(reasons))
         if given.estimate:
             if given.rate:
-                found, kind = estimating.assumed(shards, given.rate, given.zoo_folder), "so fast"
+                found, kind = estimating.assumed(shards, zoo, given.rate), "so fast"
             else:
-                found = estimating.measured(shards, given.zoo_folder, given.device)
+                found = estimating.measured(shards, zoo, given.device)
                 kind = "like this one"
             print(f"{sweep.zoo}: {found.words(given.devices, kind)}")
             continue
         if sweep.zoo not in zoos.shipped():
-            print(estimating.counted(shards, given.zoo_folder).words())
+            print(estimating.counted(shards, zoo).words())
         folder = given.out or paths.results_folder(sweep.zoo)
         if given.out and len(asked) > 1:
             folder = given.out / sweep.zoo
         try:
-            _run_command(shards, folder, given)
+            _run_command(shards, zoo, folder, given)
         except (UnwritableStore, ClusterError) as error:
             notes = getattr(error, "__notes__", [])
             raise SystemExit("\n".join([f"error: {error}", *notes])) from error
     return 0
 
 
-def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespace) -> None:
+def _run_command(
+    shards: Sequence[Shard], zoo: zoos.Zoo, folder: Path, given: argparse.Namespace
+) -> None:
     options = {
-        "zoo_folder": given.zoo_folder and given.zoo_folder.resolve(),
         "device": given.device,
         "threads": given.threads,
         "checkpoint_seconds": given.checkpoint_seconds,
@@ -139,16 +155,16 @@ def _run_command(shards: Sequence[Shard], folder: Path, given: argparse.Namespac
     if given.cluster:
         options["threads"] = given.threads or 1
         with connected(given.cluster) as executor:
-            found = run(shards, folder, executor, **options)
+            found = run(shards, zoo, folder, executor, **options)
     elif given.workers > 1:
         options["threads"] = given.threads or max(1, (os.cpu_count() or 1) // given.workers)
         context = torch.multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(given.workers, mp_context=context) as pool:
-            found = run(shards, folder, pool, **options)
+            found = run(shards, zoo, folder, pool, **options)
     else:
-        found = run(shards, folder, **options)
-    print(f"{found.sizes['shard']} shards in {folder}")
+        found = run(shards, zoo, folder, **options)
+    print(f"{len(found)} shards in {folder}")
     if given.audit:
-        table = audit(folder, shards, sample=given.audit, zoo_folder=given.zoo_folder)
-        print(f"audit: {len(table)} activations agree")
+        again = audit(shards, found, zoo, sample=given.audit)
+        print(f"audit: {demand(again)} activations agree")
 

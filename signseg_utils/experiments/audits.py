@@ -9,26 +9,49 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from signseg_utils import zoos
-from signseg_utils.experiments import agreement, races, sweep
+from signseg_utils.experiments import (
+    agreement,
+    base,
+    channel_maps,
+    class_accuracy,
+    diverse_images,
+    factorial,
+    feature_images,
+    occlusion,
+    races,
+    sweep,
+)
 from signseg_utils.experiments.agreement import Comparison
+from signseg_utils.experiments.base import Experiment
 from signseg_utils.experiments.recorded import (
     ablated_models,
-    base,
     encoding_accuracy,
     encoding_signs,
     localisation,
 )
 from signseg_utils.files import paths, weights
-from signseg_utils.files.store import Store, provenance
+from signseg_utils.files.store import Store
 
-RECORDINGS = ("simulated", "v4")
-S = TypeVar("S")
+# Known by the folder or by the beginning of a file's name; all others are shards of sweeps.
+KINDS: tuple[type[Experiment], ...] = (
+    factorial.Searches,
+    occlusion.Occlusion,
+    races.Race,
+    ablated_models.AblatedModels,
+    channel_maps.ChannelMaps,
+    class_accuracy.ClassAccuracy,
+    diverse_images.DiverseImages,
+    encoding_accuracy.EncodingAccuracy,
+    encoding_signs.EncodingSigns,
+    feature_images.FeatureImages,
+    localisation.Localisation,
+)
 
 
 def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFrame:
@@ -39,8 +62,8 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFr
     zoo
         Name of a zoo; empty: all that ship.
     sample
-        How many stored codes are rendered and scored again: of each kind of result, and of each
-        study of neurons that keeps codes.
+        How many stored cells are made again of each kind of result and zoo. Of studies that fit
+        models each is asked.
     seed
         Of these draws.
 
@@ -48,15 +71,51 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> pd.DataFr
     -------
     DataFrame
         One line a comparison: variable, where, cells, differing, stored, again, difference, outcome
-        (one of `signseg_utils.experiments.agreement.OUTCOMES`). Studies of recordings that are not
-        on this machine have no line.
+        (one of `signseg_utils.experiments.agreement.OUTCOMES`). What takes recordings or images
+        that are not on this machine has no line.
     """
     found: list[Comparison] = []
+    kept = shipped()
     for name in (zoo,) if zoo else zoos.shipped():
-        found += [*_drawn(name), *_searches(name, sample, seed), *_races(name, sample, seed)]
-    for recording in RECORDINGS:
-        found += _recorded(recording, zoo, sample, seed)
+        found += _drawn(name)
+        opened = zoos.load_zoo(name)
+        for kind in (sweep.Shard, *KINDS):
+            own = [one for one in kept if type(one) is kind and one.zoo == name]
+            found += _audited(own, opened, sample, seed)
     return pd.DataFrame(agreement.lines(found))
+
+
+def shipped() -> list[Experiment]:
+    """The experiments whose results ship, each from the provenance of its file."""
+    root = paths.results_folder("")
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    return [
+        _kind(folder, key).of_provenance(Store(folder).provenance_of(key))
+        for folder in folders
+        for key in Store(folder).keys()
+    ]
+
+
+def _kind(folder: Path, key: str) -> type[Experiment]:
+    for kind in KINDS:
+        if folder.name == kind.FOLDER or (kind.KIND and key.startswith(f"{kind.KIND}-")):
+            return kind
+    return sweep.Shard
+
+
+def _audited(
+    plan: Sequence[Experiment], zoo: zoos.Zoo, sample: int, seed: int
+) -> list[Comparison]:
+    """An audit that reads no more results than it has cells to draw; studies one by one."""
+    order = np.random.default_rng(seed).permutation(len(plan))
+    chosen = [plan[i] for i in sorted(order[:sample].tolist())]
+    groups = [[one] for one in plan] if plan and plan[0].ONE_AUDITED else [chosen]
+    found: list[Comparison] = []
+    for group in groups:
+        if group:
+            results = base.read(group, zoo, paths.results_folder("") / group[0].home)
+            found += base.audit(group, results, zoo, sample=sample, seed=seed)
+    return found
 
 
 def _drawn(zoo: str) -> Iterator[Comparison]:
@@ -72,68 +131,13 @@ def _drawn(zoo: str) -> Iterator[Comparison]:
             yield agreement.compare("drawn weights", [1], [alike], where=f"{zoo}, {name}")
 
 
-def _searches(zoo: str, sample: int, seed: int) -> list[Comparison]:
-    table = _tolerant(sweep.audit, paths.results_folder(zoo), sample=sample, seed=seed)
-    return _of_table(table, f"searches of {zoo}")
-
-
-def _races(zoo: str, sample: int, seed: int) -> list[Comparison]:
-    folder = paths.results_folder(zoo) / races.FOLDER
-    store = Store(folder)
-    found = [provenance(store.read(key))["settings"] for key in store.keys()]
-    planned = [_as(races.Race, settings) for settings in found]
-    table = _tolerant(races.audit, planned, folder, sample=sample, seed=seed)
-    return _of_table(table, f"races of {zoo}")
-
-
-def _recorded(recording: str, zoo: str, sample: int, seed: int) -> Iterator[Comparison]:
-    store = Store(base.shipped_folder(recording))
-    for kind in (encoding_accuracy, encoding_signs, ablated_models, localisation):
-        keys = [key for key in store.keys() if key.startswith(f"{kind.Study.KIND}-")]
-        results = [store.read(key) for key in keys]
-        studies = [_as(kind.Study, provenance(result)) for result in results]
-        pairs = [(s, r) for s, r in zip(studies, results, strict=True) if zoo in ("", s.zoo)]
-        if not pairs:
-            continue
-        planned, found = map(list, zip(*pairs, strict=True))
-        if kind is localisation:
-            table = _tolerant(localisation.audit, found, planned, sample=sample, seed=seed)
-            yield from _of_table(table, f"localisation, {recording}")
-        elif kind is ablated_models:
-            yield from ablated_models.audit(planned, found, sample, seed)
-        else:
-            for one, result in zip(planned, found, strict=True):
-                yield from base.audit([one], [result], seed)
-
-
-def _as(kind: type[S], settings: dict[str, Any]) -> S:
-    """A study or a race with the settings that are stored with its result."""
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    values = {name: settings[name] for name in names}
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-def _tolerant(audit: Any, *args: Any, **options: Any) -> pd.DataFrame:
-    try:
-        return audit(*args, **options)
-    except sweep.AuditError as error:
-        return error.table
-
-
-def _of_table(table: pd.DataFrame, where: str) -> list[Comparison]:
-    if not len(table):
-        return []
-    values = table["stored"], table["rescored"]
-    return [agreement.compare("activation", *values, agreement=sweep.AGREEMENT, where=where)]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m signseg_utils.experiments.audits", description="Audit all that ships."
     )
     parser.add_argument("--zoo", default="", help="what ships of one zoo (all)")
-    parser.add_argument("--sample", type=int, default=8, help="codes of each kind of result")
+    parser.add_argument("--sample", type=int, default=8, help="cells of each kind of result")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     given = parser.parse_args(arguments)
     table = audit_everything(given.zoo, given.sample, given.seed)

@@ -1,25 +1,28 @@
 """What a network answers to the validation images of its zoo, and how well it knows each class.
 
-The images of a zoo need not be at hand: how many of each class a network gets right is stored
-beside its weights, as ``<network>.classes.json``. ``python -m
-signseg_utils.experiments.class_accuracy --zoo tinyimagenet --network resnet`` writes it anew.
+The images of a zoo need not be at hand: how many of each class a network gets right is stored.
+``python -m signseg_utils.experiments.class_accuracy --zoo tinyimagenet --network resnet`` counts
+anew.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from signseg_utils import registry
-from signseg_utils.files.paths import write_text
-from signseg_utils.files.reading import read_json
+from signseg_utils.experiments import base
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
+from signseg_utils.files.paths import results_folder
 from signseg_utils.progress import each
-from signseg_utils.refusals import BadFile, Refusal, UnknownName
-from signseg_utils.zoos import Images, Zoo, load_zoo
+from signseg_utils.refusals import Refusal, UnknownName
+from signseg_utils.zoos import DatasetMissing, Images, Zoo, load_zoo
 
 
 class NotCounted(Refusal, FileNotFoundError):
@@ -44,6 +47,51 @@ def count_right(answers: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray
     return right, count
 
 
+@dataclass(frozen=True)
+class ClassAccuracy(Experiment):
+    """How many validation images of each class a network gets right."""
+
+    KIND: ClassVar[str] = "class_accuracy"
+    UNIT: ClassVar[str] = "networks"
+    WHAT: ClassVar[str] = "stored counts, made again"
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"right": Agreement(cells=50, by=2)}  # near ties
+
+    zoo: str
+    network: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.network,)
+
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        sha256 = zoo.card(self.network)["sha256"]
+        return {**self.settings, "version": self.VERSION, "split": "val", "network_sha256": sha256}
+
+    def compute(
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        device: str = "cpu",
+    ) -> xr.Dataset:
+        """``right`` and ``n`` [class]; DatasetMissing if the images are not on this machine."""
+        right, count = count_right(*outputs(zoo, self.network, zoo.images("val")))
+        along = {"class": list(zoo.classes)}
+        return xr.Dataset({"right": ("class", right), "n": ("class", count)}, along)
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """All at once, if the images are here."""
+        try:
+            zoo.images("val")
+        except DatasetMissing:
+            return []
+        return [()]
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Count again."""
+        again = self.compute(zoo)
+        return [self.compared(name, stored[name], again[name]) for name in ("right", "n")]
+
+
 def class_accuracy(
     zoo: Zoo, network: str, units: Sequence[str] | None = None, missing: float | None = None
 ) -> np.ndarray:
@@ -64,56 +112,23 @@ def class_accuracy(
         If there are no such counts, the images are not on this machine, and nothing stands for
         them.
     """
-    file = _file(zoo, network)
-    again = f"make it anew: python -m signseg_utils.experiments.class_accuracy --zoo {zoo.name}"
-    counts = read_json(file, "counts of right answers", again) if file.exists() else {}
-    if counts.get("network_sha256") != zoo.card(network)["sha256"]:
-        try:
-            counts = _counted(zoo, network)
-        except FileNotFoundError as absent:
-            if missing is not None:
-                return np.full(len(units or zoo.classes), missing)
-            raise NotCounted(
-                f"expected accuracies of the present weights of {network} in {file}, or images "
-                f"to count them on; {'they are of other weights' if counts else 'no such file'}, "
-                f"and of the images: {absent}"
-            ) from absent
-    named = units or zoo.classes
+    named = list(units or zoo.classes)
     unknown = [unit for unit in named if unit not in zoo.classes]
     if unknown:
         raise UnknownName(registry.unknown(f"class of zoo {zoo.name}", unknown[0], zoo.classes))
+    zoo.card(network)  # its weights must be here in any case
     try:
-        right, count = (np.array([counts[kind][unit] for unit in named]) for kind in ("right", "n"))
-    except (KeyError, TypeError) as error:
-        raise BadFile(
-            f"expected 'right' and 'n' of each class in {file}; got none for {error}; {again}"
-        ) from error
+        counts = base.obtain([ClassAccuracy(zoo.name, network)], zoo).found[0]
+    except FileNotFoundError as absent:
+        if missing is not None:
+            return np.full(len(named), missing)
+        raise NotCounted(
+            f"expected stored accuracies of the present weights of {network}, or images to count "
+            f"them on; there are none, and of the images: {absent}"
+        ) from absent
+    right, count = (counts[name].sel({"class": named}).values for name in ("right", "n"))
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy
-
-
-def store(zoo: Zoo, network: str) -> Path:
-    """Count on the validation images and write the file that `class_accuracy` reads.
-
-    Raises
-    ------
-    signseg_utils.zoos.DatasetMissing
-        If the images are not on this machine.
-    """
-    file = _file(zoo, network)
-    write_text(file, json.dumps(_counted(zoo, network), indent=1) + "\n")
-    return file
-
-
-def _counted(zoo: Zoo, network: str) -> dict[str, object]:
-    right, count = count_right(*outputs(zoo, network, zoo.images("val")))
-    by_name = [dict(zip(zoo.classes, of.tolist(), strict=True)) for of in (right, count)]
-    sha256 = zoo.card(network)["sha256"]
-    return {"network_sha256": sha256, "split": "val", "right": by_name[0], "n": by_name[1]}
-
-
-def _file(zoo: Zoo, network: str) -> Path:
-    return zoo.path(network).with_suffix(".classes.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,8 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--network", default="resnet", help="(%(default)s)")
     given = parser.parse_args(arguments)
-    load_zoo(given.zoo).config(given.network)
-    print(store(load_zoo(given.zoo), given.network))
+    one, zoo = ClassAccuracy(given.zoo, given.network), load_zoo(given.zoo)
+    zoo.config(given.network)
+    folder = results_folder("") / one.home
+    (found,) = base.run([one], zoo, folder, recompute=True)
+    print(f"{one.key}: {int(found['right'].sum())} of {int(found['n'].sum())} images right")
 
 
 if __name__ == "__main__":

@@ -6,36 +6,39 @@ are stored, images are rendered from them again.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import zoos
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.spectrum import radial_spectrum
-from signseg_utils.files.store import Store
-from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.experiments import base
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
+from signseg_utils.experiments.sweep.shards import ACTIVATION, cost
+from signseg_utils.search.evolution import Search, evolve, rescore
 from signseg_utils.units.readout import Readout
-
-VERSION = 1  # of the search: raised when the same wish would give other images
+from signseg_utils.zoos import Zoo, load_zoo
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Whose preferred images, and how they are searched.
+class FeatureImages(Experiment):
+    """Preferred images of features, and how they are searched.
 
     Attributes
     ----------
     features
         Numbers of features of the penultimate layer.
     """
+
+    KIND: ClassVar[str] = "features"
+    UNIT: ClassVar[str] = "sets of features"
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"activation": ACTIVATION}
 
     zoo: str
     network: str
@@ -46,54 +49,69 @@ class Wish:
     optimizer: str = "cholesky_cma"
 
     @property
-    def key(self) -> str:
-        """Name of its file."""
-        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        return f"features-{self.zoo}-{self.network}-{self.generator}-{digest}"
+    def names(self) -> tuple[str, ...]:
+        return (self.zoo, self.network, self.generator)
 
-    def expected(self) -> dict[str, Any]:
-        """What the provenance of its result must say."""
-        zoo = zoos.load_zoo(self.zoo)
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
         return {
-            **{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()},
-            "version": VERSION,
+            **self.settings,
+            "version": self.VERSION,
             "network_sha256": zoo.fingerprint(self.network),
             "generator_sha256": zoo.fingerprint(self.generator),
         }
 
+    def compute(
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        device: str = "cpu",
+    ) -> xr.Dataset:
+        """An image for each feature and seed: ``code`` [feature, seed, number], ``activation``."""
+        network = zoo.network(self.network)
+        rows = single(self.features, network.readout.weight.shape[1])
+        found = evolve(
+            rows.rows([n for n in range(len(rows)) for _ in self.seeds]), network.backbone,
+            zoo.generator(self.generator), self.seeds * len(rows),
+            Search(self.optimizer, self.generations), device=device,
+            resume=state, checkpoint=save, checkpoint_every=1,
+        )  # fmt: skip
+        shape = (len(self.features), len(self.seeds))
+        codes = found.codes.half().reshape(*shape, -1).numpy()
+        return xr.Dataset(
+            {
+                "code": (("feature", "seed", "number"), codes),
+                "activation": (("feature", "seed"), found.activations.reshape(shape).numpy()),
+            },
+            {"feature": list(self.features), "seed": list(self.seeds)},
+            {"cost": cost(found)},
+        )
 
-def search(wish: Wish) -> xr.Dataset:
-    """Evolve an image for each feature and seed: ``code`` [feature, seed, code], ``activation``."""
-    zoo = zoos.load_zoo(wish.zoo)
-    backbone = zoo.network(wish.network).backbone
-    rows = single(wish.features, zoo.network(wish.network).readout.weight.shape[1])
-    bank = rows.rows([n for n in range(len(rows)) for _ in wish.seeds])
-    found = evolve(
-        bank, backbone, zoo.generator(wish.generator), wish.seeds * len(rows),
-        Search(wish.optimizer, wish.generations),
-    )  # fmt: skip
-    shape = (len(wish.features), len(wish.seeds))
-    return xr.Dataset(
-        {
-            "code": (("feature", "seed", "number"), found.codes.half().reshape(*shape, -1).numpy()),
-            "activation": (("feature", "seed"), found.activations.reshape(shape).numpy()),
-        },
-        {"feature": list(wish.features), "seed": list(wish.seeds)},
-    )
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """Searches (feature, seed)."""
+        return list(np.ndindex(stored["activation"].shape))
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Render stored codes, score them again."""
+        network, generator = zoo.network(self.network), zoo.generator(self.generator)
+        rows = single(self.features, network.readout.weight.shape[1])
+        codes = np.stack([stored["code"].values[cell] for cell in sample]).astype(np.float32)
+        again = rescore(
+            rows.rows([feature for feature, _ in sample]), network.backbone, generator,
+            torch.from_numpy(codes),
+        )  # fmt: skip
+        kept = [stored["activation"].values[cell] for cell in sample]
+        return [self.compared("activation", kept, again.tolist())]
 
 
-def obtain(wish: Wish, shipped: Path, results: str = "", recompute: bool = False) -> xr.Dataset:
-    """Stored images of features: shipped ones if they fit, else those in ``results`` or new ones.
+# What chapter 12 calls until it calls `base.obtain` with its opened zoo.
+Wish = FeatureImages
 
-    ``results`` is ``runs/features`` by default.
-    """
-    if not (results or recompute) and Store(shipped).has(wish.key, wish.expected()):
-        return Store(shipped).read(wish.key, wish.expected())
-    store = Store(Path(results or "runs/features"))
-    if recompute or not store.has(wish.key, wish.expected()):
-        store.write(wish.key, search(wish), wish.expected())
-    return store.read(wish.key, wish.expected())
+
+def obtain(
+    wish: FeatureImages, shipped: object = None, results: str = "", recompute: bool = False
+) -> xr.Dataset:
+    """`base.obtain` of one."""
+    return base.obtain([wish], load_zoo(wish.zoo), results, recompute).found[0]
 
 
 @torch.inference_mode()

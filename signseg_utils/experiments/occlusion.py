@@ -8,8 +8,11 @@ What each sign's inputs lose then needs neither a generator nor a search (compar
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,17 +23,17 @@ from torchvision.transforms.functional import gaussian_blur
 
 from signseg_utils import draws, zoos
 from signseg_utils.chapter import parameters
-from signseg_utils.files import weights
+from signseg_utils.experiments import base
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.files.paths import results_folder
-from signseg_utils.files.store import ShardError, Store
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
 from signseg_utils.registry import unknown
-from signseg_utils.zoos import Images, Zoo
+from signseg_utils.zoos import DatasetMissing, Images, Zoo
 
 FILLS = ("mean", "blur", "other")
 PLACES = ("intact", "object", "background")
-VERSION = 1  # raise by hand when a change of this file changes its numbers
 
 
 def object_masks(images: Images) -> Tensor:
@@ -84,8 +87,12 @@ def displaced(masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def occluded(
-    pixels: Tensor, regions: Tensor, fill: str, lenders: tuple[Tensor, Tensor] | None = None,
-    places: Tensor | None = None, seed: int = 0,
+    pixels: Tensor,
+    regions: Tensor,
+    fill: str,
+    lenders: tuple[Tensor, Tensor] | None = None,
+    places: Tensor | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Images with one region each painted over.
 
@@ -225,61 +232,96 @@ def contrast(
     return (one - two).transpose("network", "fill", "unit")
 
 
-def obtain(
-    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, folder: Path | None = None,
-    recompute: bool = False,
-) -> tuple[xr.Dataset, str]:
-    """Drives of networks: stored ones where they fit, else measured on validation images.
+@dataclass(frozen=True)
+class Occlusion(Experiment):
+    """Drives of all units of one network, in its zoo's validation images.
 
-    Parameters
+    Attributes
     ----------
     limit
-        Validation images to begin with; 0: all.
-    folder
-        Where new numbers go, network by network; default: ``runs/<zoo>-occlusion``.
-    recompute
-        Measure even where stored numbers fit.
-
-    Returns
-    -------
-    Dataset, str
-        As `measure_drives`, with dimension ``network``; ``"shipped"`` or ``"recomputed"``.
-
-    Raises
-    ------
-    DatasetMissing
-        If there are no fitting numbers and the zoo's images are not on this machine.
+        Images to begin with; 0: all.
+    seed
+        Of places and of images that lend.
     """
-    shipped = Store(results_folder(zoo.name) / "occlusion")
-    wanted = {name: _identity(zoo, name, limit, seed) for name in networks}
-    stored = not recompute and all(shipped.has(name, wanted[name]) for name in networks)
-    store = shipped if stored else Store(folder or Path(f"runs/{zoo.name}-occlusion"))
-    found = [dataset for _, dataset in _each(zoo, wanted, store, limit, seed)]
-    together = xr.concat(found, dim="network").assign_coords(network=list(networks))
-    return together, "shipped" if stored else "recomputed"
 
+    VERSION: ClassVar[int] = 1
+    FOLDER: ClassVar[str] = "occlusion"
+    UNIT: ClassVar[str] = "networks"
+    WHAT: ClassVar[str] = "stored drives of one network, measured again"
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"drive": Agreement(1e-5, 1e-3)}
+    MOST_AUDITED: ClassVar[int] = 1
 
-def _each(
-    zoo: Zoo, wanted: dict[str, dict], store: Store, limit: int, seed: int
-) -> Iterator[tuple[str, xr.Dataset]]:
-    images: Images | None = None
-    for name, identity in each(wanted.items(), "networks", "occlusion", resumes=True):
+    zoo: str
+    network: str
+    limit: int = 0
+    seed: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.network,)
+
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        """What stored drives must agree in."""
+        sha256 = zoo.card(self.network)["sha256"]
+        about = {"split": "val", "fills": list(FILLS), "version": self.VERSION}
+        return {**self.settings, **about, "network_sha256": sha256}
+
+    def compute(
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        device: str = "cpu",
+    ) -> xr.Dataset:
+        """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""
+        images = validation(zoo, self.limit)
+        return measure_drives(zoo.network(self.network), images, seed=self.seed)
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """Ways to paint."""
         try:
-            yield name, store.read(name, identity).drop_attrs()
-            continue
-        except ShardError:  # missing, damaged or foreign: measured anew
-            pass
-        images = images or zoo.images("val", limit or None)
-        dataset = measure_drives(zoo.network(name), images, seed=seed)
-        store.write(name, dataset, {**identity, "code_version": weights.code_version()})
-        yield name, dataset
+            zoo.images("val", 1)
+        except DatasetMissing:
+            return []
+        return [(fill,) for fill in range(len(FILLS))]
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Measure all drives under one fill again."""
+        images, network = validation(zoo, self.limit), zoo.network(self.network)
+        compared = []
+        for (fill,) in sample:
+            again = measure_drives(network, images, fills=FILLS[fill : fill + 1], seed=self.seed)
+            kept = stored["drive"].isel(fill=[fill])
+            compared.append(self.compared("drive", kept, again["drive"], FILLS[fill]))
+        return compared
+
+    @classmethod
+    def joined(cls, plan: Sequence["Occlusion"], found: Sequence[xr.Dataset]) -> xr.Dataset:
+        """As `measure_drives`, with dimension ``network``."""
+        together = xr.concat([own.drop_attrs() for own in found], dim="network")
+        return together.assign_coords(network=[one.network for one in plan])
 
 
-def _identity(zoo: Zoo, network: str, limit: int, seed: int) -> dict:
-    return {
-        "zoo": zoo.name, "network": network, "network_sha256": zoo.card(network)["sha256"],
-        "split": "val", "limit": limit, "seed": seed, "fills": list(FILLS), "version": VERSION,
-    }  # fmt: skip
+@lru_cache(maxsize=1)
+def validation(zoo: Zoo, limit: int) -> Images:
+    """Validation images of an opened zoo, kept for the next network; ``limit`` 0: all."""
+    return zoo.images("val", limit or None)
+
+
+def plan(zoo: str, networks: Sequence[str], limit: int = 0, seed: int = 0) -> list[Occlusion]:
+    """One `Occlusion` a network."""
+    return [Occlusion(zoo, network, limit, seed) for network in networks]
+
+
+# What chapter 9 calls until it calls `base.obtain` and `base.audit`.
+
+
+def obtain(
+    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, recompute: bool = False
+) -> tuple[xr.Dataset, str]:
+    """`base.obtain`, joined."""
+    planned = plan(zoo.name, networks, limit, seed)
+    own = base.obtain(planned, zoo, recompute=recompute)
+    return Occlusion.joined(planned, own.found), own.source
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -287,18 +329,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    parser.add_argument("--limit", type=parameters.argument("limit"), default=0, help="validation images; 0: all")
+    limit = parameters.argument("limit")
+    parser.add_argument("--limit", type=limit, default=0, help="validation images; 0: all")
     parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse(
-        {"zoo": given.zoo, "networks": given.networks, "out": given.out or ""}
-    )
+    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
     zoo = zoos.load_zoo(given.zoo)
-    store = Store(given.out or results_folder(zoo.name) / "occlusion")
-    wanted = {name: _identity(zoo, name, given.limit, given.seed) for name in asked.networks}
-    for name, dataset in _each(zoo, wanted, store, given.limit, given.seed):
-        print(f"{name}: {int(dataset['images'].sel(whose='own').sum())} images")
+    planned = plan(zoo.name, asked.networks, given.limit, given.seed)
+    found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)
+    for one, dataset in zip(planned, found, strict=True):
+        print(f"{one.network}: {int(dataset['images'].sel(whose='own').sum())} images")
 
 
 if __name__ == "__main__":

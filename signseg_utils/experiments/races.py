@@ -6,38 +6,31 @@ about ten kilobytes a race, in the subfolder ``races`` of a folder of results. O
 the first seed without noise are kept, so that a race can be audited.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils import registry, zoos
-from signseg_utils.experiments.sweep.auditing import TOLERANCE, AuditError
-from signseg_utils.experiments.sweep.running import with_checkpoints
-from signseg_utils.experiments.sweep.shards import digest, identify, load
-from signseg_utils.files.paths import results_folder
-from signseg_utils.files.store import Store
-from signseg_utils.networks import Network
-from signseg_utils.progress import Work
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
+from signseg_utils.experiments.sweep.shards import ACTIVATION, cost, identify, load
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import Scorer
 from signseg_utils.units.readout import Readout, concatenate
+from signseg_utils.zoos import Zoo
 
-FOLDER = "races"
 REFERENCE_IMAGES = 256  # random images whose responses say what one standard deviation is
 MILESTONES = 50  # evaluations at which races are compared, equally spaced over the budget
 
 
 @dataclass(frozen=True)
-class Race:
+class Race(Experiment):
     """One optimiser on all units of one network, through one generator.
 
     Attributes
@@ -51,6 +44,10 @@ class Race:
         Budget: as many whole generations are run as it holds.
     """
 
+    FOLDER: ClassVar[str] = "races"
+    UNIT: ClassVar[str] = "races"
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"activation": ACTIVATION}
+
     zoo: str
     network: str
     generator: str
@@ -61,23 +58,117 @@ class Race:
     evaluations: int
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return json.loads(json.dumps(asdict(self)))
+    def hashed(self) -> dict[str, Any]:
+        return self.settings
 
     @property
-    def key(self) -> str:
-        """Name of its file: readable, and different for different settings."""
-        names = (self.network, self.generator, self.optimizer, digest(self.settings)[:10])
-        return "-".join(names)
+    def names(self) -> tuple[str, ...]:
+        return (self.network, self.generator, self.optimizer)
 
-    def identity(self, zoo: zoos.Zoo) -> dict[str, Any]:
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
         """What a stored race must agree in: settings, weights, version of the algorithm."""
         return identify(self.settings, self.network, self.generator, zoo)
 
+    def compute(
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        device: str = "cpu",
+    ) -> xr.Dataset:
+        """All runs of the race, rows of one bank.
+
+        Returns
+        -------
+        Dataset
+            ``activation`` [unit, noise, seed] of the image that a run ended with, without noise;
+            ``trace`` [unit, noise, seed, generation] of the best so far; ``codes`` [unit, code]
+            of the first seed and first noise; ``spread`` [unit] (see `spread`);
+            ``evaluations`` [generation].
+        """
+        network, generator = load(zoo, self.network, self.generator)
+        units = network.readout.rows(self.units)
+        deviations = spread(units, network.backbone, generator)
+        runs = [(u, n, s) for u in range(len(units)) for n in self.noises for s in self.seeds]
+        counted = spent(self.optimizer, int(generator.code_size), self.evaluations)  # type: ignore[arg-type]
+        counted = counted[counted <= self.evaluations]
+        found = evolution.evolve(
+            concatenate([units.rows([unit]) for unit, _, _ in runs]), network.backbone, generator,
+            [seed for _, _, seed in runs], Search(self.optimizer, len(counted)), device=device,
+            noise=[noise * float(deviations[unit]) for unit, noise, _ in runs],
+            resume=state, checkpoint=save, checkpoint_every=1,
+        )  # fmt: skip
+        shape = (len(units), len(self.noises), len(self.seeds))
+
+        def grid(values: Tensor, dtype: str) -> np.ndarray:
+            return values.cpu().numpy().reshape(*shape, *values.shape[1:]).astype(dtype)
+
+        along = ("unit", "noise", "seed")
+        return xr.Dataset(
+            {
+                "activation": (along, grid(found.activations, "float32")),
+                "trace": ((*along, "generation"), grid(found.trace, "float16")),
+                "codes": (("unit", "code"), grid(found.codes, "float16")[:, 0, 0]),
+                "spread": ("unit", deviations.numpy().astype("float32")),
+            },
+            {"unit": list(self.units), "noise": list(self.noises), "seed": list(self.seeds),
+             "evaluations": ("generation", counted)},
+            {"cost": cost(found)},
+        )  # fmt: skip
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """Units: of each one code is kept."""
+        return [(unit,) for unit in range(len(self.units))]
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Render stored codes, score them again."""
+        network, generator = load(zoo, self.network, self.generator)
+        units = [unit for (unit,) in sample]
+        codes = torch.from_numpy(stored["codes"].values[units].astype("float32"))
+        bank = network.readout.rows([self.units[unit] for unit in units])
+        again = evolution.rescore(bank, network.backbone, generator, codes).tolist()
+        return [self.compared("activation", stored["activation"].values[units, 0, 0], again)]
+
+    @classmethod
+    def joined(cls, plan: Sequence["Race"], found: Sequence[xr.Dataset]) -> xr.Dataset:
+        """Races as one dataset with a common clock.
+
+        Returns
+        -------
+        Dataset
+            ``activation`` (network, generator, optimizer, unit, noise, seed): of the image that
+            the run ended with, without noise. ``trace`` (..., share): the same of the image it
+            held when that share of the budget was spent; NaN before its first generation ended.
+            ``codes`` (network, generator, optimizer, unit, code): float16 codes of the first seed
+            and first noise, padded with NaN where generators differ in size.
+        """
+        names = ("network", "generator", "optimizer")
+        widest = max(piece.sizes["code"] for piece in found)
+        pieces = []
+        for race, piece in zip(plan, found, strict=True):
+            kept = piece.drop_attrs()[["activation", "codes"]]
+            kept = kept.drop_vars("evaluations", errors="ignore").assign(trace=race._held(piece))
+            missing = widest - kept.sizes["code"]
+            codes = kept["codes"].pad(code=(0, missing), constant_values=float("nan"))
+            where = {name: [getattr(race, name)] for name in names}
+            pieces.append(kept.drop_vars("codes").assign(codes=codes).expand_dims(where))
+        together = xr.combine_by_coords(pieces, compat="equals", join="exact")
+        assert isinstance(together, xr.Dataset)
+        return together.reindex(
+            {n: list(dict.fromkeys(getattr(race, n) for race in plan)) for n in names}
+        )
+
+    def _held(self, stored: xr.Dataset) -> xr.DataArray:
+        """The trace at equal shares of the budget, (unit, noise, seed, share)."""
+        shares = np.arange(1, MILESTONES + 1) / MILESTONES
+        clock = stored["evaluations"].values
+        last = np.searchsorted(clock, self.evaluations * shares, "right") - 1
+        held = stored["trace"].astype("float32").isel(generation=("share", np.maximum(last, 0)))
+        held = held.where(xr.DataArray(last >= 0, dims="share")).drop_vars("evaluations")
+        return held.assign_coords(share=shares).drop_attrs()
+
 
 def plan(
-    zoo: str,
+    zoo: Zoo | str,
     networks: Sequence[str],
     generators: Sequence[str],
     units: Sequence[str],
@@ -87,14 +178,13 @@ def plan(
     seeds: Sequence[int] = (0, 1, 2, 3),
     generations: int = 25,
     reference: str = "cholesky_cma",
-    zoo_folder: Path | None = None,
 ) -> list[Race]:
     """All combinations; the budget is what ``reference`` spends in so many generations."""
-    opened = zoos.load_zoo(zoo, zoo_folder)
+    opened = zoos.load_zoo(zoo) if isinstance(zoo, str) else zoo
     sizes = {name: int(opened.generator(name).code_size) for name in generators}  # type: ignore[arg-type]
     return [
         Race(
-            zoo, network, generator, optimizer, tuple(units), tuple(noises), tuple(seeds),
+            opened.name, network, generator, optimizer, tuple(units), tuple(noises), tuple(seeds),
             int(spent(reference, sizes[generator], generations)[-1]),
         )
         for network in networks
@@ -129,143 +219,6 @@ def spread(
     return torch.stack(rows)
 
 
-def run_race(
-    race: Race, folder: Path, *, zoo_folder: Path | None = None, checkpoint_seconds: float = 15.0
-) -> str:
-    """Compute one race unless the folder holds it; return its key.
-
-    Killed at any moment and called again, it continues from its last checkpoint and ends in the
-    same file.
-
-    Raises
-    ------
-    store.UnwritableStore
-        If the disk is full or the folder cannot be written; the last checkpoint stays.
-    """
-    zoo = zoos.load_zoo(race.zoo, zoo_folder)
-    results, identity = Store(Path(folder)), race.identity(zoo)
-    if results.has(race.key, identity):
-        return race.key
-    network, generator = _loaded(race, zoo, identity)
-    units = network.readout.rows(race.units)
-    deviations = spread(units, network.backbone, generator)
-    runs = [
-        (place, noise, seed)
-        for place in range(len(units)) for noise in race.noises for seed in race.seeds
-    ]  # fmt: skip
-    bank = concatenate([units.rows([place]) for place, _, _ in runs])
-    counted = spent(race.optimizer, int(generator.code_size), race.evaluations)  # type: ignore[arg-type]
-    counted = counted[counted <= race.evaluations]
-    found = with_checkpoints(
-        results, race.key, identity, checkpoint_seconds, bank, network.backbone, generator,
-        [seed for _, _, seed in runs], Search(race.optimizer, len(counted)),
-        noise=[noise * float(deviations[place]) for place, noise, _ in runs],
-    )  # fmt: skip
-    shape = (len(units), len(race.noises), len(race.seeds))
-
-    def grid(values: Tensor, dtype: str) -> np.ndarray:
-        return values.cpu().numpy().reshape(*shape, *values.shape[1:]).astype(dtype)
-
-    along = ("unit", "noise", "seed")
-    dataset = xr.Dataset(
-        {
-            "activation": (along, grid(found.activations, "float32")),
-            "trace": ((*along, "generation"), grid(found.trace, "float16")),
-            "codes": (("unit", "code"), grid(found.codes, "float16")[:, 0, 0]),
-            "spread": ("unit", deviations.numpy().astype("float32")),
-        },
-        {"unit": list(race.units), "noise": list(race.noises), "seed": list(race.seeds),
-         "evaluations": ("generation", counted)},
-    )  # fmt: skip
-    results.write(race.key, dataset, identity)
-    return race.key
-
-
-def obtain(
-    races: Sequence[Race],
-    results: str | Path = "",
-    recompute: bool = False,
-    *,
-    zoo_folder: Path | None = None,
-) -> tuple[xr.Dataset, Path, str]:
-    """What a chapter shows: the shipped races where they fit the plan, else new ones.
-
-    Arguments and the last two values as of `signseg_utils.experiments.sweep.obtain`; races lie in
-    the subfolder ``races``. The same call continues an interrupted one.
-
-    Returns
-    -------
-    Dataset
-        Of `collect`.
-    Path, str
-        Folder; ``"shipped"`` or ``"recomputed"``.
-    """
-    zoo = zoos.load_zoo(races[0].zoo, zoo_folder)
-    shipped = results_folder(zoo.name) / FOLDER
-    fits = all(Store(shipped).has(race.key, race.identity(zoo)) for race in races)
-    stored = fits and not recompute and not results
-    folder = shipped if stored else Path(results or f"runs/{zoo.name}") / FOLDER
-    if not stored:
-        store = Store(folder)
-        pending = [race for race in races if not store.has(race.key, race.identity(zoo))]
-        there = len(races) - len(pending)
-        with Work(len(races), "races", there=there, resumes=True) as work:
-            for race in pending:
-                run_race(race, folder, zoo_folder=zoo_folder)
-                work.advance()
-    return (
-        collect(races, folder, zoo_folder=zoo_folder),
-        folder,
-        "shipped" if stored else "recomputed",
-    )
-
-
-def damaged(races: Sequence[Race]) -> list[str]:
-    """Names of shipped files of races that are damaged, so that others are shown."""
-    return Store(results_folder(races[0].zoo) / FOLDER).damaged(race.key for race in races)
-
-
-def collect(races: Sequence[Race], folder: Path, *, zoo_folder: Path | None = None) -> xr.Dataset:
-    """Read finished races into one dataset with a common clock.
-
-    Returns
-    -------
-    Dataset
-        ``activation`` (network, generator, optimizer, unit, noise, seed): of the image that the
-        run ended with, without noise. ``trace`` (..., share): the same of the image it held when
-        that share of the budget was spent; NaN before its first generation ended. ``codes``
-        (network, generator, optimizer, unit, code): float16 codes of the first seed and first
-        noise, padded with NaN where generators differ in size.
-
-    Raises
-    ------
-    store.ShardError
-        If a race is missing, damaged or foreign; the message names it.
-    """
-    zoo = zoos.load_zoo(races[0].zoo, zoo_folder)
-    widest = max(int(zoo.generator(race.generator).code_size) for race in races)  # type: ignore[arg-type]
-    pieces = []
-    for race in races:
-        piece = Store(folder).read(race.key, race.identity(zoo)).drop_attrs()
-        shares = np.arange(1, MILESTONES + 1) / MILESTONES
-        last = np.searchsorted(piece["evaluations"].values, race.evaluations * shares, "right") - 1
-        held = piece["trace"].astype("float32").isel(generation=("share", np.maximum(last, 0)))
-        held = held.where(xr.DataArray(last >= 0, dims="share")).drop_vars("evaluations")
-        names = {n: [getattr(race, n)] for n in ("network", "generator", "optimizer")}
-        kept = piece[["activation", "codes"]].drop_vars("evaluations", errors="ignore")
-        kept = kept.assign(trace=held.assign_coords(share=shares))
-        missing = widest - kept.sizes["code"]
-        codes = kept["codes"].pad(code=(0, missing), constant_values=float("nan"))
-        pieces.append(kept.drop_vars("codes").assign(codes=codes).expand_dims(names))
-    orders = {
-        name: list(dict.fromkeys(getattr(race, name) for race in races))
-        for name in ("network", "generator", "optimizer")
-    }
-    together = xr.combine_by_coords(pieces, compat="equals", join="exact")
-    assert isinstance(together, xr.Dataset)
-    return together.reindex(orders)
-
-
 def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma") -> xr.DataArray:
     """Share of the budget after which a run holds an image as good as the target.
 
@@ -277,66 +230,3 @@ def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma")
     there = found["trace"] >= target * end
     first = found["share"].isel(share=there.argmax("share"))
     return first.where(there.any("share") & (end > 0), 1.0).drop_vars("share").rename("to_target")
-
-
-def audit(
-    races: Sequence[Race],
-    folder: Path,
-    *,
-    sample: int = 32,
-    seed: int = 0,
-    zoo_folder: Path | None = None,
-    tolerance: float = TOLERANCE,
-) -> pd.DataFrame:
-    """Render a random sample of the stored codes again, score them again, and compare.
-
-    Returns
-    -------
-    DataFrame
-        One line a run: network, generator, optimizer, unit, stored, rescored, agrees.
-
-    Raises
-    ------
-    AuditError
-        If any activation disagrees by more than ``tolerance`` of max(1, \\|activation\\|).
-    """
-    places = [(i, unit) for i, race in enumerate(races) for unit in range(len(race.units))]
-    drawn = np.random.default_rng(seed).permutation(len(places))[:sample]
-    lines = []
-    for number in sorted({places[index][0] for index in drawn}):
-        race = races[number]
-        zoo = zoos.load_zoo(race.zoo, zoo_folder)
-        identity = race.identity(zoo)
-        stored = Store(folder).read(race.key, identity)
-        network, generator = _loaded(race, zoo, identity)
-        chosen = sorted(places[index][1] for index in drawn if places[index][0] == number)
-        codes = torch.from_numpy(stored["codes"].values[chosen].astype("float32"))
-        bank = network.readout.rows([race.units[unit] for unit in chosen])
-        again = evolution.rescore(bank, network.backbone, generator, codes).tolist()
-        ends = stored["activation"].values[chosen, 0, 0].tolist()
-        lines += [
-            dict(network=race.network, generator=race.generator, optimizer=race.optimizer,
-                 unit=race.units[unit], stored=end, rescored=value,
-                 agrees=abs(value - end) <= tolerance * max(1.0, abs(end)))
-            for unit, end, value in zip(chosen, ends, again, strict=True)
-        ]  # fmt: skip
-    table = pd.DataFrame(lines)
-    if not table["agrees"].all():
-        wrong = table[~table["agrees"]].iloc[0]
-        raise AuditError(
-            f"expected stored activations to be what their codes give, within {tolerance:g} of "
-            f"max(1, |activation|); {(~table['agrees']).sum()} of {len(table)} differ, such as "
-            f"{wrong['network']}, {wrong['generator']}, {wrong['optimizer']}, {wrong['unit']}: "
-            f"stored {wrong['stored']:.6g}, now {wrong['rescored']:.6g}; recompute them",
-            table,
-        )
-    return table
-
-
-def _loaded(
-    race: Race, zoo: zoos.Zoo, identity: Mapping[str, Any]
-) -> tuple[Network, nn.Module]:
-    return load(
-        zoo.name, zoo.folder, race.network, race.generator,
-        identity["network_sha256"], identity["generator_sha256"],
-    )  # fmt: skip

@@ -173,7 +173,11 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
         with (
             open(part, "ab" if done else "wb") as file,
             Work(
-                whole and whole / 1e6, "MB", part.stem, there=done / 1e6, resumes=True,
+                whole and whole / 1e6,
+                "MB",
+                part.stem,
+                there=done / 1e6,
+                resumes=True,
                 speaks=progress,
             ) as work,  # fmt: skip
         ):
@@ -188,7 +192,9 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
 def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
     """Compare with the published hash; what that leaves open, with the recorded one (or record)."""
     if not file.is_file():
-        got = "a folder" if file.is_dir() else "a link that leads nowhere: what it names is not there"
+        got = (
+            "a folder" if file.is_dir() else "a link that leads nowhere: what it names is not there"
+        )
         raise FetchError(f"expected the file {file.name} at {file}; got {got}; {advice}")
     size = f"({megabytes(file.stat().st_size)})"
     algorithm, digest = (remote.hash or "sha256:").split(":")
@@ -207,9 +213,7 @@ def _verify(file: Path, remote: Remote, folder: Path, advice: str) -> None:
         raise WrongHash(_other(f"{file} {size}", algorithm, digest, origin, actual, advice))
 
 
-def _other(
-    file: str, algorithm: str, digest: str, origin: str, actual: str, advice: str
-) -> str:
+def _other(file: str, algorithm: str, digest: str, origin: str, actual: str, advice: str) -> str:
     return (
         f"expected {file} to have the {algorithm} {digest} {origin}; got {actual}; it is "
         f"truncated, damaged or another version; {advice}"

@@ -1,4 +1,4 @@
-"""Images from files, as they were shown: 8 bits a colour, opaque, upright, one frame; or refused."""
+"""Images from files as they were shown: 8 bits a colour, opaque, upright, still; or refused."""
 
 import io
 import warnings
@@ -80,8 +80,8 @@ def read_member(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
         return archive.read(member)
     except Exception as error:  # zipfile: BadZipFile, RuntimeError, zlib.error, NotImplementedError
         raise BadFile(
-            f"expected a whole image at {name}; the archive is damaged there ({first_line(error)}); "
-            "copy it anew"
+            f"expected a whole image at {name}; the archive is damaged there "
+            f"({first_line(error)}); copy it anew"
         ) from error
 
 
@@ -127,8 +127,8 @@ def _check(image: Image.Image, name: str) -> None:
             "was brought to the screen cannot be known; save it as it was shown, as RGB with 8 bits"
         )
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        lowest = image.convert("RGBA").getextrema()[3][0]  # type: ignore[index]
-        if lowest < 255:
+        opacity = image.convert("RGBA").getchannel("A")
+        if min(opacity.getdata()) < 255:
             raise BadFile(
                 f"expected an opaque image in {name}; parts of it are transparent, and on which "
                 "background it was shown cannot be known; save it with that background"

@@ -63,7 +63,7 @@ def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         if temporary.read_text(encoding="utf-8") != text:
-            raise OSError(errno.ENOSPC, "what is read back differs from what was written")
+            raise OSError(errno.ENOSPC, "what is read back differs: disk full?")
         temporary.chmod(0o644)
 
 

@@ -120,6 +120,24 @@ class Store:
         _compare(key, self.path(key), provenance(dataset), expect or {})
         return dataset
 
+    def provenance_of(self, key: str) -> dict[str, Any]:
+        """Provenance of a shard alone; its arrays are neither read nor verified.
+
+        Raises
+        ------
+        MissingShard, DamagedShard
+            The message names the shard.
+        """
+        path = self.path(key)
+        if not path.exists():
+            return provenance(self.read(key))  # says that it is missing
+        try:
+            with zipfile.ZipFile(path) as archive:
+                attributes = json.loads(archive.read("zarr.json"))["attributes"]
+            return json.loads(attributes["provenance"])
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            raise _damaged(key, path, f"it cannot be decoded ({error})") from error
+
     def has(self, key: str, expect: Mapping[str, Any] | None = None) -> bool:
         """Whether :meth:`read` would succeed. Why it would not is told by ``read`` itself."""
         try:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from signseg_utils.files import checkpoints, paths
-from signseg_utils.files.weights import MissingWeights
+from signseg_utils.files.weights import DamagedWeights, MissingWeights
 from signseg_utils.neurons._base import Neurons
-from signseg_utils.refusals import Refusal
 
 IMAGE_SIZE = 112
 MEAN = (116.222, 109.270, 100.381)  # of RGB in 0..255, subtracted from images
@@ -30,7 +29,7 @@ CHUNK = 2  # images in one pass on a CPU: what fits in its cache
 State = Mapping[str, Tensor]
 
 
-class WrongLayout(Refusal, ValueError):
+class WrongLayout(DamagedWeights):
     """A state dict is not that of a compact model; the message says which entries differ."""
 
 
@@ -224,7 +223,11 @@ def read(file: Path) -> dict[str, Tensor]:
             "github.com/cowleygroup/V4_compact_models; set SIGNSEG_DATASETS to the folder that "
             "holds v4/compact/models_torch"
         )
-    return checkpoints.state_dict(checkpoints.read(Path(file)), source=str(file))
+    found = checkpoints.read(Path(file))
+    try:
+        return checkpoints.state_dict(found, source=str(file))
+    except DamagedWeights as error:
+        raise WrongLayout(str(error)) from error
 
 
 def label_of(file: Path) -> str:

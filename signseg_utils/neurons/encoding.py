@@ -22,9 +22,9 @@ from signseg_utils.units.readout import Readout
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-# A standard deviation below this share of the largest feature is rounding. Features are sums in
-# single precision, good to 1e-7 of their size; of those in the book none that varies falls below
-# 1e-5.
+# A standard deviation below this share of the largest feature is rounding: features are sums in
+# single precision, each good to about 1e-7 of the largest. Features that hardly ever come on lie
+# anywhere above; in the studies that ship, those that signs are counted of lie above 3e-6.
 ROUNDING = 1e-6
 MOST_PRODUCTS = 1024  # features: up to so many their products with each other are kept for Lasso
 

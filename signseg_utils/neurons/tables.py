@@ -71,8 +71,8 @@ def read_csv(path: Path) -> xr.Dataset:
             row = int(np.flatnonzero(bad)[0])
             raise RecordingError(
                 f"expected numbers or empty cells in column {name!r} of {path.name}; "
-                f"got {table[name].iloc[row]!r} in row {row + 2}; write 1.5 with a point, and leave "
-                "a cell empty where nothing was recorded"
+                f"got {table[name].iloc[row]!r} in row {row + 2}; write 1.5 with a point, and "
+                "leave a cell empty where nothing was recorded"
             )
         table[name] = numbers.astype(float)
     shown, files = pd.factorize(table["path"])

@@ -63,8 +63,8 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
             if not (where / name).exists():
                 raise RecordingMissing(
                     f"expected {name} in {where}; it is not there; set SIGNSEG_DATASETS to the "
-                    "folder that holds v4/, or fetch the files with 'python -m "
-                    "signseg_utils.neurons.v4 " + " ".join(sessions or SESSIONS) + "'"
+                    "folder that holds v4/, or fetch the files with 'signseg fetch "
+                    "--v4 " + " ".join(sessions or SESSIONS) + "'"
                 )
     return joined([read_session(session, where) for session in wanted])
 

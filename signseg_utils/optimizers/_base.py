@@ -189,7 +189,9 @@ class Optimizer(ABC):
         own = self.state_dict()
         for name in own:
             if name not in state:
-                raise UnknownName(f"expected {name!r} in the state of {type(self).__name__}; missing")
+                raise UnknownName(
+                    f"expected {name!r} in the state of {type(self).__name__}; missing"
+                )
         if int(state["population"]) != self.population:
             raise ValueError(
                 f"expected a state with population {self.population}; got "

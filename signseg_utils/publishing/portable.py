@@ -27,6 +27,7 @@ from typing import Any
 
 from signseg_utils.files import paths
 from signseg_utils.publishing import publish
+from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
 OUTCOMES = ("ok", "within bounds", "failed")
@@ -328,7 +329,7 @@ def chosen(asked: str, fast: bool) -> tuple[str, ...]:
     names = tuple(name.strip() for name in asked.split(","))
     for name in names:
         if name not in MACHINES:
-            raise KeyError(unknown("machine", name, tuple(MACHINES)))
+            raise UnknownName(unknown("machine", name, tuple(MACHINES)))
         if name not in here:
             raise ValueError(
                 f"expected a machine that this processor can imitate; {name!r} needs "

@@ -247,98 +247,61 @@ def record_audit(
 
 
 def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
-    """Called by a chapter: the sweep that it shows, audited, its source and audit recorded.
-
-    As `all_searches` of one plan.
-    """
+    """Called by a chapter: the searches that it shows, joined; see `results`."""
     return all_searches([plan], run, chapter)[0]
 
 
 def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
-    """Called by a chapter: the sweeps that it shows, audited, their source and audit recorded.
+    """Called by a chapter: the searches of several plans, each joined; see `results`."""
+    return [joined for joined, _ in results(plans, run, chapter)]
+
+
+def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
+    """Called by a chapter: results of a plan in its order, and their source; see `results`."""
+    ((found, own),) = results([plan], run, chapter)
+    return found, own.source
+
+
+def results(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[tuple[Any, Any]]:
+    """Called by a chapter: results of experiments, audited, their source and audit recorded.
 
     Parameters
     ----------
     plans
-        From `signseg_utils.experiments.sweep.plan`, one for each sweep.
+        Each of experiments of one kind, see `signseg_utils.experiments.base.Experiment`.
     run
-        The chapter's parameters: ``results``, ``recompute``, ``cluster``, ``audited`` and
-        ``seed`` are used.
+        The chapter's parameters: ``zoo``, ``results``, ``recompute``, ``seed`` and, where it has
+        them, ``cluster`` and ``audited`` are used.
     chapter
         Name of the chapter's files, as in `record_audit`.
 
     Returns
     -------
-    list of xarray.Dataset
-        Each as `signseg_utils.experiments.sweep.collect` gives it. The record says ``"shipped"``
-        only if all of them are.
+    list
+        Of each plan what its kind makes of them (``joined``), and the
+        `signseg_utils.experiments.base.Results`. The record says ``"shipped"`` only if all are.
     """
-    from signseg_utils.experiments import (
-        sweep,  # brings torch, which the publisher itself does without
-    )
+    from signseg_utils import zoos  # brings torch, which the publisher itself does without
+    from signseg_utils.experiments import base
 
-    each, sources, compared, damaged = [], set(), [], []
+    each, compared, damaged, zoo = [], [], [], zoos.load_zoo(run.zoo)
+    sample = getattr(run, "audited", 32)
     for plan in plans:
-        damaged += sweep.damaged(plan)
-        found, folder, source = sweep.obtain(plan, run.results, run.recompute, run.cluster)
-        table = tolerant(sweep.audit, folder, plan, sample=run.audited, seed=run.seed)
-        compared += of_table(table, sweep.AGREEMENT)
-        print(f"{found['activation'].size:,} searches in {len(plan)} shards, {source}; "
-              f"{table['agrees'].sum()} of {len(table)} scored again agree")  # fmt: skip
-        each.append(found)
-        sources.add(source)
+        own = base.obtain(plan, zoo, run.results, run.recompute, getattr(run, "cluster", ""))
+        again = base.audit(plan, own.found, zoo, sample=sample, seed=run.seed)
+        checked = sum(one.cells for one in again)
+        agreed = checked - sum(one.differing for one in again)
+        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
+              "again agree")  # fmt: skip
+        each.append((plan[0].joined(plan, own.found), own))
+        compared += again
+        damaged += own.damaged
     record_audit(
-        chapter, source="recomputed" if "recomputed" in sources else "shipped",
-        shards=sum(map(len, plans)), seed=run.seed, tolerance=sweep.TOLERANCE,
-        comparisons=compared, damaged=damaged,
+        chapter, source="shipped" if all(o.source == "shipped" for _, o in each) else "recomputed",
+        shards=sum(map(len, plans)), seed=run.seed, tolerance=plans[0][0].tolerance,
+        what=plans[0][0].WHAT, comparisons=compared, damaged=damaged,
     )  # fmt: skip
     return each
-
-
-def tolerant(audit: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """The table of an audit, also of one that fails: chapters show what differs and go on."""
-    from signseg_utils.experiments.sweep import AuditError
-
-    try:
-        return audit(*args, **options)
-    except AuditError as error:
-        return error.table
-
-
-def of_table(table: Any, bound: agreement.Agreement, variable: str = "activation") -> list[Any]:
-    """The comparison that a table with the columns ``stored`` and ``rescored`` amounts to."""
-    if not len(table):
-        return []
-    return [agreement.compare(variable, table["stored"], table["rescored"], bound)]
-
-
-def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
-    """Called by a chapter: results of studies of neurons, audited, source and audit recorded.
-
-    Parameters
-    ----------
-    plan
-        Of `signseg_utils.experiments.recorded.base`.
-    run
-        The chapter's parameters: ``results``, ``recompute`` and ``seed`` are used.
-    chapter
-        Name of the chapter's files, as in `record_audit`.
-
-    Returns
-    -------
-    list of xarray.Dataset, str
-        As `signseg_utils.experiments.recorded.base.obtain` gives them.
-    """
-    from signseg_utils.experiments.recorded import base as studies
-
-    found, source = studies.obtain(plan, run.results, run.recompute)
-    compared = studies.audit(plan, found, run.seed)
-    record_audit(
-        chapter, source=source, shards=len(plan), seed=run.seed, tolerance=studies.TOLERANCE,
-        what="stored numbers of one draw of one study, fitted again",
-        comparisons=compared, damaged=studies.damaged(plan),
-    )  # fmt: skip
-    return found, source
 
 
 def check_ledger(path: Path, zoo: str) -> tuple[ledger.Line, ...]:
@@ -743,7 +706,7 @@ class Publisher:
         if chapter.profile == "shipped" and not (self.folder or results):
             words = ["make", "book", f"ZOO={chapter.zoo}", f"CHAPTERS={number}"]
             return shlex.join([*words, *(["RECOMPUTE=1"] if recompute else [])])
-        words = ["python", "-m", "signseg_utils.publishing.publish", "--profile", chapter.profile]
+        words = ["signseg", "publish", "--profile", chapter.profile]
         words += ["--zoo", chapter.zoo, "--chapters", str(number)]
         words += ["--output", str(self.folder)] if self.folder else []
         words += ["--results", str(results)] if results else []

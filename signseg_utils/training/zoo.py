@@ -5,6 +5,7 @@ from pathlib import Path
 
 from signseg_utils import registry
 from signseg_utils.metrics.objectness import ARTEFACT
+from signseg_utils.refusals import UnknownName
 from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.training.networks import altered
 from signseg_utils.zoos import Zoo
@@ -45,7 +46,7 @@ def make(zoo: Zoo, name: str, scratch: Path, changes: Sequence[str] = ()) -> Pat
     """
     known = artefacts(zoo)
     if name not in known:
-        raise KeyError(registry.unknown(f"artefact of zoo {zoo.name}", name, known))
+        raise UnknownName(registry.unknown(f"artefact of zoo {zoo.name}", name, known))
     if name == ARTEFACT:
         return detector.train(zoo, altered(DETECTORS[zoo.name], changes))
     if name not in zoo.generators:

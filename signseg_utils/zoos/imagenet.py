@@ -132,7 +132,9 @@ class ImageNet(Zoo):
 
     def generator(self, name: str) -> nn.Module:
         if name not in self.generators:
-            raise UnknownName(registry.unknown(f"generator of zoo {self.name}", name, self.generators))
+            raise UnknownName(
+                registry.unknown(f"generator of zoo {self.name}", name, self.generators)
+            )
         path = self._fetched(name)
         module = self._empty_generator(name)
         module.take(checkpoints.read(path), str(path))

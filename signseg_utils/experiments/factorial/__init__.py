@@ -1,8 +1,8 @@
 """A designed experiment: many small networks in worlds where the cause can be set.
 
 A `Setting` is one row of a two-level fractional factorial design; its `World` renders the images,
-its network is trained in them, and the ablation sweep is run on that network. `obtain` does what
-is not stored yet; `main_effects` tells the factors apart.
+its network is trained in them, and the ablation sweep is run on that network (`Searches`).
+`main_effects` tells the factors apart.
 """
 
 from signseg_utils.experiments.factorial.analysis import (
@@ -24,11 +24,11 @@ from signseg_utils.experiments.factorial.design import (
     levels,
     settings,
 )  # fmt: skip
-from signseg_utils.experiments.factorial.running import audit, look, obtain, run, searches, table
+from signseg_utils.experiments.factorial.running import Searches, look, plan, searches, table
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [
-    "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Setting", "World", "aliases", "audit",
-    "by_factor", "coded", "columns", "levels", "look", "main_effects", "obtain", "paired_effect",
-    "run", "searches", "settings", "strings", "table",
+    "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
+    "aliases", "by_factor", "coded", "columns", "levels", "look", "main_effects", "paired_effect",
+    "plan", "searches", "settings", "strings", "table",
 ]  # fmt: skip

@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from signseg_utils import zoos
 from signseg_utils.chapter import parameters
-from signseg_utils.experiments import factorial
-from signseg_utils.experiments.factorial.running import shipped_folder
+from signseg_utils.experiments import base, factorial
 from signseg_utils.experiments.sweep import Shard
+from signseg_utils.files.paths import results_folder
 from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 
@@ -19,8 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train and search the networks of the factorial experiment; the same command "
         "continues an interrupted one.",
     )
-    parser.add_argument("--images", type=parameters.argument("learned"), default=20_000, help="each network learns from")
-    parser.add_argument("--replicates", type=parameters.argument("replicates"), default=1, help="networks of each setting")
+    number = parameters.argument
+    parser.add_argument(
+        "--images", type=number("learned"), default=20_000, help="each network learns from"
+    )
+    parser.add_argument(
+        "--replicates", type=number("replicates"), default=1, help="networks of each setting"
+    )
     parser.add_argument("--units", default=factorial.UNITS, help="classes, comma separated")
     parser.add_argument("--alphas", default="0,0.75,1", help="list, or start:stop:step")
     parser.add_argument("--seeds", default="0-1", help="searches of each condition")
@@ -46,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 parser.error(unknown("number in rows", str(row), list(map(str, known))))
         chosen = tuple(setting for setting in chosen if setting.row in wanted)
     units = parameters.split(given.units)
-    factorial.run(chosen, units, template, given.out or shipped_folder())
+    planned = factorial.plan(chosen, units, template)
+    folder = given.out or results_folder("") / planned[0].home
+    base.run(planned, zoos.load_zoo("shapes"), folder)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 A neuron is modelled by a readout row over features of a network; the row is ablated by sign; an
 image is evolved for each ablated row and shown to the neuron, or to what stands in for it (paper,
-section 4.4, Fig. 8 to 10). One `Study` does so for all well-fitted neurons of one session. Its
-result holds codes of evolved images and numbers, no response to and no pixel of a recorded image.
-``signseg experiment ablated_models --recording v4`` computes what the
-store does not hold yet; the same command continues an interrupted one.
+section 4.4, Fig. 8 to 10). An `AblatedModels` does so for all well-fitted neurons of one session.
+Its result holds codes of evolved images and numbers, no response to and no pixel of a recorded
+image. ``signseg experiment ablated_models --recording v4`` computes what the store does not hold
+yet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,9 +26,11 @@ from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
-from signseg_utils.experiments.agreement import Agreement, Comparison, compare
+from signseg_utils.experiments import base
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import State, obtain, run, shipped_folder
+from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -38,23 +40,24 @@ from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
+from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "Fit", "Study", "alike", "audit", "bank", "fit",
-    "measure", "obtain", "of_kind", "plan", "predicted", "rendered", "run", "searched", "show",
+    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "AblatedModels", "Fit", "alike", "bank",
+    "fit",
+    "measure", "of_kind", "plan", "predicted", "rendered", "searched", "show",
 ]  # fmt: skip
 
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
 TOLERANCE = 0.02  # of an audit, in standard deviations: results are stored in half precision
 OVERSIZE = 2e-3  # and relative
-AGREEMENT = Agreement(absolute=TOLERANCE, relative=OVERSIZE)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Study(studies.Stored):
+class AblatedModels(studies.Recorded):
     """All well-fitted neurons of one session, modelled on one layer of one network.
 
     Attributes
@@ -83,6 +86,8 @@ class Study(studies.Stored):
 
     KIND: ClassVar[str] = "shown"
     VERSION: ClassVar[int] = 1
+    OTHERWISE: ClassVar[Agreement] = Agreement(absolute=TOLERANCE, relative=OVERSIZE)
+    ONE_AUDITED: ClassVar[bool] = True
 
     layer: str = features.LAST
     fitted_by: str = ""
@@ -114,11 +119,11 @@ class Study(studies.Stored):
     def names(self) -> tuple[str, ...]:
         return (Path(self.recording).stem, self.session, self.network, self.layer)
 
-    def expected(self) -> dict[str, Any]:
-        zoo, file = zoos.load_zoo(self.zoo), Path(self.recording)
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        file = Path(self.recording)
         used = sorted({self.network, self.judge, *zoo.networks})
         return {
-            **super().expected(),
+            **super().identity(zoo),
             "weights": {name: zoo.card(name)["sha256"] for name in used},
             "generator_weights": zoo.fingerprint(self.generator),
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
@@ -128,16 +133,50 @@ class Study(studies.Stored):
     def cost(self) -> float:
         return len(self.conditions) * len(self.seeds)
 
-    def measure(
-        self, found: xr.Dataset, state: State | None = None,
-        save: Callable[[State], object] = lambda state: None,
+    def measured(
+        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        save: Callable[[State], object] = forget,
     ) -> xr.Dataset:  # fmt: skip
-        return measure(found, self, state, save)
+        return measure(session, self, zoo, state, save)
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """Images (neuron, condition, seed), if the recording and its twins are here."""
+        try:
+            names = recordings.complete(self.recorded())["neuron"].values.tolist()
+            twins(self.recording, self.session, names)
+        except FileNotFoundError:
+            return []
+        return list(np.ndindex(stored["predicted"].shape))
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Fit again, render codes, ask models and stand-ins again."""
+        session = self.recorded()
+        own = fit(session, self, zoo)
+        names = recordings.complete(session)["neuron"].values.tolist()
+        there = twins(self.recording, self.session, names)
+        if there is not None:
+            there = there.pick(list(dict.fromkeys(own.models.labels[cell[0]] for cell in sample)))
+            there = there.standardised(*there.statistics(own.natural))
+        predictions, responses = [], []
+        for neuron, condition, seed in sample:
+            image = rendered(self, stored["codes"].values[neuron, condition, seed][None], zoo)
+            predictions.append(predicted(own.one(neuron), image[None])[0, 0].item())
+            if there is not None:
+                one = there.pick([own.models.labels[neuron]])
+                responses.append(one.responses(image).item())
+        kept = [float(stored["predicted"].values[cell]) for cell in sample]
+        compared = [self.compared("predicted", kept, predictions)]
+        if responses:
+            kept = [float(stored["response"].values[(0, *cell)]) for cell in sample]
+            compared.append(self.compared("response", kept, responses))
+        return compared
 
 
 def plan(
     recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
-) -> list[Study]:
+) -> list[AblatedModels]:
     """Studies that belong together, by session.
 
     Of the first network, the penultimate layer under all ablations and the layer chosen on training
@@ -150,16 +189,16 @@ def plan(
     signseg_utils.neurons.recordings.RecordingMissing
         If the sessions must be read from a recording that is not here.
     """
-    strongest = (0.0, max(settings.get("alphas", Study.alphas)))
+    strongest = (0.0, max(settings.get("alphas", AblatedModels.alphas)))
     also = {**settings, "alphas": strongest, "everybody": False, "fitted_by": networks[0]}
     plain = {**also, "signs": ("positive", "negative")}
     return [
         study
         for session in studies.sessions_of(recording, sessions)
         for study in (
-            Study(recording, session, zoo, networks[0], **settings),
-            Study(recording, session, zoo, networks[0], CHOSEN, **also),
-            *(Study(recording, session, zoo, name, **plain) for name in networks[1:]),
+            AblatedModels(recording, session, zoo, networks[0], **settings),
+            AblatedModels(recording, session, zoo, networks[0], CHOSEN, **also),
+            *(AblatedModels(recording, session, zoo, name, **plain) for name in networks[1:]),
         )
     ]
 
@@ -195,8 +234,14 @@ class Fit:
     spread: Array
     natural: Tensor
 
+    def one(self, number: int) -> Fit:
+        """That of one neuron."""
+        rows = [self.rows[number]]
+        numbers = {n: getattr(self, n)[[number]] for n in ("cv", "fresh", "centre", "spread")}
+        return replace(self, models=self.models.rows([number]), rows=rows, **numbers)
 
-def fit(found: xr.Dataset, study: Study) -> Fit:
+
+def fit(found: xr.Dataset, study: AblatedModels, zoo: Zoo | None = None) -> Fit:
     """Fit one PLS component to each neuron of a session, and keep those that are well-fitted.
 
     Which neurons are, and which layer is chosen, is decided in cross-validation on training images.
@@ -207,7 +252,7 @@ def fit(found: xr.Dataset, study: Study) -> Fit:
         If the session has fewer images than asked for, or no neuron is well-fitted.
     """
     whole = recordings.complete(found)
-    y, zoo = whole["response"].values, zoos.load_zoo(study.zoo)
+    y, zoo = whole["response"].values, zoo or zoos.load_zoo(study.zoo)
     studies.enough(whole, study)
     shown = pictures(whole, zoo.image_size)
     order = np.random.default_rng([study.seed, 0]).permutation(len(y))
@@ -245,7 +290,7 @@ def fit(found: xr.Dataset, study: Study) -> Fit:
     )  # fmt: skip
 
 
-def bank(models: Readout, study: Study) -> tuple[Readout, list[int]]:
+def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
     """Rows neuron x condition x seed, the last varying fastest, and the seed of each row."""
     ablated = [ablate(models, condition) for condition in study.conditions]
     rows = [own.rows([i] * len(study.seeds)) for i in range(len(models)) for own in ablated]
@@ -253,13 +298,13 @@ def bank(models: Readout, study: Study) -> tuple[Readout, list[int]]:
 
 
 def searched(
-    own: Fit, study: Study, known: State | None, save: Callable[[State], object]
+    own: Fit, study: AblatedModels, zoo: Zoo, known: State | None, save: Callable[[State], object]
 ) -> tuple[Tensor, Tensor]:
     """Codes [neuron, condition, seed, code] of evolved images, and scores of their own rows.
 
     One neuron after the other, and ``save`` is told after each; those in ``known`` are there.
     """
-    generator = zoos.load_zoo(study.zoo).generator(study.generator)
+    generator = zoo.generator(study.generator)
     rows, seeds = bank(own.models, study)
     shape, count = (len(study.conditions), len(study.seeds)), len(own.models)
     kinds = ("codes", "scores")
@@ -280,10 +325,10 @@ def searched(
 
 
 @torch.inference_mode()
-def rendered(study: Study, codes: Any) -> Tensor:
+def rendered(study: AblatedModels, codes: Any, zoo: Zoo | None = None) -> Tensor:
     """Images ``[..., 3, height, width]`` in 0..1 of stored codes ``[..., code]``."""
     values = torch.from_numpy(np.asarray(codes, dtype=np.float32))
-    generator = zoos.load_zoo(study.zoo).generator(study.generator)
+    generator = (zoo or zoos.load_zoo(study.zoo)).generator(study.generator)
     images = torch.cat([generator(part) for part in values.flatten(0, -2).split(32)])
     return images.unflatten(0, values.shape[:-1])
 
@@ -303,9 +348,10 @@ def predicted(own: Fit, images: Tensor) -> Tensor:
 
 def measure(
     found: xr.Dataset,
-    study: Study,
+    study: AblatedModels,
+    zoo: Zoo,
     known: State | None = None,
-    save: Callable[[State], object] = lambda state: None,
+    save: Callable[[State], object] = forget,
 ) -> xr.Dataset:
     """Fit, ablate, evolve, and show the images to models and stand-ins.
 
@@ -334,34 +380,23 @@ def measure(
           model from other seeds, in networks that did not model the neuron;
         - ``cv``, ``fresh`` [neuron]: how well models predict (`Fit`).
     """
-    zoo, own = zoos.load_zoo(study.zoo), fit(found, study)
-    codes, scores = searched(own, study, known, save)
-    shape = scores.shape
-    images = rendered(study, codes.numpy())
-    standard = (scores.numpy() - own.centre[:, None, None]) / own.spread[:, None, None]
+    own = fit(found, study, zoo)
+    codes, scores = searched(own, study, zoo, known, save)
+    images = rendered(study, codes.numpy(), zoo)
     natural = own.natural.float() / 255
     light, spread = (values.mean().item() for values in stimuli.luminance_and_contrast(natural))
     ways = {"as is": images, "held": stimuli.held(images, light, spread)}
     light_of = [stimuli.luminance_and_contrast(ways[way]) for way in WAYS]
     whole = recordings.complete(found)
     population = twins(study.recording, study.session, whole["neuron"].values.tolist())
-    sizes = {"response": shape, "others": shape[:2], "strangers": shape[:1]}
-    answers = {name: np.full((len(WAYS), *size), np.nan) for name, size in sizes.items()}
-    if population is not None:
-        population = population.standardised(*population.statistics(natural))
-        for place, way in enumerate(WAYS):
-            shown = show(population, ways[way], own.rows, study.everybody)
-            for name, told in shown.items():
-                answers[name][place] = told
     judges = [name for name in zoo.networks if name not in (study.network, study.judge)]
     raw, centred = alike(images, {name: zoo.network(name).backbone for name in judges})
     dims = ("neuron", "condition", "seed")
+    standard = (scores.numpy() - own.centre[:, None, None]) / own.spread[:, None, None]
     values: dict[str, tuple[Sequence[str], Any]] = {
         "own": (dims, standard),
         "predicted": (dims, predicted(own, images).numpy()),
-        "response": (("way", *dims), answers["response"]),
-        "others": (("way", *dims[:2]), answers["others"]),
-        "strangers": (("way", "neuron"), answers["strangers"]),
+        **_answers(population, own, ways, natural, study.everybody),
         "luminance": (("way", *dims), torch.stack([one for one, _ in light_of]).numpy()),
         "contrast": (("way", *dims), torch.stack([two for _, two in light_of]).numpy()),
         "similarity": ((*dims[:2], "judge"), raw),
@@ -386,6 +421,23 @@ def measure(
             "population": 0 if population is None else whole.sizes["neuron"],
         },
     )  # fmt: skip
+
+
+def _answers(
+    population: Neurons | None, own: Fit, ways: dict[str, Tensor], natural: Tensor,
+    everybody: bool,
+) -> dict[str, tuple[Sequence[str], Array]]:
+    """What stand-ins answer to images each way, as variables of `measure`; NaN without any."""
+    dims = ("way", "neuron", "condition", "seed")
+    names = {"response": dims, "others": dims[:3], "strangers": dims[:2]}
+    shape = (len(WAYS), *ways[WAYS[0]].shape[:3])
+    answers = {name: np.full(shape[: len(along)], np.nan) for name, along in names.items()}
+    if population is not None:
+        population = population.standardised(*population.statistics(natural))
+        for place, way in enumerate(WAYS):
+            for name, told in show(population, ways[way], own.rows, everybody).items():
+                answers[name][place] = told
+    return {name: (along, answers[name]) for name, along in names.items()}
 
 
 def show(
@@ -445,7 +497,8 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
 
 
 def of_kind(
-    planned: Sequence[Study], found: Sequence[xr.Dataset], network: str, layer: str = features.LAST
+    planned: Sequence[AblatedModels], found: Sequence[xr.Dataset], network: str,
+    layer: str = features.LAST,
 ) -> xr.Dataset:
     """Results of one network and layer, the neurons of all sessions together; no attributes."""
     own = [
@@ -454,65 +507,14 @@ def of_kind(
         if (study.network, study.layer) == (network, layer)
     ]
     if not own:
-        raise UnknownName(f"expected a study of {network}, layer {layer}; there is none in this plan")
+        raise UnknownName(
+            f"expected a study of {network}, layer {layer}; there is none in this plan"
+        )
     joined: xr.Dataset = xr.concat(
         own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="drop",
     )  # fmt: skip
     return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
-
-
-def audit(
-    planned: Sequence[Study], found: Sequence[xr.Dataset], sample: int, seed: int = 0
-) -> list[Comparison]:
-    """Fit one study again, render a sample of its codes, ask models and stand-ins again.
-
-    Returns
-    -------
-    list of Comparison
-        Predictions and, where stand-ins are here, responses of the sampled images; empty where the
-        recording or its twins are not on this machine.
-    """
-    compared: dict[str, list[tuple[float, float]]] = {}
-    rng = np.random.default_rng(seed)
-    place = int(rng.integers(len(planned)))
-    study, own = planned[place], found[place]
-    try:
-        recorded = recordings.load(study.recording, [study.session])
-        names = recordings.complete(recorded)["neuron"].values.tolist()
-        there = twins(study.recording, study.session, names)
-    except FileNotFoundError:
-        return []
-    again = fit(recorded, study)
-    count = own["predicted"].size
-    picked = np.unravel_index(
-        rng.choice(count, min(sample, count), replace=False), own["predicted"].shape
-    )
-    if there is not None:
-        names = [again.models.labels[row] for row in picked[0]]
-        there = there.pick(list(dict.fromkeys(names)))
-        there = there.standardised(*there.statistics(again.natural))
-    for neuron, condition, run_of in zip(*picked, strict=True):
-        image = rendered(study, own["codes"].values[neuron, condition, run_of][None])
-        one = Fit(
-            again.models.rows([int(neuron)]), again.layer, again.backbone, [0],
-            again.cv[[neuron]], again.fresh[[neuron]], again.centre[[neuron]],
-            again.spread[[neuron]], again.natural,
-        )  # fmt: skip
-        pairs: list[tuple[float, str, tuple[int, ...]]] = [
-            (predicted(one, image[None])[0, 0].item(), "predicted", ())
-        ]
-        if there is not None:
-            told = there.pick([again.models.labels[neuron]]).responses(image).item()
-            pairs.append((told, "response", (0,)))
-        at = (neuron, condition, run_of)
-        for value, name, way in pairs:
-            kept = float(own[name].values[(*way, *at)])
-            compared.setdefault(name, []).append((kept, value))
-    return [
-        compare(name, [v[0] for v in values], [v[1] for v in values], AGREEMENT, study.key)
-        for name, values in compared.items()
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -525,20 +527,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    parser.add_argument("--generator", default=Study.generator, help="makes the images")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="to fit models to")
-    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
+    own, number = AblatedModels, parameters.argument
+    parser.add_argument("--generator", default=own.generator, help="makes the images")
+    parser.add_argument(
+        "--images", type=number("images"), default=own.images, help="to fit models to"
+    )
+    parser.add_argument("--generations", type=number("generations"), default=own.generations)
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks", "generator")})
+    names = ("zoo", "recording", "sessions", "networks", "generator")
+    parameters.parse({name: getattr(given, name) for name in names})
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,
     )  # fmt: skip
     folder = given.folder or shipped_folder(given.recording)
-    run(planned, folder, recompute=given.recompute, report=print)
+    base.run(planned, zoos.load_zoo(given.zoo), folder, recompute=given.recompute)
 
 
 if __name__ == "__main__":

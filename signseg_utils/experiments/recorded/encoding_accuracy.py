@@ -9,7 +9,7 @@ not hold yet; the same command continues an interrupted one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,23 +20,29 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments import base
+from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import V4_SESSIONS, obtain, run, shipped_folder
-from signseg_utils.files.store import Store
+from signseg_utils.experiments.recorded.base import V4_SESSIONS, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
 from signseg_utils.units.signs import sign_ratio
+from signseg_utils.zoos import Zoo
 
-__all__ = ["V4_SESSIONS", "Study", "measure", "obtain", "plan", "run", "shipped_folder"]
+__all__ = ["V4_SESSIONS", "EncodingAccuracy", "measure", "plan"]
 
 FEWEST_TESTED = 10  # on fewer images a correlation says nothing
+KINDS = (
+    "cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one", "r_fresh_all",
+    "ratio", "ratio_one", "ratio_shuffled",
+)  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Study(studies.Study):
+class EncodingAccuracy(studies.Drawn):
     """How well each layer of a network predicts the neurons of one session.
 
     Attributes
@@ -54,18 +60,21 @@ class Study(studies.Study):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
-    def measure(self, found: xr.Dataset, *_: Any) -> xr.Dataset:
-        return measure(found, zoos.load_zoo(self.zoo).network(self.network), self)
+    def measured(
+        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        save: Callable[[State], object] = forget,
+    ) -> xr.Dataset:  # fmt: skip
+        return measure(session, zoo.network(self.network), self)
 
 
 def plan(
     recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
-) -> list[Study]:
+) -> list[EncodingAccuracy]:
     """Studies of all networks; see `signseg_utils.experiments.recorded.base.plan`."""
-    return studies.plan(Study, recording, zoo, networks, sessions, **settings)
+    return studies.plan(EncodingAccuracy, recording, zoo, networks, sessions, **settings)
 
 
-def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
+def measure(found: xr.Dataset, network: Network, study: EncodingAccuracy) -> xr.Dataset:
     """Fit and test models of all neurons of one session on all layers of one network.
 
     For each draw, ``images`` of the session's images are chosen at random, 80 % of them to fit. In
@@ -95,9 +104,7 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
     names = candidates(network, study.sides)
     inputs = studies.inputs(network, names, whole)
     shape = (study.draws, len(names), responses.shape[1])
-    kinds = ("cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one",
-             "r_fresh_all", "ratio", "ratio_one", "ratio_shuffled")  # fmt: skip
-    out = {kind: np.full(shape, np.nan) for kind in kinds}
+    out = {kind: np.full(shape, np.nan) for kind in KINDS}
     components = np.zeros(shape[:2], dtype=np.int64)
     chosen = np.zeros(study.draws, dtype=np.int64)
     for draw in each(range(study.draws), "draws"):
@@ -113,27 +120,11 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
             best = int(np.argmax(np.sort(table, axis=1)[:, -10:].mean(1)))
             components[draw, place] = study.components[best]
             out["cv"][draw, place] = table[best]
-            x = inputs[name]
-            own = encoding.fit(x[fit], responses[fit], "pls", study.components[best])
-            one = encoding.fit(x[fit], responses[fit], "pls", 1)
-            none = encoding.fit(x[fit], shuffled, "pls", 1)
-            for rows, suffix in ((test, "test"), (fresh, "fresh")):
-                if len(rows) < FEWEST_TESTED:
-                    continue
-                guess = encoding.predict(own, x[rows])
-                out[f"r2_{suffix}"][draw, place] = encoding.explained(guess, responses[rows])
-                out[f"r_{suffix}"][draw, place] = encoding.correlation(guess, responses[rows])
-                guess = encoding.predict(one, x[rows])
-                out[f"r_{suffix}_one"][draw, place] = encoding.correlation(guess, responses[rows])
-            if len(fresh) >= FEWEST_TESTED:
-                everything = np.concatenate([fit, test])
-                full = encoding.fit(
-                    x[everything], responses[everything], "pls", study.components[best]
-                )
-                guess = encoding.predict(full, x[fresh])
-                out["r_fresh_all"][draw, place] = encoding.correlation(guess, responses[fresh])
-            for kind, model in (("ratio", own), ("ratio_one", one), ("ratio_shuffled", none)):
-                out[kind][draw, place] = sign_ratio(model.weight).numpy()
+            of_layer = _of_layer(
+                inputs[name], responses, shuffled, (fit, test, fresh), study.components[best]
+            )
+            for kind, values in of_layer.items():
+                out[kind][draw, place] = values
     dims = ("draw", "layer", "neuron")
     return xr.Dataset(
         {
@@ -144,6 +135,35 @@ def measure(found: xr.Dataset, network: Network, study: Study) -> xr.Dataset:
         {"layer": np.asarray(names, dtype=str), "neuron": whole["neuron"].values.astype(str)},
         {"excluded": whole.attrs["excluded"], "images_at_hand": len(responses)},
     )
+
+
+def _of_layer(
+    x: Array, responses: Array, shuffled: Array, parts: Sequence[Array], components: int
+) -> dict[str, Array]:
+    """What models of all neurons on one layer reach in one draw: kind -> ``[neuron]``.
+
+    ``parts`` are the rows to fit, to test, and fresh ones; ``shuffled`` are responses of the first.
+    """
+    fit, test, fresh = parts
+    own = encoding.fit(x[fit], responses[fit], "pls", components)
+    one = encoding.fit(x[fit], responses[fit], "pls", 1)
+    none = encoding.fit(x[fit], shuffled, "pls", 1)
+    models = {"ratio": own, "ratio_one": one, "ratio_shuffled": none}
+    out = {kind: sign_ratio(model.weight).numpy() for kind, model in models.items()}
+    for rows, suffix in ((test, "test"), (fresh, "fresh")):
+        if len(rows) < FEWEST_TESTED:
+            continue
+        guess = encoding.predict(own, x[rows])
+        out[f"r2_{suffix}"] = encoding.explained(guess, responses[rows])
+        out[f"r_{suffix}"] = encoding.correlation(guess, responses[rows])
+        guess = encoding.predict(one, x[rows])
+        out[f"r_{suffix}_one"] = encoding.correlation(guess, responses[rows])
+    if len(fresh) >= FEWEST_TESTED:
+        everything = np.concatenate([fit, test])
+        full = encoding.fit(x[everything], responses[everything], "pls", components)
+        guess = encoding.predict(full, x[fresh])
+        out["r_fresh_all"] = encoding.correlation(guess, responses[fresh])
+    return out
 
 
 def candidates(network: Network, sides: Sequence[int]) -> tuple[str, ...]:
@@ -209,7 +229,7 @@ def tested(measured: xr.Dataset) -> str:
     return "fresh" if np.isfinite(measured["r_fresh"]).all() else "test"
 
 
-def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
+def summary(studies: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset]) -> Any:
     """A table, one row a study and layer: what its ten best neurons reach on left-out images.
 
     ``map`` is the layer without its side, ``depth`` the number of the map; ``side`` is 0 where
@@ -241,7 +261,7 @@ def summary(studies: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
     return pd.DataFrame(rows)
 
 
-def chosen(studies_: Sequence[Study], measured: Sequence[xr.Dataset]) -> Any:
+def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset]) -> Any:
     """A table, one row a study: the layers that its draws chose, and what ten best neurons reach.
 
     Predictions are those of the chosen layers, on left-out images; ``penultimate`` is r2 there.
@@ -278,20 +298,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
+    number = parameters.argument("draws")
+    parser.add_argument(
+        "--draws", type=number, default=EncodingAccuracy.draws, help="choices of images"
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    names = ("zoo", "recording", "sessions", "networks")
+    parameters.parse({name: getattr(given, name) for name in names})
     parameters.parse({"folder": given.folder or ""})
-    networks = split(given.networks) or zoos.load_zoo(given.zoo).networks
+    zoo = zoos.load_zoo(given.zoo)
+    networks = split(given.networks) or zoo.networks
     planned = plan(
         given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
     )
     folder = given.folder or shipped_folder(given.recording)
-    run(planned, folder, recompute=given.recompute, report=print)
-    stored = Store(folder)
-    found = [stored.read(study.key, study.expected()) for study in planned]
+    found = base.run(planned, zoo, folder, recompute=given.recompute)
     print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
     print(summary(planned, found).to_string(index=False, float_format="%.3f"))
 

@@ -9,7 +9,7 @@ computes what the store does not hold yet.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,15 +23,18 @@ from signseg_utils import zoos
 from signseg_utils.analysis import stats
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import split
+from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
+from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import run, shipped_folder
+from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
 from signseg_utils.units.signs import consistency_of_counts
+from signseg_utils.zoos import Zoo
 
-__all__ = ["Study", "measure", "plan", "run", "shipped_folder"]
+__all__ = ["EncodingSigns", "measure", "plan", "shipped_folder"]
 
 # What the weights of a Lasso may be: of either sign; of none but positive sign; of one sign a
 # feature, drawn at random; of the sign that the feature has for most other neurons.
@@ -42,7 +45,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Study(studies.Study):
+class EncodingSigns(studies.Drawn):
     """Signs in models of the neurons of one session.
 
     Attributes
@@ -73,23 +76,26 @@ class Study(studies.Study):
     least: float = 0.05
     shuffles: int = 40
 
-    def expected(self) -> dict[str, Any]:
-        judge = zoos.load_zoo(self.zoo).card(self.judge)["sha256"]
-        return {**super().expected(), "judge_weights": judge}
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        return {**super().identity(zoo), "judge_weights": zoo.card(self.judge)["sha256"]}
 
-    def measure(self, found: xr.Dataset, *_: Any) -> xr.Dataset:
-        zoo = zoos.load_zoo(self.zoo)
-        return measure(found, zoo.network(self.network), zoo.network(self.judge), self)
+    def measured(
+        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        save: Callable[[State], object] = forget,
+    ) -> xr.Dataset:  # fmt: skip
+        return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
 
 
 def plan(
     recording: str, zoo: str, networks: Sequence[str], sessions: Sequence[str] = (), **settings: Any
-) -> list[Study]:
+) -> list[EncodingSigns]:
     """Studies of all networks; see `signseg_utils.experiments.recorded.base.plan`."""
-    return studies.plan(Study, recording, zoo, networks, sessions, **settings)
+    return studies.plan(EncodingSigns, recording, zoo, networks, sessions, **settings)
 
 
-def measure(found: xr.Dataset, network: Network, judge: Network, study: Study) -> xr.Dataset:
+def measure(
+    found: xr.Dataset, network: Network, judge: Network, study: EncodingSigns
+) -> xr.Dataset:
     """Fit constrained models to all neurons of one session, and count signs of weights.
 
     Returns
@@ -223,8 +229,11 @@ def consistent(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
 
 
 def consistent_resampled(
-    groups: Sequence[Sequence[xr.Dataset]], most: float = 0.9, *,
-    seed: int = 0, resamples: int = 500,
+    groups: Sequence[Sequence[xr.Dataset]],
+    most: float = 0.9,
+    *,
+    seed: int = 0,
+    resamples: int = 500,
 ) -> Array:
     """`consistent` over neurons drawn with replacement, mean over draws: ``[group, resample]``.
 
@@ -430,17 +439,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--draws", type=parameters.argument("draws"), default=Study.draws, help="choices of images")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="images of a draw")
+    own, number = EncodingSigns, parameters.argument
+    parser.add_argument(
+        "--draws", type=number("draws"), default=own.draws, help="choices of images"
+    )
+    parser.add_argument(
+        "--images", type=number("images"), default=own.images, help="images of a draw"
+    )
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "networks")})
+    names = ("zoo", "recording", "sessions", "networks")
+    parameters.parse({name: getattr(given, name) for name in names})
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,
     )  # fmt: skip
-    run(planned, given.folder or shipped_folder(given.recording), report=print)
+    folder = given.folder or shipped_folder(given.recording)
+    base.run(planned, zoos.load_zoo(given.zoo), folder)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Where in an image neurons and models of them look: measured once, stored, read by a chapter.
 
-One `Study` is one session of a recording and the models that one network makes of its neurons. For
-each neuron that its model predicts, the preferred image of a stand-in that answers to any image
-(its twin) and that of its model are searched, localised and cleared. The result holds codes of
-these evolved images, masks, responses of twins and models to images made from them, and weights of
-the models; no recorded image or response. So it can be shown where the recording and the twins
-are not. ``signseg experiment localisation --recording v4`` computes what
-the store does not hold yet; the same command continues an interrupted one, neuron by neuron.
+A `Localisation` is one session of a recording and the models that one network makes of its
+neurons. For each neuron that its model predicts, the preferred image of a stand-in that answers to
+any image (its twin) and that of its model are searched, localised and cleared. The result holds
+codes of these evolved images, masks, responses of twins and models to images made from them, and
+weights of the models; no recorded image or response. So it can be shown where the recording and the
+twins are not. ``signseg experiment localisation --recording v4`` computes
+what the store does not hold yet; the same command continues an interrupted one, neuron by neuron.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -28,27 +27,32 @@ from signseg_utils.analysis import localize
 from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import integers, split
+from signseg_utils.experiments import base
+from signseg_utils.experiments.agreement import Agreement, Comparison
+from signseg_utils.experiments.base import Cell, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import obtain, run, shipped_folder
-from signseg_utils.experiments.sweep import AGREEMENT, TOLERANCE, AuditError
-from signseg_utils.files.store import Store
+from signseg_utils.experiments.recorded.base import shipped_folder
+from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
+from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "AGREEMENT", "FRESH", "KINDS", "OWN", "SHUFFLES", "WIDE", "Asked", "Study", "audit", "evolved",
-    "look", "measure", "obtain", "own_less_others", "plan", "run", "together",
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation",
+    "evolved", "look", "measure", "own_less_others", "plan", "together",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
 WIDE = 0.25  # the wide mask is where the map reaches this share of its maximum
 FRESH = 100_000  # added to the seed of discs that the map has not seen
 OWN = {"neuron": 0, "model": 10_000}  # likewise: whose image; masks are not alike by their discs
+SCALE = ("centre", "spread")  # of a twin's own units
 SHUFFLES = 20  # shuffled maps for each map
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -56,7 +60,7 @@ Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Study(studies.Stored):
+class Localisation(studies.Recorded):
     """One session of one recording, models of its neurons, and how they are searched.
 
     Attributes
@@ -83,6 +87,7 @@ class Study(studies.Stored):
 
     KIND: ClassVar[str] = "places"
     VERSION: ClassVar[int] = 1
+    AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"intact": ACTIVATION, "answers": ACTIVATION}
 
     generator: str
     images: int = 160
@@ -96,19 +101,70 @@ class Study(studies.Stored):
     layer: str = features.LAST
     seed: int = 0
 
-    def expected(self) -> dict[str, Any]:
-        zoo = zoos.load_zoo(self.zoo)
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
         weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
-        return {**super().expected(), "weights": weights}
+        return {**super().identity(zoo), "weights": weights}
 
-    def measure(self, found: xr.Dataset, *progress: Any) -> xr.Dataset:
-        return measure(found, self, *progress)
+    def measured(
+        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        save: Callable[[State], object] = forget,
+    ) -> xr.Dataset:  # fmt: skip
+        return measure(session, self, zoo, state, save)
+
+    def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
+        """Twins of the neurons, in the units of the result; None if they are not here."""
+        try:
+            cells = twins(self.recording, self.session, stored["neuron"].values.tolist())
+        except FileNotFoundError:
+            return None
+        if cells is None:
+            return None
+        return cells.standardised(*(torch.from_numpy(stored[n].values) for n in SCALE))
+
+    def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
+        """Images (whose, neuron): models are at hand with their weights, twins maybe."""
+        who = stored["who"].values.tolist()
+        asked = [name for name in who if name == "model" or self.stand_ins(stored) is not None]
+        return [(who.index(name), n) for name in asked for n in range(stored.sizes["neuron"])]
+
+    def rescore(
+        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
+    ) -> list[Comparison]:
+        """Render stored codes, show them with their discs again."""
+        generator, cells = zoo.generator(self.generator), self.stand_ins(stored)
+        body = features.Features(zoo.network(self.network), self.layer)
+        again = []
+        for whose, number in sample:
+            mine = stored.isel(neuron=number)
+            who = str(stored["who"].values[whose])
+            if who == "model" or cells is None:
+                weight, bias = (
+                    torch.from_numpy(mine[n].values.reshape(1, -1)) for n in ("weight", "bias")
+                )
+                asked = Asked(Readout(weight, bias[0], (who,)), body, 0.0)
+            else:
+                one = cells.pick([number])
+                asked = Asked(one.readout(), one, 0.0)
+            with torch.inference_mode():
+                image = generator(torch.from_numpy(mine["codes"].values[whose]).float()[None])[0]
+            discs = localize.perturb(image, self.seed + number + OWN[who], count=self.discs)
+            again.append(asked.respond(torch.cat([image[None], discs.images])).numpy())
+        intact = [stored["intact"].values[cell] for cell in sample]
+        answers = [stored["answers"].values[cell] for cell in sample]
+        return [
+            self.compared("intact", intact, [values[0] for values in again]),
+            self.compared("answers", answers, [values[1:] for values in again]),
+        ]
 
 
 def plan(
-    recording: str, zoo: str, network: str, generator: str, sessions: Sequence[str] = (),
+    recording: str,
+    zoo: str,
+    network: str,
+    generator: str,
+    sessions: Sequence[str] = (),
     **settings: Any,
-) -> list[Study]:
+) -> list[Localisation]:
     """Studies of sessions: as of `signseg_utils.experiments.recorded.base.sessions_of`.
 
     Raises
@@ -117,7 +173,7 @@ def plan(
         If the sessions must be read from a recording that is not here.
     """
     those = studies.sessions_of(recording, sessions)
-    return [Study(recording, s, zoo, network, generator, **settings) for s in those]
+    return [Localisation(recording, s, zoo, network, generator, **settings) for s in those]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +190,7 @@ class Asked:
         return self.rows.responses(self.body(images))[:, 0].float()
 
 
-def look(asked: Asked, image: Tensor, study: Study, key: int) -> Arrays:
+def look(asked: Asked, image: Tensor, study: Localisation, key: int) -> Arrays:
     """Localise in one image, test the map on discs it has not seen, and clear the background.
 
     Parameters
@@ -154,8 +210,7 @@ def look(asked: Asked, image: Tensor, study: Study, key: int) -> Arrays:
         map under them, for the map and (mean over `SHUFFLES`) for maps of shuffled changes.
     """
     first, second = (
-        localize.perturb(image, study.seed + key + more, count=study.discs)
-        for more in (0, FRESH)
+        localize.perturb(image, study.seed + key + more, count=study.discs) for more in (0, FRESH)
     )
     values = asked.respond(torch.cat([image[None], first.images, second.images])).numpy()
     intact, answers, fresh = values[0], values[1 : study.discs + 1], values[study.discs + 1 :]
@@ -194,9 +249,10 @@ def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
 
 def measure(
     found: xr.Dataset,
-    study: Study,
+    study: Localisation,
+    zoo: Zoo,
     known: Mapping[str, Any] | None = None,
-    save: Callable[[dict[str, Tensor]], object] = lambda state: None,
+    save: Callable[[State], object] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
 
@@ -224,13 +280,36 @@ def measure(
     FileNotFoundError
         If the twins are not here.
     """
+    own = _modelled(found, study, zoo)
+    generator = zoo.generator(study.generator)
+    who = ("model",) if own.cells is None else ("neuron", "model")
+    state: State = dict(known or {})
+    names = own.models.labels
+    pending = [number for number in range(len(names)) if f"{number}.codes" not in state]
+    for number in each(pending, "neurons", there=len(names) - len(pending), resumes=True):
+        mine = _of_neuron(own, number, who, study, generator)
+        state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
+        save(state)
+    return _dataset(state, own.about, own.models, who, names, study)
+
+
+class _Modelled(NamedTuple):
+    """Neurons that their models predict, and how; ``best``: the natural image a twin prefers."""
+
+    models: Readout
+    body: nn.Module
+    mean: Array
+    about: Arrays
+    cells: Neurons | None
+    best: Tensor | None
+
+
+def _modelled(found: xr.Dataset, study: Localisation, zoo: Zoo) -> _Modelled:
     whole = recordings.complete(found)
     studies.enough(whole, study)
     order = np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
     whole = whole.isel(image=order[: study.images])
-    zoo = zoos.load_zoo(study.zoo)
-    network, generator = zoo.network(study.network), zoo.generator(study.generator)
-    body = features.Features(network, study.layer)
+    body = features.Features(zoo.network(study.network), study.layer)
     seen = features.extract(body, pictures(whole, zoo.image_size)).double().numpy()
     told = whole["response"].values
     fit = encoding.cross_validate(seen, told, "pls", (1,), seed=study.seed)[0]
@@ -243,11 +322,9 @@ def measure(
         )
     chosen = np.sort(chosen[np.argsort(-fit[chosen], kind="stable")[: study.neurons]])
     names = whole["neuron"].values[chosen].tolist()
-    told, fit = told[:, chosen], fit[chosen]
-    models = encoding.fit(seen, told, "pls", 1, names)
-    models = models.to(dtype=torch.float32)
-    cells = twins(study.recording, study.session, names)
-    about: Arrays = {"fit": fit}
+    told, about = told[:, chosen], {"fit": fit[chosen]}
+    models = encoding.fit(seen, told, "pls", 1, names).to(dtype=torch.float32)
+    cells, best = twins(study.recording, study.session, names), None
     if cells is not None:
         natural = pictures(whole)
         own = torch.cat([cells.responses(part) for part in natural.split(16)]).numpy()
@@ -257,38 +334,39 @@ def measure(
             about["centre"], about["spread"] = own.mean(0), own.std(0)
         else:
             about["centre"], about["spread"] = np.zeros(len(names)), np.ones(len(names))
-        cells = cells.standardised(*(torch.from_numpy(about[k]) for k in ("centre", "spread")))
-    who = ("model",) if cells is None else ("neuron", "model")
-    state: dict[str, Tensor] = dict(known or {})
-    pending = [number for number in range(len(names)) if f"{number}.codes" not in state]
-    counted = each(pending, "neurons", there=len(names) - len(pending), resumes=True)
-    for number in counted:
-        pairs = {"model": Asked(models.rows([number]), body, float(told[:, number].mean()))}
-        if cells is not None:
-            one = cells.pick([number])
-            pairs["neuron"] = Asked(one.readout(), one, 0.0)
-        pieces = []
-        for one_of in each(who, "searches", fine=True):
-            asked = pairs[one_of]
-            code = _search(asked, generator, study)
-            image = generator(code.float()[None])[0]
-            told_of = look(asked, image, study, number + OWN[one_of])
-            pieces.append({"codes": code.numpy(), **told_of})
-        mine = {key: np.stack([piece[key] for piece in pieces]) for key in pieces[0]}
-        mine["floor"] = np.array([pairs[one_of].floor for one_of in who], np.float32)
-        if cells is not None:
-            seen_best = look(pairs["neuron"], best[number], study, number)
-            there = dict(zip(KINDS, seen_best["cleared"], strict=True))
-            intact = seen_best["intact"]
-            mine["natural"] = np.array([intact, there["grey"], there["elsewhere"]], np.float32)
-        state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
-        save(state)
-    return _dataset(state, about, models, who, names, study)
+        cells = cells.standardised(*(torch.from_numpy(about[k]) for k in SCALE))
+    mean = np.array([values.mean() for values in told.T])
+    return _Modelled(models, body, mean, about, cells, best)
+
+
+def _of_neuron(
+    own: _Modelled, number: int, who: Sequence[str], study: Localisation, generator: nn.Module
+) -> Arrays:
+    """Search, localise and clear for one neuron and its model, each first axis."""
+    model = own.models.rows([number])
+    pairs = {"model": Asked(model, own.body, float(own.mean[number]))}
+    if own.cells is not None:
+        one = own.cells.pick([number])
+        pairs["neuron"] = Asked(one.readout(), one, 0.0)
+    pieces = []
+    for name in each(who, "searches", fine=True):
+        code = _search(pairs[name], generator, study)
+        image = generator(code.float()[None])[0]
+        seen = look(pairs[name], image, study, number + OWN[name])
+        pieces.append({"codes": code.numpy(), **seen})
+    mine = {key: np.stack([piece[key] for piece in pieces]) for key in pieces[0]}
+    mine["floor"] = np.array([pairs[name].floor for name in who], np.float32)
+    if own.best is not None:
+        seen = look(pairs["neuron"], own.best[number], study, number)
+        there = dict(zip(KINDS, seen["cleared"], strict=True))
+        natural = [seen["intact"], there["grey"], there["elsewhere"]]
+        mine["natural"] = np.array(natural, np.float32)
+    return mine
 
 
 def _dataset(
     state: Mapping[str, Tensor], found: Mapping[str, Array], models: Readout,
-    who: Sequence[str], names: Sequence[str], study: Study,
+    who: Sequence[str], names: Sequence[str], study: Localisation,
 ) -> xr.Dataset:
     dims = {
         "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
@@ -318,7 +396,7 @@ def _dataset(
     return whole
 
 
-def _search(asked: Asked, generator: nn.Module, study: Study) -> Tensor:
+def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
     """Code [code] float16 of the preferred image, the best of all seeds."""
     found = evolve(
         asked.rows.rows([0] * len(study.seeds)), asked.body, generator, study.seeds,
@@ -372,8 +450,7 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(
-            "expected as many images in both, and two or more; "
-            f"got {len(first)} and {len(second)}"
+            f"expected as many images in both, and two or more; got {len(first)} and {len(second)}"
         )
     alike = torch.zeros(len(first), len(first))
     for judge in judges:
@@ -384,82 +461,9 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
     return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
 
 
-def audit(
-    measured: Sequence[xr.Dataset], planned: Sequence[Study], *, sample: int = 12, seed: int = 0
-) -> pd.DataFrame:
-    """Render a random sample of stored codes again, show them with their discs, and compare.
-
-    Models are at hand with their weights; twins are asked where they are on this machine.
-
-    Returns
-    -------
-    DataFrame
-        One line a code: session, who, neuron, stored and rescored response where they differ most
-        of the intact image and all shuffled discs, ``difference`` there, agrees.
-
-    Raises
-    ------
-    signseg_utils.experiments.sweep.AuditError
-        If any response is not what its code gives.
-    """
-    cases, stand_ins = [], []
-    for place, (own, study) in enumerate(zip(measured, planned, strict=True)):
-        names, cells = own["neuron"].values.tolist(), None
-        try:
-            cells = twins(study.recording, study.session, names)
-        except FileNotFoundError:
-            pass
-        if cells is not None:
-            scale = (torch.from_numpy(own[k].values) for k in ("centre", "spread"))
-            cells = cells.standardised(*scale)
-        stand_ins.append(cells)
-        asked = ("model",) if cells is None else ("neuron", "model")
-        cases += [(place, who, n) for who in asked for n in range(len(names))]
-    drawn = np.random.default_rng(seed).permutation(len(cases))[:sample]
-    zoo = zoos.load_zoo(planned[0].zoo)
-    generator = zoo.generator(planned[0].generator)
-    body = features.Features(zoo.network(planned[0].network), planned[0].layer)
-    lines: list[dict[str, Any]] = []
-    for place, who, number in (cases[i] for i in np.sort(drawn)):
-        own, study, cells = measured[place], planned[place], stand_ins[place]
-        mine = own.isel(neuron=number)
-        if who == "model" or cells is None:
-            weight, bias = (
-                torch.from_numpy(mine[k].values.reshape(1, -1)) for k in ("weight", "bias")
-            )
-            asked_now = Asked(Readout(weight, bias[0], (who,)), body, 0.0)
-        else:
-            one = cells.pick([number])
-            asked_now = Asked(one.readout(), one, 0.0)
-        mine = mine.sel(who=who)
-        with torch.inference_mode():
-            image = generator(torch.from_numpy(mine["codes"].values).float()[None])[0]
-        key = study.seed + number + OWN[who]
-        shown = localize.perturb(image, key, count=study.discs).images
-        again = asked_now.respond(torch.cat([image[None], shown])).numpy()
-        stored = np.concatenate([[mine["intact"].values], mine["answers"].values])
-        difference = np.abs(again - stored) / np.maximum(1, np.abs(stored))
-        worst = int(difference.argmax())
-        lines.append({
-            "session": study.session, "who": who, "neuron": str(mine["neuron"].values),
-            "stored": float(stored[worst]), "rescored": float(again[worst]),
-            "difference": float(difference.max()), "agrees": bool(difference.max() <= TOLERANCE),
-        })  # fmt: skip
-    table = pd.DataFrame(lines)
-    if len(table) and not table["agrees"].all():
-        wrong = table[~table["agrees"]].iloc[0]
-        raise AuditError(
-            f"expected stored responses to be what their codes give, within {TOLERANCE:g}; "
-            f"{(~table['agrees']).sum()} of {len(table)} differ, first {wrong['who']} "
-            f"{wrong['neuron']}: stored {wrong['stored']:.6g}, now "
-            f"{wrong['rescored']:.6g}; recompute them",
-            table,
-        )
-    return table
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
+    own = Localisation
     parser = argparse.ArgumentParser(
         prog="signseg experiment localisation", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -469,15 +473,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--images", type=parameters.argument("images"), default=Study.images, help="of one experiment")
-    parser.add_argument("--neurons", type=parameters.argument("neurons"), default=Study.neurons, help="of a session, at most")
-    parser.add_argument("--least-fit", type=parameters.argument("least_fit", float), default=Study.least_fit, help="R2 of models")
-    parser.add_argument("--generations", type=parameters.argument("generations"), default=Study.generations)
+    number = parameters.argument
+    for name, kind, words in (
+        ("images", int, "of one experiment"),
+        ("neurons", int, "of a session, at most"),
+        ("least_fit", float, "R2 of models"),
+        ("generations", int, "of each search"),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=number(name, kind), default=getattr(own, name),
+            help=words,
+        )  # fmt: skip
     parser.add_argument("--seeds", default="0", help="searches: a list or a range")
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
-    parameters.parse({name: getattr(given, name) for name in ("zoo", "recording", "sessions", "network", "generator")})
+    names = ("zoo", "recording", "sessions", "network", "generator")
+    parameters.parse({name: getattr(given, name) for name in names})
     parameters.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
@@ -486,9 +498,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generations=given.generations, seeds=integers(given.seeds),
     )  # fmt: skip
     folder = given.folder or shipped_folder(given.recording)
-    run(planned, folder, recompute=given.recompute, report=print)
-    found = [Store(folder).read(study.key, study.expected()) for study in planned]
-    print(f"audit: {len(audit(found, planned))} stored codes agree")
+    zoo = zoos.load_zoo(given.zoo)
+    found = base.run(planned, zoo, folder, recompute=given.recompute)
+    print(f"audit: {base.demand(base.audit(planned, found, zoo))} stored numbers agree")
 
 
 if __name__ == "__main__":

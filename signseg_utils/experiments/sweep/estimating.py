@@ -3,15 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from signseg_utils import draws, registry, zoos
+from signseg_utils import draws, registry
 from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.progress import each
 from signseg_utils.search.scoring import CPU_PASS, available, ready
+from signseg_utils.zoos import Zoo
 
 _CUDA_PASS = 128  # images a pass of the probe; on a CPU, as in the loop, those of one run
 _SHARD_BYTES = 6_000  # coordinates and provenance of one file
@@ -68,7 +68,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def counted(plan: Sequence[Shard], zoo_folder: Path | None = None) -> Estimate:
+def counted(plan: Sequence[Shard], zoo: Zoo) -> Estimate:
     """What the plan holds; nothing is fetched, nothing is timed.
 
     Parameters
@@ -76,7 +76,6 @@ def counted(plan: Sequence[Shard], zoo_folder: Path | None = None) -> Estimate:
     plan
         Shards of one zoo, with one optimiser and budget.
     """
-    zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
     names = dict.fromkeys(shard.generator for shard in plan)
     sizes = {name: int(_code_size(zoo.timing_generator(name))) for name in names}
     each = {name: sum(_candidates(plan[0], size)) for name, size in sizes.items()}
@@ -93,15 +92,14 @@ def counted(plan: Sequence[Shard], zoo_folder: Path | None = None) -> Estimate:
 
 
 def measured(
-    plan: Sequence[Shard], zoo_folder: Path | None = None, device: str = "cpu", seconds: float = 2.0
+    plan: Sequence[Shard], zoo: Zoo, device: str = "cpu", seconds: float = 2.0
 ) -> Estimate:
     """As `counted`, with images/s measured here: ``seconds`` for each architecture.
 
     Networks and generators that were not fetched are timed with random weights.
     """
     available(device)
-    found = counted(plan, zoo_folder)
-    zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
+    found = counted(plan, zoo)
     dtype = getattr(torch, plan[0].dtype)
     known: dict[str, float] = {}
 
@@ -126,9 +124,9 @@ def measured(
     return Estimate(found.shards, found.searches, found.images, found.bytes, rates)
 
 
-def assumed(plan: Sequence[Shard], rate: float, zoo_folder: Path | None = None) -> Estimate:
+def assumed(plan: Sequence[Shard], zoo: Zoo, rate: float) -> Estimate:
     """As `counted`, for devices that are not here and do ``rate`` images/s each."""
-    found = counted(plan, zoo_folder)
+    found = counted(plan, zoo)
     return replace(found, rates=dict.fromkeys(found.images, rate))
 
 

@@ -5,27 +5,26 @@ backbone, so each condition is a loop of its own over the seeds. The intact unit
 its preferred images decide what each channel contributes, so that a shard needs no other images.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.networks import Network
 from signseg_utils.progress import Work
 from signseg_utils.search import evolution
 from signseg_utils.units.contributions import contributions, removed_channels, without_channels
 from signseg_utils.units.readout import Readout, concatenate
 
+if TYPE_CHECKING:
+    from signseg_utils.experiments.sweep.shards import Shard
+
 
 def search(
-    shard: Shard,
-    network: Network,
-    generator: nn.Module,
-    *,
-    progress: bool = True,
-    **options: Any,
+    shard: Shard, network: Network, generator: nn.Module, **options: Any
 ) -> evolution.Evolution:
     """All runs of the shard, condition after condition, the intact unit first.
 
@@ -34,12 +33,15 @@ def search(
     unit = network.readout.rows([shard.unit])
     bank = concatenate([unit] * len(shard.seeds))
     options["dtype"] = getattr(torch, shard.dtype)
-    given = (generator, shard.seeds, shard.search)
-    with Work(len(shard.conditions), "conditions", shard.key, fine=True, speaks=progress) as work:
-        done = [evolution.evolve(bank, network.backbone, *given, **options)]
+
+    def searched(backbone: nn.Module) -> evolution.Evolution:
+        return evolution.evolve(bank, backbone, generator, shard.seeds, shard.search, **options)
+
+    with Work(len(shard.conditions), "conditions", shard.key, fine=True) as work:
+        done = [searched(network.backbone)]
         for backbone in backbones(shard, network, generator, done[0].codes):
             work.advance()
-            done.append(evolution.evolve(bank, backbone, *given, **options))
+            done.append(searched(backbone))
     return _joined(done)
 
 

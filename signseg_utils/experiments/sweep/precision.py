@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from signseg_utils import zoos
 from signseg_utils.experiments.sweep.shards import Shard
 from signseg_utils.search.scoring import certify, fast_bfloat16
+from signseg_utils.zoos import Zoo
 
 AGREEMENT = 0.99  # least rank agreement of scores with float32, median over units
 
 
 def certified(
-    plan: Sequence[Shard], zoo_folder: Path | None = None, device: str = "cpu", images: int = 128
+    plan: Sequence[Shard], zoo: Zoo, device: str = "cpu", images: int = 128
 ) -> tuple[list[Shard], list[str]]:
     """The same shards, each with the precision that its network and generator allow.
 
@@ -36,7 +35,6 @@ def certified(
     pairs: dict[tuple[str, str], list[str]] = {}
     for shard in plan:
         pairs.setdefault((shard.network, shard.generator), []).append(shard.unit)
-    zoo = zoos.load_zoo(plan[0].zoo, zoo_folder)
     chosen: dict[tuple[str, str], str] = {}
     reasons = []
     for (network, generator), units in pairs.items():

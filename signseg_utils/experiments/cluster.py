@@ -19,7 +19,7 @@ class ClusterError(Refusal, RuntimeError):
 
 @contextmanager
 def connected(address: str) -> Iterator[concurrent.futures.Executor]:
-    """An executor on a Dask cluster, for `signseg_utils.experiments.sweep.run`.
+    """An executor on a Dask cluster, for `signseg_utils.experiments.base.run`.
 
     Parameters
     ----------

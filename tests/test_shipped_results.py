@@ -1,0 +1,165 @@
+"""Every shipped result is still found by the settings that made it, and none is left over."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import needs_data
+
+from signseg_utils import zoos
+from signseg_utils.chapter import parameters
+from signseg_utils.experiments import (
+    audits,
+    base,
+    channel_maps,
+    class_accuracy,
+    diverse_images,
+    factorial,
+    feature_images,
+    occlusion,
+    races,
+    sweep,
+)
+from signseg_utils.experiments.factorial import running as searching
+from signseg_utils.experiments.recorded import (
+    ablated_models,
+    encoding_accuracy,
+    encoding_signs,
+    localisation,
+)
+from signseg_utils.files import paths, store
+from signseg_utils.publishing import publish
+from signseg_utils.search.evolution import Search
+
+RESULTS = paths.data_folder() / "results"
+FILES = sorted(path for path in RESULTS.rglob("*") if path.is_file())
+WEIGHTS = re.compile(r"shapes/factorial/run-.*\.(json|safetensors)")  # of networks made there
+BESIDE = {"shapes/timings.jsonl", "tinyimagenet/timings.jsonl"}
+
+
+def test_every_shipped_file_is_what_its_settings_ask_for() -> None:
+    found = audits.shipped()
+    assert len(found) > 700
+    for one in found:
+        folder = paths.results_folder("") / one.home
+        told = store.Store(folder).provenance_of(one.key)
+        identity = one.identity(one.opened(zoos.load_zoo(one.zoo), folder))
+        for name, value in json.loads(json.dumps(identity)).items():
+            assert told[name] == value, f"{one.key}: {name}"
+    files = {f"{paths.results_folder('') / one.home / one.key}{store.SHARD}" for one in found}
+    assert files == {str(path) for path in FILES if path.name.endswith(store.SHARD)}
+
+
+@pytest.mark.parametrize("kind", [sweep.Shard, *audits.KINDS], ids=lambda kind: kind.__name__)
+def test_a_sample_of_each_kind_is_made_again(kind: type) -> None:
+    one = next(own for own in audits.shipped() if type(own) is kind)
+    zoo = zoos.load_zoo(one.zoo)
+    found = base.read([one], zoo, paths.results_folder("") / one.home)
+    audited = base.audit([one], found, zoo, sample=2)
+    if not audited:
+        needs_data(f"what {kind.__name__} is made from is not on this machine")
+    assert base.demand(audited) > 0
+
+
+# ---------------------------------------------------------------- what the chapters ask for
+
+
+def values(chapter: publish.Chapter) -> SimpleNamespace:
+    """Parameters of a chapter as the shipped profile gives them."""
+    declared = parameters.declared(chapter.source)
+    given = {name: own.default for name, own in declared.items()}
+    given |= parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
+    return parameters.parse(given)
+
+
+def shared(run: SimpleNamespace) -> dict[str, Any]:
+    return dict(
+        signs=("positive", "negative", run.control), alphas=run.alphas, seeds=run.seeds,
+        rule=run.rule, search=Search(run.optimizer, run.generations),
+    )  # fmt: skip
+
+
+def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
+    """Shards that a chapter reads."""
+    own = paths.results_folder(run.zoo)
+    recorded = paths.results_folder(getattr(run, "recording", ""))
+    plan: list[Any] = []
+    if 3 <= number <= 8:
+        networks = getattr(run, "networks", None) or [run.network]
+        networks = [n for n in networks if number != 8 or not n.endswith("-untrained")]
+        plan = sweep.plan(run.zoo, networks, run.generators, run.units, **shared(run))
+    if number == 8:
+        zoo = zoos.load_zoo(run.zoo)
+        layer = run.layer or channel_maps.middle(zoo.network(run.network).backbone)
+        plan += sweep.plan(
+            run.zoo, (run.network,), (run.generator,), run.units, layer=layer, **shared(run)
+        )
+        if run.zoo == "tinyimagenet":  # of shapes they are made on the spot
+            yield from (own / channel_maps.ChannelMaps(run.zoo, n).key for n in run.networks)
+    if number == 7:
+        yield own / class_accuracy.ClassAccuracy(run.zoo, run.network).key
+    if number == 9:
+        if run.zoo == "shapes":
+            for setting in factorial.settings(run.learned, run.replicates):
+                for gauge in searching.gauges(setting):
+                    yield own / "factorial" / f"{setting.key}-{gauge}"
+        else:
+            drives = occlusion.plan(run.zoo, run.networks, run.occluded, run.seed)
+            yield from (own / "occlusion" / one.key for one in drives)
+    if number == 10 and run.zoo == "tinyimagenet":  # of shapes they are made on the spot
+        sets = (run.images, run.pool, run.seeds, run.random_sets)
+        yield own / diverse_images.DiverseImages(run.zoo, run.networks, *sets).key
+    if number == 11:
+        plan = encoding_accuracy.plan(
+            run.recording, run.zoo, run.networks, run.sessions,
+            images=run.images, draws=run.draws, seed=run.seed,
+        )  # fmt: skip
+    if number == 12:
+        plan = encoding_signs.plan(
+            run.recording, run.zoo, run.networks, run.sessions, seed=run.seed,
+            images=run.images, draws=run.draws, judge=run.networks[0],
+        )  # fmt: skip
+        first = [study for study in plan if study.network == run.networks[0]]
+        fits = [store.Store(recorded).read(study.key) for study in first]
+        share = encoding_signs.positive_share(fits).mean(0)
+        features = sum(encoding_signs.extremes(share, run.shown).values(), ())
+        names = (run.zoo, run.networks[0], run.generators[0])
+        wish = feature_images.FeatureImages(*names, features, run.seeds, run.generations)
+        yield own / wish.key
+    if number == 13:
+        options = shared(run) | dict(
+            images=run.images, least=run.least_fit, generator=run.generator,
+            optimizer=run.optimizer, generations=run.generations, seed=run.seed,
+        )  # fmt: skip
+        del options["search"]
+        plan = ablated_models.plan(
+            run.recording, run.zoo, run.networks, run.sessions, **options
+        )
+    if number == 14:
+        plan = localisation.plan(
+            run.recording, run.zoo, run.networks[0], run.generators[0], run.sessions,
+            images=run.images, neurons=run.neurons, least_fit=run.least_fit,
+            generations=run.generations, seeds=run.seeds, optimizer=run.optimizer,
+            discs=run.discs, least_change=run.least_change, seed=run.seed,
+        )  # fmt: skip
+    if number == 15:
+        own = own / races.Race.FOLDER
+        plan = races.plan(
+            run.zoo, run.networks, run.generators, run.units, run.optimizers, noises=run.noises,
+            seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],
+        )  # fmt: skip
+    yield from ((recorded if number in (11, 12, 13, 14) else own) / one.key for one in plan)
+
+
+def test_the_shipped_profile_asks_for_all_that_ships_and_for_nothing_else() -> None:
+    wanted: set[str] = set()
+    for chapter in publish.chapters("shipped"):
+        for path in asked(int(chapter.name[:2]), values(chapter)):
+            assert path.with_name(path.name + store.SHARD).exists(), f"{chapter.name}: {path}"
+            wanted.add(f"{path.relative_to(RESULTS)}{store.SHARD}")
+    left = {str(path.relative_to(RESULTS)) for path in FILES} - wanted - BESIDE
+    assert not {name for name in left if not WEIGHTS.fullmatch(name)}
