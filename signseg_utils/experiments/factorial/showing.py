@@ -1,4 +1,4 @@
-"""What the chapter shows of the experiment: its extreme networks, and what factors do in a table."""
+"""What the chapter shows of the experiment: its extreme networks, and a table of effects."""
 
 from collections.abc import Sequence
 from typing import Any
