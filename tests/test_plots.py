@@ -230,6 +230,25 @@ def test_curve_panels_share_a_scale_and_a_legend() -> None:
     plt.close(figure)
 
 
+def test_named_curves_have_colours_of_their_own_and_ticks_where_points_are() -> None:
+    x = np.array([0.0, 0.2, 5.0])
+    band = stats.Curve(x + 1, x + 0.9, x + 1.2, 8, 0)
+    curves = {"full CMA": (x, band), "random search": (x, band)}
+    figure = plots.named_curves(
+        {"a": curves, "b": curves, "c": curves}, xlabel="noise", ylabel="activation", level=1.0,
+        points=x,
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
+    assert not figure.axes[3].axison
+    first = figure.axes[2]  # the lowest row has the ticks
+    assert [label.get_text() for label in first.get_xticklabels()] == ["0", "0.2", "5"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["full CMA", "random search"]
+    drawn = [line for line in first.lines if line.get_label() in words]
+    assert [line.get_color() for line in drawn] == list(plots.CYCLE[:2])
+    plt.close(figure)
+
+
 def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     def found(value: float) -> stats.Estimate:
         return stats.Estimate(value, value - 0.1, value + 0.2, 8, 0)
