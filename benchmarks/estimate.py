@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.closed_loop import hardware
-from signseg_utils import __version__
-from signseg_utils.chapter import parameters
+from signseg_utils import __version__, selection
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating
 from signseg_utils.files import paths
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--generations", type=int, default=25)
     options = parser.parse_args(arguments)
     units = options.units or ",".join(load_zoo(options.zoo).default_units[:2])
-    asked = parameters.parse(
+    asked = selection.parse(
         {"zoo": options.zoo, "networks": options.networks, "generators": options.generators,
          "units": units}
     )  # fmt: skip

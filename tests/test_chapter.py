@@ -24,10 +24,8 @@ CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.
 
 # Chapters written before `open_chapter`; the list only shrinks.
 NOT_YET = {
-    "04_robust_networks", "05_rectification",
-    "06_without_labels", "07_a_hundred_classes", "08_any_layer", "09_what_decides",
-    "10_diverse_set", "11_encoding_models", "12_signs_in_neuron_models",
-    "13_ablated_models_shown_to_neurons", "14_where_in_the_image", "15_which_optimizer",
+    "11_encoding_models", "12_signs_in_neuron_models",
+    "13_ablated_models_shown_to_neurons", "14_where_in_the_image",
 }  # fmt: skip
 CONVERTED = [name for name in CHAPTERS if name not in NOT_YET]
 

@@ -236,3 +236,8 @@ def test_effects_have_names_and_the_gauge_is_paired():
     assert found["hues"].value == pytest.approx(0.3, abs=0.02)
     assert found["gauge"].value == pytest.approx(0.2) and found["gauge"].n == 8
     assert "gauge" not in factorial.by_factor(runs, "similarity", "accuracy")
+    runs["presence"], runs["presence, centred"] = runs["similarity"], centred
+    compared = factorial.compared(runs)
+    assert list(compared.index[:2]) == ["hues", "gauge"]  # the largest effect on top
+    assert compared["presence"]["hues"] == found["hues"].value
+    assert np.isnan(compared["similarity at equal accuracy"]["gauge"])

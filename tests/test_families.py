@@ -7,7 +7,7 @@ import pytest
 import torch
 from twocolours import ALEXNET, TwoColours, interrupt_after
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.chapter import cards, parameters
 from signseg_utils.cli import train as command
 from signseg_utils.draws import Twister
@@ -326,12 +326,12 @@ def test_families_stand_beside_the_three_standard_networks(zoo) -> None:
 
 
 def test_chapters_take_family_members_but_not_by_default() -> None:
-    chosen = parameters.parse({"zoo": "shapes", "networks": "resnet,resnet-linf-2"})
+    chosen = selection.parse({"zoo": "shapes", "networks": "resnet,resnet-linf-2"})
     assert chosen.networks == ("resnet", "resnet-linf-2")
-    by_default = parameters.parse({"zoo": "shapes", "networks": ""})
+    by_default = selection.parse({"zoo": "shapes", "networks": ""})
     assert by_default.networks == ("alexnet", "vgg", "resnet")
     with pytest.raises(parameters.ParameterError, match="did you mean resnet-linf-2"):
-        parameters.parse({"zoo": "shapes", "networks": "resnet-linff-2"})
+        selection.parse({"zoo": "shapes", "networks": "resnet-linff-2"})
 
 
 @pytest.mark.parametrize("zoo", zoos.shipped())

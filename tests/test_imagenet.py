@@ -23,7 +23,7 @@ from small_imagenet import (
 )  # fmt: skip
 from torch import nn
 
-from signseg_utils import registry
+from signseg_utils import registry, selection
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating
@@ -82,14 +82,14 @@ def test_names_that_are_there_twice_get_their_numbers() -> None:
 
 
 def test_parameters_know_the_zoo() -> None:
-    run = parameters.parse({"zoo": "imagenet", "networks": "alexnet,robust", "units": "",
+    run = selection.parse({"zoo": "imagenet", "networks": "alexnet,robust", "units": "",
                             "generators": ""})  # fmt: skip
     assert run.networks == ("alexnet", *(f"resnet50-linf-{e}" for e in ("0.5", 1, 2, 4, 8)))
     assert run.units == load_zoo("imagenet").default_units
     assert run.generators == ("deepsim", "biggan")
-    assert len(parameters.parse({"zoo": "imagenet", "units": "all"}).units) == 1000
+    assert len(selection.parse({"zoo": "imagenet", "units": "all"}).units) == 1000
     with pytest.raises(parameters.ParameterError, match="did you mean macaque"):
-        parameters.parse({"zoo": "imagenet", "units": "macaqe"})
+        selection.parse({"zoo": "imagenet", "units": "macaqe"})
 
 
 def test_every_file_has_its_source() -> None:

@@ -8,16 +8,19 @@ from conftest import made
 from signseg_utils import metrics, zoos
 from signseg_utils.analysis.images import (
     arranged,
+    beyond_seeds,
     by_unit,
     measure,
     own_images,
     panel,
+    panel_of_networks,
     random_codes,
     rendered,
     said_by_codes,
 )
+from signseg_utils.analysis.rectification import below_zero
 from signseg_utils.analysis.similarity import ensemble_similarity, within_similarity
-from signseg_utils.experiments import sweep
+from signseg_utils.experiments import sweep, unit_predictors
 from signseg_utils.metrics.foreground import background
 from signseg_utils.search.evolution import Search
 
@@ -163,6 +166,59 @@ def test_by_unit_leaves_a_network_out_of_its_own_jury(seen):
     np.testing.assert_allclose(strict.values, other.values)
     change = seen["change"].mean("seed").mean("generator").transpose(*found["change"].dims)
     np.testing.assert_allclose(found["change"], change, rtol=1e-5)
+
+
+def test_by_unit_asks_the_strict_judges_that_are_named(seen):
+    found = by_unit(seen, ["resnet"])
+    for strict, all_judges in (("similarity", "similarity"), ("within", "within")):
+        mine = seen[f"centred_{all_judges}"].sel(judge="resnet")
+        np.testing.assert_allclose(found[f"strict_{strict}"].values, mine.values)
+    assert by_unit(seen)["strict_within"].sel(network="resnet").values == pytest.approx(
+        seen["centred_within"].sel(network="resnet", judge="alexnet").values
+    )
+
+
+def test_an_intact_unit_does_not_change_beyond_its_seeds(seen):
+    """Three seeds: a third of the pairs of control images are an image with itself."""
+    intact = beyond_seeds(seen).isel(condition=0)
+    within = seen["within"].mean("judge")
+    np.testing.assert_allclose(intact, (1 - within) / 3, atol=1e-5)
+    strict = beyond_seeds(seen, ["alexnet"])
+    assert strict.dims == ("network", "unit", "condition")
+    expected = (seen["centred_similarity"] - seen["centred_within"]).sel(judge="alexnet")
+    np.testing.assert_allclose(strict.values, expected.values)
+
+
+def test_panels_of_networks_stand_one_below_the_other(found, zoo):
+    searches = arranged(found)
+    words = {"alexnet": "first", "resnet": "second"}
+    images, conditions, labels = panel_of_networks(searches, zoo, words, "scenes", UNITS, [1.0])
+    assert labels == [f"{unit}, {word}" for word in words.values() for unit in UNITS]
+    lower, same = panel(searches, zoo, "resnet", "scenes", UNITS, [1.0])
+    assert conditions == same
+    torch.testing.assert_close(images[2:], lower)
+
+
+def test_rectified_features_do_not_go_below_zero(found, zoo):
+    below = below_zero(arranged(found), zoo, ["resnet", "alexnet"], UNITS)
+    for share in ("features below zero", "drive through negative weights"):
+        assert below[share].dims == ("network", "unit") and (below[share] == 0).all()
+    moved = below["change if mirrored"]
+    assert moved.sel(network="alexnet") > 0.01  # it knows which of its weights are negative
+    assert np.isnan(moved.sel(network="resnet"))  # its features are averages over a map
+
+
+def test_properties_of_units_are_those_of_the_network_and_its_images(zoo, seen, monkeypatch):
+    monkeypatch.setattr(unit_predictors, "class_accuracy", lambda *_, missing: [0.5, missing])
+    measured, units = by_unit(seen), UNITS[::-1]
+    found = unit_predictors.of_units(zoo, "resnet", units, measured)
+    own = measured.sel(network="resnet", unit=list(units))
+    np.testing.assert_array_equal(found["accuracy"], [0.5, np.nan])
+    np.testing.assert_array_equal(found["objectness, intact"], own["objectness"].isel(condition=0))
+    np.testing.assert_array_equal(found["likeness, intact"], own["strict_within"])
+    weight = zoo.network("resnet").readout.rows(units).weight
+    ratio = weight.clamp(min=0).sum(1) / (-weight).clamp(min=0).sum(1)
+    np.testing.assert_allclose(found["sign ratio"], ratio, rtol=1e-4)
 
 
 def test_random_codes_are_alike_for_one_seed_and_of_each_generators_size(zoo):

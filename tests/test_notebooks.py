@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from conftest import needs_data
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
 from signseg_utils.publishing import publish
@@ -20,7 +20,7 @@ def absent(chapter: publish.Chapter) -> list[str]:
     declared = parameters.declared(chapter.source)
     values = parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
     zoo = zoos.load_zoo(chapter.zoo)
-    parsed = vars(parameters.parse(values))
+    parsed = vars(selection.parse(values))
     names = parsed.get("networks") or (parsed["network"],)  # a chapter may ask for only one
     return [name for name in names if not zoo.path(name).exists()]
 

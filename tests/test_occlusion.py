@@ -151,6 +151,39 @@ def test_contrasts_are_differences_of_losses(network, images):
     assert gap.dims == ("network", "fill", "unit") and gap.sel(fill="other").min() > 0.9
 
 
+def test_predictions_are_above_zero_where_they_hold(network, images):
+    found = occlusion.measure_drives(network, images, fills=("other",))
+    loss = occlusion.losses(found["drive"]).expand_dims(network=["a"])
+    both = loss.sel(network=["a", "a"]).assign_coords(network=["a", "a-untrained"])
+    asked = occlusion.predictions(both, ["a", "a-untrained"])
+    assert list(asked) == ["object", "context", "negative", "others", "untrained"]
+    assert all(values["network"].values.tolist() == ["a"] for values in asked.values())
+    # Positive weights read objects, negative ones the ground, which comes through where one goes
+    assert (asked["object"] > 0.9).all() and (asked["negative"] > 0).all()
+    assert np.array_equal(asked["untrained"], 0 * asked["object"])  # the twin is the same here
+    assert "untrained" not in occlusion.predictions(loss, ["a"])
+    dots, signs = occlusion.shares_lost(loss, ["a"])
+    assert list(dots["a"]) == ["pos., object", "pos., background", "neg., object",
+                               "neg., background"]  # fmt: skip
+    assert signs == ["positive", "positive", "negative", "negative"]
+    assert np.allclose(dots["a"]["pos., object"], 1)
+
+
+def test_examples_lack_what_they_say(images):
+    rows, lacking = occlusion.examples(images, 0)
+    assert lacking == ["object", "background"] * 2
+    masks = occlusion.object_masks(images)
+    free = occlusion.displaced(masks, 0)[1].nonzero()[:, 0]
+    for place, (row, what) in enumerate(zip(rows, lacking, strict=True)):
+        number = int(free[place // 2])
+        assert len(row) == 1 + len(occlusion.FILLS)
+        assert torch.equal(row[0], images.pixels[number] / 255)
+        for painted in row[1:]:
+            changed = ((painted - row[0]).abs() > 1e-6).any(0)
+            outside = changed & ~masks[number] if what == "object" else changed & masks[number]
+            assert not outside.any()
+
+
 def test_own_and_other_images_are_told_apart(network, images):
     found = occlusion.measure_drives(network, images)
     assert found["images"].sel(whose="own").sum() == found["images"].sel(whose="other").sum() == 54

@@ -7,17 +7,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from signseg_utils import registry
+from signseg_utils import registry, selection
 from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import (
-    ParameterError,
-    cast,
-    check,
-    declared,
-    parse,
-    read,
-    split,
-)
+from signseg_utils.chapter.parameters import cast, check, declared, read
+from signseg_utils.selection import ParameterError, parse, split
 from signseg_utils.units import ablation
 
 CELL = """# Parameters
@@ -57,32 +50,32 @@ def test_split_refuses_gaps_and_repeats(text: str) -> None:
 
 
 def test_integers() -> None:
-    assert parameters.integers("0-3,7") == (0, 1, 2, 3, 7)
-    assert parameters.integers(" 5 ") == (5,)
+    assert selection.integers("0-3,7") == (0, 1, 2, 3, 7)
+    assert selection.integers(" 5 ") == (5,)
 
 
 @pytest.mark.parametrize("text", ["", "a", "-1", "3-1", "0,0-2", "1.5", "0-"])
 def test_integers_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="seeds"):
-        parameters.integers(text)
+        selection.integers(text)
 
 
 def test_spreads() -> None:
-    assert parameters.spreads("0, .2,5") == (0.0, 0.2, 5.0)
-    assert parameters.parse({"optimizers": "sep_cma,pycma"}).optimizers == ("sep_cma", "pycma")
+    assert selection.spreads("0, .2,5") == (0.0, 0.2, 5.0)
+    assert selection.parse({"optimizers": "sep_cma,pycma"}).optimizers == ("sep_cma", "pycma")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "0,0", "much"])
 def test_spreads_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="expected noises like"):
-        parameters.spreads(text)
+        selection.spreads(text)
 
 
 def test_fractions() -> None:
-    assert parameters.fractions("0, .5,1") == (0.0, 0.5, 1.0)
-    tenths = parameters.fractions("0:1:0.1")
+    assert selection.fractions("0, .5,1") == (0.0, 0.5, 1.0)
+    tenths = selection.fractions("0:1:0.1")
     assert tenths == tuple(i / 10 for i in range(11))
-    assert parameters.fractions("1,0:0.5:0.25") == (1.0, 0.0, 0.25, 0.5)
+    assert selection.fractions("1,0:0.5:0.25") == (1.0, 0.0, 0.25, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +83,7 @@ def test_fractions() -> None:
 )
 def test_fractions_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="expected"):
-        parameters.fractions(text)
+        selection.fractions(text)
 
 
 def test_too_strong_ablation_says_why() -> None:
@@ -197,8 +190,8 @@ def test_every_zoo_has_defaults(zoo: str) -> None:
 
 
 def test_choices_agree_with_the_modules_that_use_them() -> None:
-    assert parameters.SIGNS == ablation.SIGNS
-    assert parameters.RULES == ablation.RULES
+    assert selection.SIGNS == ablation.SIGNS
+    assert selection.RULES == ablation.RULES
 
 
 def test_undeclared_namespace_says_what_to_run() -> None:
@@ -311,5 +304,5 @@ def test_numbers_of_units_have_a_least_value(name: str, least: int) -> None:
 @pytest.mark.parametrize("name, value", [("neurons", 0), ("discs", 1)])
 def test_counts_of_chapter_14_are_checked(name, value):
     with pytest.raises(parameters.ParameterError, match=name):
-        parameters.parse({name: value})
-    assert parameters.parse({"neurons": 1, "discs": 2}).discs == 2
+        selection.parse({name: value})
+    assert selection.parse({"neurons": 1, "discs": 2}).discs == 2

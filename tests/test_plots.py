@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -229,6 +230,25 @@ def test_curve_panels_share_a_scale_and_a_legend() -> None:
     plt.close(figure)
 
 
+def test_named_curves_have_colours_of_their_own_and_ticks_where_points_are() -> None:
+    x = np.array([0.0, 0.2, 5.0])
+    band = stats.Curve(x + 1, x + 0.9, x + 1.2, 8, 0)
+    curves = {"full CMA": (x, band), "random search": (x, band)}
+    figure = plots.named_curves(
+        {"a": curves, "b": curves, "c": curves}, xlabel="noise", ylabel="activation", level=1.0,
+        points=x,
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
+    assert not figure.axes[3].axison
+    first = figure.axes[2]  # the lowest row has the ticks
+    assert [label.get_text() for label in first.get_xticklabels()] == ["0", "0.2", "5"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["full CMA", "random search"]
+    drawn = [line for line in first.lines if line.get_label() in words]
+    assert [line.get_color() for line in drawn] == list(plots.CYCLE[:2])
+    plt.close(figure)
+
+
 def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     def found(value: float) -> stats.Estimate:
         return stats.Estimate(value, value - 0.1, value + 0.2, 8, 0)
@@ -272,15 +292,29 @@ def test_levels_to_compare_with_are_in_every_panel_and_named_once() -> None:
 
 
 def test_ranked_dots_rise_and_name_both_ends() -> None:
-    figure, axes = plt.subplots()
-    plots.ranked_dots(axes, [0.3, -0.2, 0.5, 0.1], ["a", "b", "c", "d"], ends=1)
+    figure = plots.ranked_dots([0.3, -0.2, 0.5, 0.1], ["a", "b", "c", "d"], ends=1)
+    axes = figure.axes[0]
     dots = axes.collections[0]
     assert dots.get_offsets()[:, 1].tolist() == [-0.2, 0.1, 0.3, 0.5]
     colours = [matplotlib.colors.to_hex(colour).upper() for colour in dots.get_facecolors()]
     assert colours == [plots.COLOURS["negative"]] + [plots.COLOURS["positive"]] * 3
     assert [text.get_text() for text in axes.texts] == ["highest: c", "lowest: b"]
     with pytest.raises(ValueError, match="expected 2 unit labels; got 1"):
-        plots.ranked_dots(axes, [1, 2], ["a"])
+        plots.ranked_dots([1, 2], ["a"])
+
+
+def test_what_is_reported_stands_beside_what_came_out() -> None:
+    keys = [("positive", 0.5), ("positive", 1.0), ("negative", 0.5), ("negative", 1.0)]
+    found = pd.DataFrame(
+        {"here": [-0.1, -0.2, 0.0, 0.1], "paper": [-0.4, -0.5, np.nan, -0.6]},
+        index=pd.MultiIndex.from_tuples(keys, names=["sign", "alpha"]),
+    ).assign(low=-1.0, high=1.0)
+    figure = plots.beside_reported(found, xlabel="strength", ylabel="rho")
+    titles = {ax.get_title(): ax for ax in figure.axes}
+    assert list(titles) == ["positive ablation", "negative ablation"]
+    drawn = {line.get_label(): line.get_ydata() for line in titles["negative ablation"].lines}
+    np.testing.assert_array_equal(drawn["here"], [0.0, 0.1])
+    np.testing.assert_array_equal(drawn["paper"], [np.nan, -0.6])
 
 
 def test_scatter_panels_share_y() -> None:
@@ -296,10 +330,9 @@ def test_scatter_panels_share_y() -> None:
 
 
 def test_small_studies_are_counted_by_their_conclusion() -> None:
-    figure, axes = plt.subplots()
     middle = np.array([2.0, 1.0, 0.1, -3.0])
     studies = stats.SmallerSamples(middle, middle - 0.5, middle + 0.5, 3, 9, 0)
-    plots.small_studies(axes, studies, {"all": 0.5, "some": 0.7}, bins=4)
+    axes = plots.small_studies(studies, {"all": 0.5, "some": 0.7}, bins=4).axes[0]
     counted = {
         bars.get_label(): sum(patch.get_height() for patch in bars.patches)
         for bars in axes.containers
@@ -310,7 +343,7 @@ def test_small_studies_are_counted_by_their_conclusion() -> None:
 
 
 def test_small_studies_of_all_units_are_one_bar() -> None:
-    figure, axes = plt.subplots()
     alike = 0.3 + 1e-16 * np.arange(5)
-    plots.small_studies(axes, stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0))
+    studies = stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0)
+    axes = plots.small_studies(studies).axes[0]
     assert [p.get_height() for p in axes.patches if p.get_height()] == [5]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import needs_data
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import (
     audits,
@@ -73,7 +73,7 @@ def values(chapter: publish.Chapter) -> SimpleNamespace:
     declared = parameters.declared(chapter.source)
     given = {name: own.default for name, own in declared.items()}
     given |= parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
-    return parameters.parse(given)
+    return selection.parse(given)
 
 
 def shared(run: SimpleNamespace) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import xarray as xr
 
 from signseg_utils.analysis.by_sign import (
     asymmetry,
+    both_signs,
     curves,
     every_other,
     halfway,
     of_sign,
     over_alphas,
     relative,
+    rise,
     sign_gap,
     trend,
 )
@@ -69,6 +71,13 @@ def test_a_share_is_taken_after_seeds_and_before_generators() -> None:
 def test_every_other_strength_where_there_are_many() -> None:
     assert every_other((0, 0.5, 1)) == (0, 0.5, 1)
     assert every_other([i / 10 for i in range(11)]) == (0, 0.2, 0.4, 0.6, 0.8, 1)
+
+
+def test_a_rise_is_counted_from_the_intact_unit() -> None:
+    values = measure([9, 1, 5, 8, 7])
+    assert rise(values, "positive").item() == -6
+    assert rise(values, "negative").item() == -1.5
+    assert [one.item() for one in both_signs(values)] == [7.5, 3]
 
 
 def test_curves_are_means_over_units() -> None:

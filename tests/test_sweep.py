@@ -15,9 +15,7 @@ import pytest
 import xarray as xr
 from conftest import checked, collected, made, make_tiny_zoo
 
-from signseg_utils import zoos
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import ParameterError
+from signseg_utils import selection, zoos
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.base import AuditError, State
 from signseg_utils.experiments.sweep import Shard
@@ -25,6 +23,7 @@ from signseg_utils.files import store
 from signseg_utils.files.store import Store, UnwritableStore
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
+from signseg_utils.selection import ParameterError
 from signseg_utils.units.ablation import ablate
 
 SMALL = dict(
@@ -82,8 +81,8 @@ def test_plan_defaults_to_the_zoo() -> None:
 
 def test_command_and_chapters_mean_the_same_defaults() -> None:
     """`make results` and a chapter that says alphas 0:1:0.1 name the same shards."""
-    assert parameters.fractions("0:1:0.1") == sweep.ALPHAS
-    assert parameters.integers("0-3") == Shard("", "", "", "").seeds
+    assert selection.fractions("0:1:0.1") == sweep.ALPHAS
+    assert selection.integers("0-3") == Shard("", "", "", "").seeds
 
 
 @pytest.mark.parametrize("what", ["networks", "generators", "units"])

@@ -51,6 +51,19 @@ def sign_gap(values: xr.DataArray, high: str = "negative", low: str = "positive"
     return (over_alphas(values, high) - over_alphas(values, low)).transpose("network", "unit")
 
 
+def rise(values: xr.DataArray, sign: str) -> xr.DataArray:
+    """Mean over strengths under ablation of one sign less the intact unit's value.
+
+    ``values`` (..., condition), the first condition intact.
+    """
+    return over_alphas(values, sign) - values.isel(condition=0, drop=True)
+
+
+def both_signs(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Means over strengths under negative and under positive ablation, to ask if they are alike."""
+    return over_alphas(values, "negative"), over_alphas(values, "positive")
+
+
 def trend(values: xr.DataArray, sign: str) -> xr.DataArray:
     """Spearman's rho of a measure with the strength of ablation, of each unit: (network, unit).
 

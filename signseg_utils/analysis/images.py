@@ -87,6 +87,19 @@ def panel(
     return rendered(zoo.generator(generator), codes), list(conditions)
 
 
+def panel_of_networks(
+    searches: xr.Dataset, zoo: zoos.Zoo, networks: Mapping[str, str], generator: str,
+    units: Sequence[str], alphas: Sequence[float],
+) -> tuple[Tensor, list[tuple[str, float]], list[str]]:
+    """A `panel` of several networks, one below the other, and a label for each row.
+
+    ``networks``: name to the word for it in the labels, such as ``dog, ReLU``.
+    """
+    pieces = [panel(searches, zoo, name, generator, units, alphas) for name in networks]
+    labels = [f"{unit}, {word}" for word in networks.values() for unit in units]
+    return torch.cat([images for images, _ in pieces]), pieces[0][1], labels
+
+
 @torch.inference_mode()
 def own_images(
     searches: xr.Dataset, zoo: zoos.Zoo, network: str, units: Sequence[str]
@@ -172,20 +185,38 @@ def measure(
     return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
 
 
-def by_unit(seen: xr.Dataset) -> xr.Dataset:
+def by_unit(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.Dataset:
     """What `measure` found, one value a unit and condition: (network, unit, condition).
 
     Measures of single images are averaged over seeds and generators. ``similarity`` is averaged
-    over the judging networks; ``strict_similarity`` is the centred one, as networks other than
-    the unit's own see it.
+    over the judging networks; ``strict_similarity`` is the centred one, as ``strict_judges`` see
+    it: by default the networks other than the unit's own. ``strict_within`` (network, unit) is its
+    level among the intact unit's own images.
     """
-    own = seen["network"] != seen["judge"]
     single = [name for name, values in seen.items() if "seed" in values.dims]
-    found = seen[single].mean(["seed", "generator"])
-    return found.assign(
+    centred = seen[["centred_similarity", "centred_within"]]
+    if strict_judges is None:
+        centred = centred.where(seen["network"] != seen["judge"])
+    else:
+        centred = centred.sel(judge=list(strict_judges))
+    return seen[single].mean(["seed", "generator"]).assign(
         similarity=seen["similarity"].mean("judge"),
-        strict_similarity=seen["centred_similarity"].where(own).mean("judge"),
+        strict_similarity=centred["centred_similarity"].mean("judge"),
+        strict_within=centred["centred_within"].mean("judge"),
     )
+
+
+def beyond_seeds(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.DataArray:
+    """What ablation does to similarity beyond what another seed does: (network, unit, condition).
+
+    Mean cosine between ablated and intact images less the mean cosine of intact images among
+    themselves: 0 where ablation does no more than another search, below 0 where it does. With
+    ``strict_judges`` features are centred, and only these networks judge.
+    """
+    if strict_judges is None:
+        return (seen["similarity"] - seen["within"]).mean("judge")
+    change = seen["centred_similarity"] - seen["centred_within"]
+    return change.sel(judge=list(strict_judges)).mean("judge")
 
 
 def side_by_side(

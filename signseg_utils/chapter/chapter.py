@@ -26,7 +26,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from signseg_utils import plots
-from signseg_utils.chapter import claims, ledger, parameters, reported
+from signseg_utils.chapter import claims, ledger, parameters, reported, results
 from signseg_utils.chapter.claims import Claim
 from signseg_utils.chapter.judging import judge
 from signseg_utils.chapter.ledger import Line, Measured
@@ -137,32 +137,34 @@ class Chapter:
         )
 
     def results(self, *plans: Sequence[Any]) -> Any:
-        """The sweep of a plan, audited, source and audit recorded; of several plans a list.
+        """The joined results of a plan, audited, source and audit recorded; of several a list.
 
-        See `signseg_utils.publishing.publish.all_searches`.
+        See `signseg_utils.chapter.results.results`.
         """
-        from signseg_utils.publishing import publish
-
-        found = publish.all_searches(plans, self.run, self.name)
+        found = results.all_searches(plans, self.run, self.name)
         return found[0] if len(plans) == 1 else found
 
     def fits(self, plan: Sequence[Any]) -> tuple[list[Any], str]:
         """Results of studies of neurons, audited and recorded, and whether they shipped.
 
-        See `signseg_utils.publishing.publish.fits`.
+        See `signseg_utils.chapter.results.fits`.
         """
-        from signseg_utils.publishing import publish
+        return results.fits(plan, self.run, self.name)
 
-        return publish.fits(plan, self.run, self.name)
+    def obtained(self, plan: Sequence[Any]) -> tuple[Any, Any]:
+        """As `results` of one plan, with the `signseg_utils.experiments.base.Results` beside it.
+
+        These tell the folder in which results lie, and each by itself.
+        """
+        ((found, own),) = results.results([plan], self.run, self.name)
+        return found, own
 
     def audited(self, **told: Any) -> None:
         """Say where results come from and how their audit ended, where neither of the above did.
 
-        See `signseg_utils.publishing.publish.record_audit`; ``seed`` is the chapter's.
+        See `signseg_utils.chapter.results.record_audit`; ``seed`` is the chapter's.
         """
-        from signseg_utils.publishing import publish
-
-        publish.record_audit(self.name, **{"seed": self.run.seed, **told})
+        results.record_audit(self.name, **{"seed": self.run.seed, **told})
 
     # ------------------------------------------------------------ what the page shows
 

@@ -26,6 +26,7 @@ import pandas as pd
 from signseg_utils.chapter import ledger
 from signseg_utils.chapter.reported import SOURCES
 from signseg_utils.files.paths import data_folder
+from signseg_utils.refusals import BadFile, UnknownName
 from signseg_utils.registry import unknown
 
 # primary: a source's own claim, which the opening of the page tells; control: what could explain
@@ -153,7 +154,7 @@ def claims(chapter: int) -> Mapping[str, Claim]:
     ------
     FileNotFoundError
         If the chapter has no file of claims.
-    ValueError
+    BadFile
         If a row is wrong; the message says which and why.
     """
     return _read(data_folder() / "claims" / f"{chapter:02d}.csv")
@@ -163,7 +164,7 @@ def claim(chapter: int, id: str) -> Claim:
     """One claim; KeyError names the nearest where there is none of this id."""
     known = claims(chapter)
     if id not in known:
-        raise KeyError(
+        raise UnknownName(
             f"{unknown(f'claim of chapter {chapter}', id, tuple(known))}; what is not in "
             f"data/claims/{chapter:02d}.csv was not stated beforehand"
         )
@@ -181,37 +182,37 @@ def _read(path: Path) -> Mapping[str, Claim]:
     if tuple(table.columns) != COLUMNS:
         odd = [name for name in table.columns if name not in COLUMNS]
         lost = [name for name in COLUMNS if name not in table.columns]
-        raise ValueError(
+        raise BadFile(
             f"expected the columns {', '.join(COLUMNS)} in {path}; unknown: {odd}, missing: {lost}"
         )
     found: dict[str, Claim] = {}
     for row in table.to_dict("records"):
         one = _checked({str(name): str(text) for name, text in row.items()}, path)
         if one.id in found:
-            raise ValueError(f"expected each claim once in {path}; got {one.id!r} twice")
+            raise BadFile(f"expected each claim once in {path}; got {one.id!r} twice")
         found[one.id] = one
     return found
 
 
 def _checked(row: dict[str, str], path: Path) -> Claim:
-    """A row as a claim, or ValueError that says what is wrong with it."""
+    """A row as a claim, or BadFile that says what is wrong with it."""
     where = f"{path}, {row['id']!r}"
     for name in _NEEDED:
         if not row[name].strip():
-            raise ValueError(f"{where}: expected a {name}; got none")
+            raise BadFile(f"{where}: expected a {name}; got none")
     if row["role"] not in ROLES:
-        raise ValueError(f"{where}: {unknown('role', row['role'], ROLES)}")
+        raise BadFile(f"{where}: {unknown('role', row['role'], ROLES)}")
     if row["kind"] not in KINDS:
-        raise ValueError(f"{where}: {unknown('kind of test', row['kind'], tuple(KINDS))}")
+        raise BadFile(f"{where}: {unknown('kind of test', row['kind'], tuple(KINDS))}")
     if row["source"] not in (*SOURCES, OWN):
-        raise ValueError(f"{where}: {unknown('source', row['source'], (*SOURCES, OWN))}")
+        raise BadFile(f"{where}: {unknown('source', row['source'], (*SOURCES, OWN))}")
     if row["kind"].startswith("direction") and row["expected"] not in SIDES:
-        raise ValueError(f"{where}: {unknown('expected side', row['expected'], tuple(SIDES))}")
+        raise BadFile(f"{where}: {unknown('expected side', row['expected'], tuple(SIDES))}")
     if row["kind"] in ("number", "at least") and not _numeric(row["expected"]):
-        raise ValueError(f"{where}: expected a number or a field; got {row['expected']!r}")
+        raise BadFile(f"{where}: expected a number or a field; got {row['expected']!r}")
     needs_margin = row["kind"] in ("number", "alike", "alike in each")
     if (needs_margin or row["margin"]) and not _numeric(row["margin"]):
-        raise ValueError(f"{where}: expected a margin, a number or field; got {row['margin']!r}")
+        raise BadFile(f"{where}: expected a margin, a number or field; got {row['margin']!r}")
     sentences = {verdict: row.pop(verdict) for verdict in ledger.VERDICTS}
     for verdict, text in sentences.items():
         _check_sentence(text, f"{where}, {verdict}", needed=row["role"] == "primary")
@@ -230,10 +231,10 @@ def _numeric(text: str) -> bool:
 
 def _check_sentence(text: str, where: str, *, needed: bool) -> None:
     if not text and needed:
-        raise ValueError(
+        raise BadFile(
             f"{where}: expected a sentence, because the opening tells primary claims; got none"
         )
     if text and (text[-1] != "." or not (text[0].isupper() or text[0] == "{")):
-        raise ValueError(f"{where}: expected a sentence, capital to full stop; got {text!r}")
+        raise BadFile(f"{where}: expected a sentence, capital to full stop; got {text!r}")
     if _ID.search(text):
-        raise ValueError(f"{where}: expected no claim's id in a sentence for readers; got {text!r}")
+        raise BadFile(f"{where}: expected no claim's id in a sentence for readers; got {text!r}")

@@ -22,9 +22,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--zoo", default="", help="what ships of one zoo (all)")
     parser.add_argument("--sample", type=int, default=8, help="cells of each kind of result")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--studies", type=int, default=1, help="fitted again a kind; 0: all (1)")
     parser.add_argument("--json", action="store_true", help="for programs")
     given = parser.parse_args(words)
-    found = audit_everything(given.zoo, given.sample, given.seed)
+    found = audit_everything(given.zoo, given.sample, given.seed, given.studies)
     lines = agreement.lines(found)
     if given.json:
         told = zip(lines, map(str, found), strict=True)

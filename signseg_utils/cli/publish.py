@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils.chapter import parameters
+from signseg_utils import selection
 from signseg_utils.publishing import publish
 from signseg_utils.publishing.notices import Notice
 
@@ -22,9 +22,9 @@ SOME_FAILED = 3
 def main(words: Sequence[str]) -> int:
     """Publish what was asked for; returns the exit status."""
     given = _arguments(words)
-    zoos = () if given.zoo == "all" else parameters.split(given.zoo, "zoos")
-    numbers = () if given.chapters == "all" else parameters.integers(given.chapters, "chapters")
-    parameters.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
+    zoos = () if given.zoo == "all" else selection.split(given.zoo, "zoos")
+    numbers = () if given.chapters == "all" else selection.integers(given.chapters, "chapters")
+    selection.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
     wanted = publish.chapters(given.profile, zoos, numbers)
     groups: dict[str, list[publish.Chapter]] = {}
@@ -62,7 +62,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     parser.add_argument(
-        "--jobs", type=parameters.argument("jobs"), default=os.cpu_count() or 1,
+        "--jobs", type=selection.argument("jobs"), default=os.cpu_count() or 1,
         help="zoos run side by side, at most",
     )
     return parser.parse_args(words)

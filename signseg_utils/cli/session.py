@@ -8,9 +8,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils.chapter.parameters import argument, integers, split
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.rig import MANIFEST, RATES, Session
+from signseg_utils.selection import argument, integers, split
 from signseg_utils.zoos import load_zoo
 
 

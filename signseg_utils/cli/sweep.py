@@ -9,9 +9,7 @@ from typing import Any
 
 import torch
 
-from signseg_utils import zoos
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import argument
+from signseg_utils import selection, zoos
 from signseg_utils.experiments.base import audit, demand, run
 from signseg_utils.experiments.cluster import ClusterError, connected
 from signseg_utils.experiments.sweep import SIGNS, Shard, estimating, plan, precision
@@ -21,6 +19,7 @@ from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
+from signseg_utils.selection import argument
 
 
 def main(words: Sequence[str]) -> int:
@@ -96,12 +95,12 @@ def main(words: Sequence[str]) -> int:
     given.dtype = default.dtype if certify else given.dtype
     try:
         folders = {"out": given.out, "folder": given.zoo_folder, "cluster": given.cluster}
-        parameters.parse({name: str(value or "") for name, value in folders.items()})
+        selection.parse({name: str(value or "") for name, value in folders.items()})
         asked = [
-            parameters.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
+            selection.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
             for zoo in names
         ]
-    except parameters.ParameterError as error:
+    except selection.ParameterError as error:
         parser.error(str(error))
     for sweep in asked:
         if sweep.layer != default.layer:

@@ -47,7 +47,9 @@ KINDS: tuple[type[Experiment], ...] = (
 )
 
 
-def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> list[Comparison]:
+def audit_everything(
+    zoo: str = "", sample: int = 8, seed: int = 0, studies: int = 1
+) -> list[Comparison]:
     """Audit all that ships, or what ships of one zoo.
 
     Parameters
@@ -55,10 +57,11 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> list[Comp
     zoo
         Name of a zoo; empty: all that ship.
     sample
-        How many stored cells are made again of each kind of result and zoo. Of studies that fit
-        models each is asked.
+        How many stored cells are made again of each kind of result and zoo.
     seed
         Of these draws.
+    studies
+        How many studies of each kind are fitted again, where that takes long; 0: all.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def audit_everything(zoo: str = "", sample: int = 8, seed: int = 0) -> list[Comp
         opened = zoos.load_zoo(name)
         for kind in (sweep.Shard, *KINDS):
             own = [one for one in kept if type(one) is kind and one.zoo == name]
-            found += _audited(own, opened, sample, seed)
+            found += _audited(own, opened, sample, seed, studies)
     return found
 
 
@@ -95,12 +98,13 @@ def _kind(folder: Path, key: str) -> type[Experiment]:
 
 
 def _audited(
-    plan: Sequence[Experiment], zoo: zoos.Zoo, sample: int, seed: int
+    plan: Sequence[Experiment], zoo: zoos.Zoo, sample: int, seed: int, studies: int
 ) -> list[Comparison]:
     """An audit that reads no more results than it has cells to draw; studies one by one."""
-    order = np.random.default_rng(seed).permutation(len(plan))
-    chosen = [plan[i] for i in sorted(order[:sample].tolist())]
-    groups = [[one] for one in plan] if plan and plan[0].ONE_AUDITED else [chosen]
+    order = np.random.default_rng(seed).permutation(len(plan)).tolist()
+    groups = [[plan[i] for i in sorted(order[:sample])]]
+    if plan and plan[0].ONE_AUDITED:
+        groups = [[plan[i]] for i in sorted(order[: studies or None])]
     found: list[Comparison] = []
     for group in groups:
         if group:

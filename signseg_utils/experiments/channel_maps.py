@@ -19,8 +19,8 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import registry, zoos
-from signseg_utils.chapter import parameters
+from signseg_utils import registry, selection, zoos
+from signseg_utils.analysis.images import own_images
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -144,7 +144,7 @@ class ChannelMaps(Experiment):
         return {**self.settings, "version": self.VERSION, "network_sha256": sha256}
 
     def compute(
-        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``spread``, ``on_object``, ``activity`` [row], with ``layer`` and ``channel`` of each."""
@@ -300,6 +300,34 @@ def unit_gaps(
     return found
 
 
+def gaps_by_network(
+    zoo: zoos.Zoo, searches: Any, networks: Sequence[str], measured: Sequence[str],
+    units: Sequence[str],
+) -> dict[str, dict[str, np.ndarray]]:
+    """`unit_gaps` of several networks, contributions taken at their units' own preferred images.
+
+    Parameters
+    ----------
+    searches
+        From `signseg_utils.analysis.images.arranged`.
+    networks, measured
+        Networks whose units are asked, and those whose channels `table` shall hold besides, such
+        as their untrained twins.
+
+    Returns
+    -------
+    dict
+        Name of the gap to network to values ``[unit]``.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    channels = table(zoo, measured)
+    for name in networks:
+        images = own_images(searches, zoo, name, units)
+        for kind, values in unit_gaps(zoo, channels, name, units, images).items():
+            found.setdefault(kind, {})[name] = values
+    return found
+
+
 def _gaps(
     zoo: zoos.Zoo, channels: pd.DataFrame, name: str, word: str, units: Sequence[str],
     images: Tensor,
@@ -328,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
     parser.add_argument("--networks", default="", help="comma separated; default: those here")
     given = parser.parse_args(arguments)
-    names = list(parameters.parse({"zoo": given.zoo, "networks": given.networks}).networks)
+    names = list(selection.parse({"zoo": given.zoo, "networks": given.networks}).networks)
     names = names if given.networks else []
     zoo = zoos.load_zoo(given.zoo)
     plain = (*zoo.networks, *zoo.families.get("untrained", ()))

@@ -68,7 +68,7 @@ class ClassAccuracy(Experiment):
         return {**self.settings, "version": self.VERSION, "split": "val", "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``right`` and ``n`` [class]; DatasetMissing if the images are not on this machine."""

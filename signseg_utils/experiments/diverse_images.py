@@ -19,7 +19,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils.chapter import parameters
+from signseg_utils import selection
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -290,7 +290,7 @@ class DiverseImages(Experiment):
         return {**self.settings, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure`; DatasetMissing if the zoo's images are not on this machine."""
@@ -396,7 +396,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
     parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
     given = parser.parse_args(arguments)
-    asked = parameters.parse(
+    asked = selection.parse(
         {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
     )
     study = DiverseImages(given.zoo, asked.networks)

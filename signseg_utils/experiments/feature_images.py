@@ -61,7 +61,7 @@ class FeatureImages(Experiment):
         }
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """An image for each feature and seed: ``code`` [feature, seed, number], ``activation``."""

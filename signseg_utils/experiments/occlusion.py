@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import draws, zoos
-from signseg_utils.chapter import parameters
+from signseg_utils import draws, selection, zoos
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -232,6 +231,84 @@ def contrast(
     return (one - two).transpose("network", "fill", "unit")
 
 
+def predictions(loss: xr.DataArray, networks: Sequence[str]) -> dict[str, xr.DataArray]:
+    """What claims W-occlusion say, above 0 where they hold: each ``(network, fill, unit)``.
+
+    Parameters
+    ----------
+    loss
+        Of `losses`.
+    networks
+        Those of ``loss`` to ask; ``*-untrained`` ones only stand beside their trained twins.
+
+    Returns
+    -------
+    dict
+        ``object``: positive drive loses more with the object than with as much background.
+        ``context``: negative drive loses more with the background than positive drive does.
+        ``negative``: negative drive loses more with the background than with the object;
+        ``others``: it does so in images of other classes. ``untrained``, where twins are there:
+        the first, less the same before training.
+    """
+    trained = [name for name in networks if not name.endswith("-untrained")]
+    twins = {name: f"{name}-untrained" for name in trained if f"{name}-untrained" in networks}
+    plus, minus = ("positive", "background"), ("negative", "background")
+    objects = contrast(loss, ("positive", "object"), plus)
+    found = {
+        "object": objects.sel(network=trained),
+        "context": contrast(loss, minus, plus).sel(network=trained),
+        "negative": contrast(loss, minus, ("negative", "object")).sel(network=trained),
+        "others": contrast(loss, minus, ("negative", "object"), "other").sel(network=trained),
+    }
+    if twins:
+        before = objects.sel(network=list(twins.values())).assign_coords(network=list(twins))
+        found["untrained"] = objects.sel(network=list(twins)) - before
+    return found
+
+
+def shares_lost(
+    loss: xr.DataArray, networks: Sequence[str]
+) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
+    """`losses` in images of a unit's own class, mean over ways to paint, for a panel of dots.
+
+    Returns
+    -------
+    dict, list
+        Network to "pos., object" and so on to values ``[unit]``; the sign of each such column.
+    """
+    shown = loss.sel(whose="own").mean("fill")
+    columns = [(sign, place) for sign in ("positive", "negative") for place in PLACES[1:]]
+    dots = {
+        name: {
+            f"{sign[:3]}., {place}": shown.sel(network=name, sign=sign, place=place).values
+            for sign, place in columns
+        }
+        for name in networks
+    }
+    return dots, [sign for sign, _ in columns]
+
+
+def examples(images: Images, seed: int, count: int = 2) -> tuple[list[list[Tensor]], list[str]]:
+    """Images with object or background painted over in each way, for a grid.
+
+    Returns
+    -------
+    list, list
+        Rows of images, first whole, then one for each of `FILLS`; what each row lacks.
+    """
+    masks = object_masks(images)
+    moved, free = displaced(masks, seed)
+    pixels, first = images.pixels / 255, free.nonzero()[:count, 0]
+    painted = [
+        [pixels[first], *(
+            occluded(pixels[first], region[first], fill, (pixels, masks), first) for fill in FILLS
+        )]
+        for region in (masks, moved)
+    ]  # fmt: skip
+    rows = [[part[place] for part in row] for place in range(len(first)) for row in painted]
+    return rows, ["object", "background"] * len(first)
+
+
 @dataclass(frozen=True)
 class Occlusion(Experiment):
     """Drives of all units of one network, in its zoo's validation images.
@@ -267,7 +344,7 @@ class Occlusion(Experiment):
         return {**self.settings, **about, "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""
@@ -329,12 +406,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
     parser.add_argument("--zoo", default="tinyimagenet")
     parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    limit = parameters.argument("limit")
+    limit = selection.argument("limit")
     parser.add_argument("--limit", type=limit, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=parameters.argument("seed"), default=0)
+    parser.add_argument("--seed", type=selection.argument("seed"), default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
     given = parser.parse_args(arguments)
-    asked = parameters.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
+    asked = selection.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
     zoo = zoos.load_zoo(given.zoo)
     planned = plan(zoo.name, asked.networks, given.limit, given.seed)
     found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)

@@ -70,7 +70,7 @@ class Race(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """All runs of the race, rows of one bank.

@@ -4,9 +4,9 @@ Nothing is computed here but where things are drawn. Curves, dots and effects ar
 colours, lines and markers of `style`; grids of images are drawn by hand, since seaborn has none.
 """
 
-from signseg_utils.plots.curves import curve_panels, curve_with_interval
+from signseg_utils.plots.curves import curve_panels, curve_with_interval, named_curves
 from signseg_utils.plots.dots import dot_panels, ranked_dots, scatter, scatter_panels, unit_dots
-from signseg_utils.plots.effects import forest, small_studies
+from signseg_utils.plots.effects import beside_reported, forest, small_studies
 from signseg_utils.plots.figure import Shown, figure_with_alt
 from signseg_utils.plots.images import ablation_panel, add_boxes, image_grid, panel_order
 from signseg_utils.plots.style import (
@@ -25,12 +25,14 @@ __all__ = [
     "Shown",
     "ablation_panel",
     "add_boxes",
+    "beside_reported",
     "curve_panels",
     "curve_with_interval",
     "dot_panels",
     "figure_with_alt",
     "forest",
     "image_grid",
+    "named_curves",
     "paints",
     "panel_order",
     "ranked_dots",

@@ -109,3 +109,55 @@ def curve_panels(
         ax.set_ylabel(ylabel)
     legend_above(axes[0, 0])
     return figure
+
+
+def named_curves(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, Any]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    columns: int = 2,
+    level: float | None = None,
+    points: ArrayLike | None = None,
+) -> Figure:
+    """Panels of curves that are no ablations, such as one for each method, in the order of `CYCLE`.
+
+    Parameters
+    ----------
+    panels
+        Title, empty for none, to name to (x ``[point]``, an object with ``value``, ``low``,
+        ``high`` ``[point]``).
+    columns
+        Panels in a row; what is more goes below.
+    level
+        Where a dotted line lies to compare with.
+    points
+        Where measurements lie that are few and unevenly spread: a marker and a tick at each, on
+        an axis that is straight up to the first above 0 and logarithmic beyond.
+    """
+    across = min(len(panels), columns)
+    rows = -(-len(panels) // across)
+    figure, axes = plt.subplots(
+        rows, across, sharex=True, squeeze=False, figsize=(PAGE_WIDTH, 2.6 * rows + 0.7)
+    )
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (title, curves) in zip(axes.flat, panels.items(), strict=False):
+        for paint, (name, (x, found)) in zip(CYCLE, curves.items(), strict=False):
+            curve_with_interval(
+                ax, x, found.value, found.low, found.high, colour=paint, label=name,
+                marker=None if points is None else "o",
+            )
+        if level is not None:
+            reference_line(ax, level, label=None)
+        if points is not None:
+            ticks = np.asarray(points, dtype=float)
+            ax.set_xscale("symlog", linthresh=float(ticks[ticks > 0].min()))
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_title(title)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ylabel)
+    legend_above(axes[0, 0])
+    return figure

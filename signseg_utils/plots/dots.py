@@ -95,14 +95,14 @@ def dot_panels(
 
 
 def ranked_dots(
-    ax: Axes,
     values: ArrayLike,
     names: Sequence[str],
     *,
+    ylabel: str = "",
     ends: int = 3,
     colours: tuple[str, str] = ("positive", "negative"),
     size: float = 14,
-) -> None:
+) -> Figure:
     """One dot a unit from the lowest value to the highest, with a line at zero.
 
     Parameters
@@ -118,6 +118,7 @@ def ranked_dots(
     heights = np.asarray(values, dtype=float)
     if len(names) != len(heights):
         raise ValueError(f"expected {len(heights)} unit labels; got {len(names)}")
+    figure, ax = plt.subplots()
     order = np.argsort(heights, kind="stable")
     ranked = heights[order]
     above, below = (COLOURS.get(name, name) for name in colours)
@@ -134,7 +135,8 @@ def ranked_dots(
             *corner, text, ha=side, va=edge, fontsize=9, color="#444444", transform=ax.transAxes
         )
     ax.axhline(0, color="#999999", linewidth=1, zorder=0)
-    ax.set_xlim(-1, len(order))
+    ax.set(xlim=(-1, len(order)), xlabel="unit, by rank", ylabel=ylabel)
+    return figure
 
 
 def scatter(

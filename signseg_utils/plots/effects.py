@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from signseg_utils.plots.curves import curve_with_interval
 from signseg_utils.plots.style import (
     COLOURS,
     CYCLE,
@@ -17,6 +20,7 @@ from signseg_utils.plots.style import (
     GROUP_MARKERS,
     interval_rows,
     legend_above,
+    reference_line,
 )
 
 
@@ -55,9 +59,33 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
         legend_above(ax)
 
 
+def beside_reported(found: Any, *, xlabel: str, ylabel: str, zero: float = 0.0) -> Figure:
+    """Curves with their intervals and what a source reports, as diamonds, side by side by sign.
+
+    Parameters
+    ----------
+    found
+        Data frame by (sign, x) with columns ``here``, ``low``, ``high`` and ``paper``, such as
+        `signseg_utils.analysis.across_networks.beside_reported`. NaN draws no diamond.
+    zero
+        Where a dotted line marks no effect.
+    """
+    signs = list(dict.fromkeys(found.index.get_level_values(0)))
+    figure, axes = plt.subplots(1, len(signs), sharey=True, squeeze=False)
+    for ax, sign in zip(axes[0], signs, strict=True):
+        row = found.loc[sign]
+        band = row["here"], row["low"], row["high"]
+        curve_with_interval(ax, row.index, *band, colour=sign, label="here")
+        ax.plot(row.index, row["paper"], "D", color=COLOURS["intact"], label="paper")
+        reference_line(ax, zero, None)
+        ax.set(title=f"{sign} ablation", xlabel=xlabel, ylabel=ylabel)
+        ax.legend()
+    return figure
+
+
 def small_studies(
-    ax: Axes, studies: Any, levels: Mapping[str, float] | None = None, bins: int = 40
-) -> None:
+    studies: Any, levels: Mapping[str, float] | None = None, bins: int = 40, *, xlabel: str = ""
+) -> Figure:
     """Histogram of what smaller studies find, by what each would have concluded.
 
     Parameters
@@ -67,6 +95,7 @@ def small_studies(
     levels
         Label to a value that a line marks; the first is solid, others are dashed.
     """
+    figure, ax = plt.subplots()
     values = np.asarray(studies.value)
     conclusions = ("interval above 0", "holds 0", "below 0")
     above, below = np.asarray(studies.low) > 0, np.asarray(studies.high) < 0
@@ -87,3 +116,5 @@ def small_studies(
         style = "--" if place else "-"
         ax.axvline(value, color=COLOURS["intact"], linestyle=style, linewidth=1.4, label=label)
     legend_above(ax)
+    ax.set(xlabel=xlabel, ylabel="studies")
+    return figure

@@ -13,13 +13,13 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
+from signseg_utils.chapter import results
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.factorial.design import FACTORS, Setting
 from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
-from signseg_utils.publishing import publish
 from signseg_utils.search import evolution
 from signseg_utils.training import classifier
 from signseg_utils.units.ablation import ablate
@@ -111,7 +111,7 @@ class Searches(Experiment):
         return centre(whole) if self.gauge == "centred" else whole
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``codes`` and ``activation`` [shard, condition, seed], one shard a unit."""
@@ -206,11 +206,11 @@ def searches(
 ) -> tuple[xr.Dataset, Path]:
     """Called by a chapter: the searches that it shows, audited, source and audit recorded.
 
-    As `signseg_utils.publishing.publish.searches`, for networks that are in no zoo. ``given``: the
+    As `signseg_utils.chapter.results.searches`, for networks that are in no zoo. ``given``: the
     chapter's parameters, of which also ``units``. Also returns the folder of the networks.
     """
     planned = plan(settings, given.units, template)
-    ((found, own),) = publish.results([planned], given, chapter)
+    ((found, own),) = results.results([planned], given, chapter)
     return found, own.folder
 
 

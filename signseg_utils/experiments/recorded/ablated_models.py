@@ -22,10 +22,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, State, forget
@@ -38,6 +36,7 @@ from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.selection import split
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
@@ -135,7 +134,7 @@ class AblatedModels(studies.Recorded):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, self, zoo, state, save)
 
@@ -298,7 +297,7 @@ def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
 
 
 def searched(
-    own: Fit, study: AblatedModels, zoo: Zoo, known: State | None, save: Callable[[State], object]
+    own: Fit, study: AblatedModels, zoo: Zoo, known: State | None, save: Callable[[State], None]
 ) -> tuple[Tensor, Tensor]:
     """Codes [neuron, condition, seed, code] of evolved images, and scores of their own rows.
 
@@ -351,7 +350,7 @@ def measure(
     study: AblatedModels,
     zoo: Zoo,
     known: State | None = None,
-    save: Callable[[State], object] = forget,
+    save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit, ablate, evolve, and show the images to models and stand-ins.
 
@@ -527,7 +526,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    own, number = AblatedModels, parameters.argument
+    own, number = AblatedModels, selection.argument
     parser.add_argument("--generator", default=own.generator, help="makes the images")
     parser.add_argument(
         "--images", type=number("images"), default=own.images, help="to fit models to"
@@ -537,8 +536,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
     names = ("zoo", "recording", "sessions", "networks", "generator")
-    parameters.parse({name: getattr(given, name) for name in names})
-    parameters.parse({"folder": given.folder or ""})
+    selection.parse({name: getattr(given, name) for name in names})
+    selection.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         generator=given.generator, images=given.images, generations=given.generations,

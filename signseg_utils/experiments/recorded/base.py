@@ -66,7 +66,7 @@ class Recorded(Experiment):
         return recordings.load(self.recording, [self.session])
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measured`, and with what is told of the recording.
@@ -89,7 +89,7 @@ class Recorded(Experiment):
     @abstractmethod
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:
         """The result from a session, as `signseg_utils.neurons.recordings.load` gives it."""
 

@@ -17,9 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from signseg_utils import zoos
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import split
+from signseg_utils import selection, zoos
 from signseg_utils.experiments import base
 from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -27,6 +25,7 @@ from signseg_utils.experiments.recorded.base import V4_SESSIONS, shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
+from signseg_utils.selection import split
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
 
@@ -62,7 +61,7 @@ class EncodingAccuracy(studies.Drawn):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), self)
 
@@ -298,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
     parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    number = parameters.argument("draws")
+    number = selection.argument("draws")
     parser.add_argument(
         "--draws", type=number, default=EncodingAccuracy.draws, help="choices of images"
     )
@@ -306,8 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
     names = ("zoo", "recording", "sessions", "networks")
-    parameters.parse({name: getattr(given, name) for name in names})
-    parameters.parse({"folder": given.folder or ""})
+    selection.parse({name: getattr(given, name) for name in names})
+    selection.parse({"folder": given.folder or ""})
     zoo = zoos.load_zoo(given.zoo)
     networks = split(given.networks) or zoo.networks
     planned = plan(

@@ -19,10 +19,8 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.analysis import stats
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
 from signseg_utils.experiments.base import State, forget
@@ -31,6 +29,7 @@ from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
+from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 
@@ -81,7 +80,7 @@ class EncodingSigns(studies.Drawn):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
 
@@ -139,19 +138,9 @@ def measure(
         drawn = rng.choice([-1.0, 1.0], count)
         for place, constraint in enumerate(each(CONSTRAINTS, "constraints", fine=True)):
             for some, turn in _turns(constraint, sign[draw], kept[draw], drawn):
-                method = "lasso" if constraint == "free" else "lasso_positive"
-                seen, told = x * turn, y[:, some]
-                r2["cv"][draw, place][:, some] = encoding.cross_validate(
-                    seen[fit], told[fit], method, study.penalties, folds=study.folds,
-                    seed=study.seed,
-                )  # fmt: skip
-                models = encoding.fit_each(seen[fit], told[fit], method, study.penalties)
-                for rows, kind in ((fit, "train"), (test, "test"), (fresh, "fresh")):
-                    if len(rows) >= FEWEST_TESTED:
-                        r2[kind][draw, place][:, some] = [
-                            encoding.explained(encoding.predict(model, seen[rows]), told[rows])
-                            for model in models
-                        ]
+                reached = _lasso(x * turn, y[:, some], (fit, test, fresh), constraint, study)
+                for kind, values in reached.items():
+                    r2[kind][draw, place][:, some] = values
     dims = ("draw", "constraint", "penalty", "neuron")
     return xr.Dataset(
         {
@@ -167,6 +156,28 @@ def measure(
         },
         {"excluded": whole.attrs["excluded"]},
     )
+
+
+def _lasso(
+    x: Array, y: Array, parts: Sequence[Array], constraint: str, study: EncodingSigns
+) -> dict[str, Any]:
+    """R2 of models under one constraint: kind -> ``[penalty, neuron]``.
+
+    ``parts`` are the rows to fit, to test, and fresh ones; features are turned already.
+    """
+    fit, method = parts[0], "lasso" if constraint == "free" else "lasso_positive"
+    models = encoding.fit_each(x[fit], y[fit], method, study.penalties)
+    reached: dict[str, Any] = {
+        "cv": encoding.cross_validate(
+            x[fit], y[fit], method, study.penalties, folds=study.folds, seed=study.seed
+        )
+    }
+    for rows, kind in zip(parts, ("train", "test", "fresh"), strict=True):
+        if len(rows) >= FEWEST_TESTED:
+            reached[kind] = [
+                encoding.explained(encoding.predict(model, x[rows]), y[rows]) for model in models
+            ]
+    return reached
 
 
 def majority(sign: ArrayLike) -> Array:
@@ -439,7 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks", default="alexnet,resnet,alexnet-untrained",
         help="comma separated (%(default)s)",
     )  # fmt: skip
-    own, number = EncodingSigns, parameters.argument
+    own, number = EncodingSigns, selection.argument
     parser.add_argument(
         "--draws", type=number("draws"), default=own.draws, help="choices of images"
     )
@@ -449,8 +460,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
     given = parser.parse_args(arguments)
     names = ("zoo", "recording", "sessions", "networks")
-    parameters.parse({name: getattr(given, name) for name in names})
-    parameters.parse({"folder": given.folder or ""})
+    selection.parse({name: getattr(given, name) for name in names})
+    selection.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, split(given.networks), split(given.sessions),
         draws=given.draws, images=given.images,

@@ -22,11 +22,9 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import zoos
+from signseg_utils import selection, zoos
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.similarity import cosine_similarity
-from signseg_utils.chapter import parameters
-from signseg_utils.chapter.parameters import integers, split
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, State, forget
@@ -40,6 +38,7 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
+from signseg_utils.selection import integers, split
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
@@ -107,7 +106,7 @@ class Localisation(studies.Recorded):
 
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
-        save: Callable[[State], object] = forget,
+        save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, self, zoo, state, save)
 
@@ -252,7 +251,7 @@ def measure(
     study: Localisation,
     zoo: Zoo,
     known: Mapping[str, Any] | None = None,
-    save: Callable[[State], object] = forget,
+    save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
 
@@ -473,7 +472,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
     parser.add_argument("--network", default="alexnet", help="its features model the neurons")
     parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    number = parameters.argument
+    number = selection.argument
     for name, kind, words in (
         ("images", int, "of one experiment"),
         ("neurons", int, "of a session, at most"),
@@ -489,8 +488,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recompute", action="store_true", help="even what is there")
     given = parser.parse_args(arguments)
     names = ("zoo", "recording", "sessions", "network", "generator")
-    parameters.parse({name: getattr(given, name) for name in names})
-    parameters.parse({"folder": given.folder or ""})
+    selection.parse({name: getattr(given, name) for name in names})
+    selection.parse({"folder": given.folder or ""})
     planned = plan(
         given.recording, given.zoo, given.network,
         given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),

@@ -73,7 +73,7 @@ def unit_contributions(
 
 def rescore(
     shard: Shard, network: Network, generator: nn.Module, codes: Tensor,
-    chosen: Sequence[Any],
+    chosen: Sequence[tuple[int, ...]],
 ) -> Tensor:
     """Scores ``[run]`` of stored codes ``[condition, seed, code]``, for runs (condition, seed)."""
     unit = network.readout.rows([shard.unit])

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from signseg_utils.chapter import parameters
+from signseg_utils import selection
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, digest, forget
 from signseg_utils.experiments.sweep import layers
@@ -114,7 +114,7 @@ class Shard(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], object] = forget,
+        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """Searches of all conditions and seeds; of a shard that ablates channels no checkpoint.
@@ -267,14 +267,14 @@ def plan(
 
     Raises
     ------
-    parameters.ParameterError
+    selection.ParameterError
         For a name that the zoo does not have.
     """
     named = {
         name: ",".join(values or ())
         for name, values in (("networks", networks), ("generators", generators), ("units", units))
     }
-    known = parameters.parse({"zoo": zoo, **named})
+    known = selection.parse({"zoo": zoo, **named})
     for name, value in settings.items():
         if isinstance(value, list):
             settings[name] = tuple(value)

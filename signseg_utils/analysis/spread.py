@@ -1,0 +1,61 @@
+"""How an effect is spread over units: which are shown, the exceptions, and what goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from signseg_utils.analysis import stats
+
+
+def evenly_ranked(values: ArrayLike, names: Sequence[str], most: int = 10) -> list[str]:
+    """Names of at most ``most`` units from the lowest of ``values [unit]`` to the highest.
+
+    Evenly spaced by rank and both ends among them, so that a panel of images hides no exception.
+    """
+    order = np.argsort(np.asarray(values))
+    places = np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int)
+    return [names[unit] for unit in order[places]]
+
+
+def exceptions(effects: Mapping[str, ArrayLike]) -> pd.DataFrame:
+    """How many units go against an effect: values below zero, one row for each ``[unit]``."""
+    heights = {name: np.asarray(values, dtype=float) for name, values in effects.items()}
+    return pd.DataFrame(
+        {
+            "units below 0": {name: int((own < 0).sum()) for name, own in heights.items()},
+            "of": {name: len(own) for name, own in heights.items()},
+        }
+    )
+
+
+def correlations(
+    predictors: Mapping[str, ArrayLike], effect: ArrayLike, seed: int = 0
+) -> dict[str, stats.Correlation]:
+    """Spearman's rho of each predictor ``[unit]`` with an effect ``[unit]``.
+
+    Intervals are corrected for the number of predictors (Bonferroni); p values are not: see
+    `correlation_table`. A predictor that lacks a unit's value is left out.
+    """
+    level = 1 - 0.05 / len(predictors)
+    return {
+        name: stats.spearman(values, effect, seed=seed, level=level)
+        for name, values in predictors.items()
+        if np.isfinite(values).all()
+    }
+
+
+def correlation_table(found: Mapping[str, stats.Correlation], tests: int) -> pd.DataFrame:
+    """`correlations` as text, a row each; p is corrected for so many ``tests`` (Bonferroni)."""
+    rows = {
+        name: {
+            "rho": f"{rho.value:.2f}",
+            "interval": f"{rho.low:.2f} to {rho.high:.2f}",
+            "p": f"{min(1, tests * rho.p):.2g}",
+        }
+        for name, rho in found.items()
+    }
+    return pd.DataFrame(rows).T
