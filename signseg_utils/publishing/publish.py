@@ -54,6 +54,7 @@ from signseg_utils.chapter.results import (  # noqa: F401  # for chapters withou
     record_audit,
     searches,
 )
+from signseg_utils.experiments import agreement
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE, each
 from signseg_utils.publishing import notices
