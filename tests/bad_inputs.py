@@ -444,7 +444,7 @@ for _number, _values, _said in (
     (11, {"recording": "mine.xlsx"}, "recording mine.xlsx .csv"),
     (11, {"recording": ""}, "recording .csv simulated"),
     (11, {"sessions": "a,a"}, "once a sessions"),
-    (13, {"least_fit": float("nan")}, "least_fit -1 nan"),
+    (13, {"least_fit": float("nan")}, "least_fit nan"),
     (13, {"images_to": str(ROOT / "pyproject.toml")}, "images_to folder pyproject.toml"),
     (14, {"least_change": -1.0}, "least_change 0 -1"),
     (14, {"discs": 0}, "discs 2 0"),

@@ -9,6 +9,7 @@ import throwaway
 import yaml
 
 from signseg_utils.chapter import ledger
+from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
 from signseg_utils.publishing import executed_notebook as pages
 from signseg_utils.publishing import publish
@@ -231,7 +232,7 @@ def test_command_line(
     words = ["--profile", "tiny", "--zoo", "shapes", "--chapters", "1", "--output", str(tmp_path)]
     assert cli.main(words) == 0
     assert (tmp_path / "shapes" / "01_throwaway.ipynb").exists() and instant[0]["seed"] == 3
-    assert cli.main(["--profile", "none"]) == 1
+    assert signseg(["publish", "--profile", "none"]) == 1
     assert "expected a profile among: tiny; got 'none'" in capsys.readouterr().err
 
 
