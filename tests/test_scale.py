@@ -204,7 +204,9 @@ def test_wrong_number_of_processes_is_refused(
     pytest.importorskip("distributed", reason="extra 'cluster' is not installed")
     with pytest.raises(SystemExit):
         main(command(tiny_zoo, tmp_path, "--cluster", address))
-    assert "expected local:N" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "expected cluster like tcp://" in said and "local:N with N of 1 or more" in said
+    assert repr(address) in said
 
 
 def test_nobody_at_the_address(
