@@ -5,7 +5,7 @@ from signseg_utils.neurons import encoding, recordings
 from signseg_utils.neurons.features import Features, extract
 from signseg_utils.neurons.pictures import pictures
 
-recording = recordings.load("simulated")  # yours: recordings.load("responses.csv")
+recording = recordings.averaged(recordings.load("simulated"))  # yours: load("responses.csv")
 network = load_zoo("shapes").network("alexnet")
 features = extract(Features(network, "features"), pictures(recording, 48)).double()
 responses = recording["response"].transpose("image", "neuron").values

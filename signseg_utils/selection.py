@@ -278,7 +278,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "fresh": _at_least(1),
     "resamples": _at_least(1),
     "least": _fraction,
-    "least_fit": _at_least(-1, 1),
+    "least_fit": _at_least(-math.inf, 1),
     "least_change": _at_least(0),
     "cluster": _cluster,
     **dict.fromkeys(("results", "images_to", "out", "output", "scratch", "folder"), _folder),

@@ -31,7 +31,6 @@ from torch import nn
 from signseg_utils import cli, refusals, zoos
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.cli.experiment import EXPERIMENTS
-from signseg_utils.experiments import class_accuracy
 from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact, pictures, recordings, v4
@@ -208,9 +207,6 @@ DOORS: Mapping[str, Callable[[Site, Any], object]] = {
     "image folder": lambda site, made: _tiny_images(made),
     "network": lambda site, made: _network(made),
     "generator": lambda site, made: _generator(made),
-    "class counts": lambda site, made: class_accuracy.class_accuracy(
-        zoos.load_zoo("shapes", made), "alexnet"
-    ),
     "user's weights": lambda site, made: _pth(made),
     "compact model": lambda site, made: compact.read(made),
     "shard": lambda site, made: _read(made),
@@ -448,7 +444,7 @@ for _number, _values, _said in (
     (11, {"recording": "mine.xlsx"}, "recording mine.xlsx .csv"),
     (11, {"recording": ""}, "recording .csv simulated"),
     (11, {"sessions": "a,a"}, "once a sessions"),
-    (13, {"least_fit": float("nan")}, "least_fit -1 nan"),
+    (13, {"least_fit": float("nan")}, "least_fit nan"),
     (13, {"images_to": str(ROOT / "pyproject.toml")}, "images_to folder pyproject.toml"),
     (14, {"least_change": -1.0}, "least_change 0 -1"),
     (14, {"discs": 0}, "discs 2 0"),
@@ -1365,38 +1361,6 @@ _rows(
     "generator",
     FileNotFoundError,
     ("none", lambda site: site.folder, ["pca.safetensors", "make zoo"]),
-)
-
-
-def _with(name: str, content: bytes | str) -> Callable[[Site], Path]:
-    return lambda site: (
-        folder := _weights()(site),
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode()),
-    )[0]
-
-
-_rows(
-    "class counts",
-    ValueError,
-    ("no JSON", _with("alexnet.classes.json", "{"), ["alexnet.classes.json", "JSON"]),
-    ("not UTF-8", _with("alexnet.classes.json", b"\xff"), ["alexnet.classes.json", "UTF-8"]),
-    ("a list", _with("alexnet.classes.json", "[]"), ["alexnet.classes.json"]),
-    (
-        "of no class",
-        lambda site: (
-            folder := _weights()(site),
-            (folder / "alexnet.classes.json").write_text(
-                json.dumps(
-                    {
-                        "network_sha256": weights.sha256(folder / "alexnet.safetensors"),
-                        "right": {},
-                        "n": {},
-                    }
-                )
-            ),
-        )[0],
-        ["alexnet.classes.json", "right"],
-    ),
 )
 
 

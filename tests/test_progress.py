@@ -382,8 +382,9 @@ def test_the_publisher_counts_its_pages(
     talking: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "publish", lambda *_, **__: None)
+    monkeypatch.setattr(publish.Publisher, "attempt", lambda *_: None)
     chapter = throwaway.chapter(throwaway.write(tmp_path))
-    publish._publish_all([chapter] * 3, tmp_path, {})
+    publish.Publisher(tmp_path, {}).in_turn([chapter] * 3)
     assert talking()[-1].startswith("shapes: 3 of 3 pages in ")
 
 

@@ -199,11 +199,14 @@ def test_lost_connection_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("address", ["local:", "local:0", "local:two"])
 def test_wrong_number_of_processes_is_refused(
-    address: str, tiny_zoo: Path, tmp_path: Path
+    address: str, tiny_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("distributed", reason="extra 'cluster' is not installed")
-    with pytest.raises(SystemExit, match="expected local:N"):
+    with pytest.raises(SystemExit):
         main(command(tiny_zoo, tmp_path, "--cluster", address))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "expected cluster like tcp://" in said and "local:N with N of 1 or more" in said
+    assert repr(address) in said
 
 
 def test_nobody_at_the_address(

@@ -43,21 +43,28 @@ def decode(content: bytes, name: str) -> Tensor:
                 return pil_to_tensor(image.convert("RGB"))
     except BadFile:
         raise
-    except Image.UnidentifiedImageError as error:
-        raise BadFile(
-            f"expected an image in {name}, such as PNG or JPEG; got no image: its bytes begin with "
-            f"{content[:12]!r}; export it anew, or mend the path"
-        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadFile(
             f"expected an image of at most {LARGEST_PIXELS:,} pixels in {name}, because all images "
             f"are held in memory; got {first_line(error)}; scale it down"
         ) from error
     except Exception as error:  # Pillow's decoders raise of all kinds: OSError, SyntaxError, ...
+        if _unidentified(error):
+            raise BadFile(
+                f"expected an image in {name}, such as PNG or JPEG; got no image: its bytes begin "
+                f"with {content[:12]!r}; export it anew, or mend the path"
+            ) from error
         raise BadFile(
             f"expected a whole image in {name}; it is truncated or damaged ({first_line(error)}); "
             "copy or export it anew"
         ) from error
+
+
+def _unidentified(error: BaseException | None) -> bool:
+    """Whether Pillow knew no format; ultralytics, once imported, asks for a plugin then."""
+    while error is not None and not isinstance(error, Image.UnidentifiedImageError):
+        error = error.__context__
+    return error is not None
 
 
 def read_member(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
