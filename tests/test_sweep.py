@@ -404,7 +404,7 @@ def test_command_runs_in_process(
 ) -> None:
     from signseg_utils.cli.sweep import main
 
-    arguments = command(tiny_zoo, tmp_path)[3:]
+    arguments = command(tiny_zoo, tmp_path)[4:]
     arguments[arguments.index("--generations") + 1] = "2"
     main([*arguments, "--audit", "2"])
     shown = capsys.readouterr().out
