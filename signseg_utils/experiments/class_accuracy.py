@@ -1,7 +1,7 @@
 """What a network answers to the validation images of its zoo, and how well it knows each class.
 
 The images of a zoo need not be at hand: how many of each class a network gets right is stored.
-``python -m signseg_utils.experiments.class_accuracy --zoo tinyimagenet --network resnet`` counts
+``signseg experiment class_accuracy --zoo tinyimagenet --network resnet`` counts
 anew.
 """
 

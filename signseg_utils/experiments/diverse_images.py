@@ -315,9 +315,6 @@ class DiverseImages(Experiment):
         return [self.compared(name, kept[name], again[name]) for name in ("chosen", *MEASURES)]
 
 
-Study = DiverseImages  # chapter 10 calls it so until it is rewritten
-
-
 def measure(pixels: Tensor, networks: Mapping[str, Network], study: DiverseImages) -> xr.Dataset:
     """Choose sets and judge them.
 

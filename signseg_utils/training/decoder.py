@@ -5,7 +5,7 @@ before the features that the readout weighs, and still holds where things are.
 
 Three losses (Dosovitskiy & Brox 2016, arXiv:1602.02644, eq. 2): pixels, features of the same
 network at three depths, and a discriminator that looks at patches (hinge loss).
-``python -m signseg_utils.training.decoder --zoo shapes``
+``signseg train --zoo shapes --only decoder``
 """
 
 import math
