@@ -20,10 +20,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--only", metavar="NAME", help="one network, generator or the detector")
     parser.add_argument("--networks", metavar="NAMES", help="networks or families, comma separated")
     parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N",
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
         help="of each of these networks so many: the first, and others from further seeds "
         "(alexnet, alexnet-seed2, ...)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE",
         help="change the recipe of that one (values as in JSON)",
