@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from signseg_utils import registry
 from signseg_utils.refusals import BadValue, UnknownName
@@ -67,7 +67,7 @@ def recipe(zoo: Zoo, name: str) -> AnyRecipe:
     found = recipes(zoo)[design]
     if seed is None:
         return found
-    own = {field: seeded(elder, seed) for field, elder in _elders(found).items()}
+    own: dict[str, Any] = {field: seeded(elder, seed) for field, elder in _elders(found).items()}
     return replace(found, seed=seed, **own)
 
 
