@@ -51,7 +51,7 @@ def mixed(tiny_zoo: Path) -> xr.Dataset:
 
 
 def test_the_constraint_costs_where_weights_are_negative(mixed: xr.Dataset) -> None:
-    assert mixed["kept"].all() and neuron_signs.tested([mixed]) == "fresh"
+    assert mixed["kept"].all() and studies.tested([mixed]) == "fresh"
     score = {kind: neuron_signs.at_choice([mixed], "fresh", kind) for kind in CONSTRAINTS}
     gain = score["free"] - score["positive"]
     assert gain.shape == (8,) and gain[:4].mean() > 0.05 + gain[4:].mean()

@@ -9,6 +9,7 @@ import xarray as xr
 
 from signseg_utils import zoos
 from signseg_utils.experiments import base
+from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded import encoding_accuracy as predictions
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import features, recordings, tables
@@ -79,7 +80,7 @@ def test_measure_needs_enough_images(tiny_zoo: Path, neurons: xr.Dataset) -> Non
         predictions.measure(neurons, network, study(images=160))
     none_left = predictions.measure(neurons, network, study(images=100, draws=1))
     assert np.isnan(none_left["r_fresh"]).all() and np.isfinite(none_left["r_test"]).all()
-    assert predictions.tested(none_left) == "test"
+    assert predictions.tested([none_left]) == "test"
 
 
 def test_an_interrupted_run_continues(
@@ -120,4 +121,4 @@ def test_settings_are_part_of_the_name() -> None:
     assert study().key != study(sides=(2,)).key
     assert study().key == study().key
     v4 = predictions.plan("v4", "shapes", ("alexnet",))
-    assert [s.session for s in v4] == list(predictions.V4_SESSIONS)
+    assert [s.session for s in v4] == list(studies.V4_SESSIONS)
