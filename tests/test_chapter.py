@@ -127,6 +127,13 @@ def test_an_unknown_claim_names_the_nearest(stated: Any) -> None:
         stated({}).claim("P-4 strict", [1.0] * 8)
 
 
+def test_a_field_beside_the_id_is_no_part_of_the_claim(stated: Any) -> None:
+    chapter = stated({"id": "P-4{also}"}, {"id": "P-4 strict{also}"})
+    chapter.claim("P-4{also}", [1.0] * 8, also=" vgg")
+    assert chapter.lines[0].id == "P-4 vgg"
+    assert [claim.stem for claim in claims.claims(99).values()] == ["P-4", "P-4"]
+
+
 def test_a_missing_field_is_named(stated: Any) -> None:
     with pytest.raises(KeyError, match="statement of 'P-4'.*network"):
         stated({"statement": "similarity in {network}"}).claim("P-4", [1.0] * 8)

@@ -121,6 +121,7 @@ def named_curves(
     points: ArrayLike | None = None,
     colours: Mapping[str, str] | None = None,
     shared: bool = False,
+    marker: str | None = None,
 ) -> Figure:
     """Panels of curves that are no ablations, such as one for each method, in the order of `CYCLE`.
 
@@ -141,7 +142,11 @@ def named_curves(
         place of `CYCLE`.
     shared
         All panels have the same scale.
+    marker
+        At each point of a curve, by default where ``points`` are given.
     """
+    if points is not None:
+        marker = marker or "o"
     across = min(len(panels), columns)
     rows = -(-len(panels) // across)
     figure, axes = plt.subplots(
@@ -155,7 +160,7 @@ def named_curves(
             curve_with_interval(
                 ax, x, found.value, found.low, found.high,
                 colour=(colours or {}).get(name, paint), label=name,
-                marker=None if points is None else "o",
+                marker=marker,
             )
         if level is not None:
             reference_line(ax, level, label=None)

@@ -6,7 +6,6 @@ about fitted models only, no response and no image, so it can be shipped where t
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from signseg_utils import selection
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget, run
+from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
-from signseg_utils.zoos import Zoo, load_zoo
+from signseg_utils.zoos import Zoo
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
@@ -237,56 +235,5 @@ def elsewhere(effects: Mapping[str, Mapping[str, Any]], network: str, id: str) -
     """
     own = {name: of[id] for name, of in effects.items() if name != network and id in of}
     means = {n: getattr(v, "value", v) for n, v in own.items() if v is not None}
-    told = ", ".join(f"{name}: {np.mean(value):.2g}" for name, value in means.items())
+    told = ", ".join(f"{name}: {np.mean(value):.3g}" for name, value in means.items())
     return f"; {told}".replace("-", "\N{MINUS SIGN}") if told else ""
-
-
-def command(
-    kind: type[S], name: str, about: str | None, networks: str = "",
-    arguments: Sequence[str] | None = None,
-) -> tuple[list[S], list[xr.Dataset]]:
-    """``signseg experiment NAME`` of draws: read its arguments, compute what is not stored yet.
-
-    Parameters
-    ----------
-    kind, name, about
-        The experiment, its name as a command, and what its help says.
-    networks
-        Default, comma separated; empty: the zoo's standard ones.
-
-    Returns
-    -------
-    list, list
-        The plan and its results, in the same order.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"signseg experiment {name}", description=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument(
-        "--sessions", default="",
-        help=f"comma separated; default: {', '.join(V4_SESSIONS)} of v4, else all",
-    )  # fmt: skip
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument(
-        "--networks", default=networks,
-        help=f"comma separated; default: {networks or 'standard ones'}",
-    )  # fmt: skip
-    for option, words in (("draws", "choices of images"), ("images", "images of a draw")):
-        parser.add_argument(
-            f"--{option}", type=selection.argument(option), default=getattr(kind, option),
-            help=f"{words} (%(default)s)",
-        )  # fmt: skip
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks")
-    asked = selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        kind, asked.recording, given.zoo, asked.networks, asked.sessions, draws=given.draws,
-        images=given.images,
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(asked.recording)
-    return planned, run(planned, load_zoo(given.zoo), folder, recompute=given.recompute)

@@ -17,12 +17,14 @@ import xarray as xr
 from signseg_utils.analysis import stats
 from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded import commands
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
+from signseg_utils.selection import split
 from signseg_utils.units.signs import sign_ratio
-from signseg_utils.zoos import Zoo
+from signseg_utils.zoos import Zoo, load_zoo
 
 KINDS = (
     "cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one", "r_fresh_all",
@@ -374,9 +376,15 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
-    planned, found = studies.command(
-        EncodingAccuracy, "encoding_accuracy", __doc__, arguments=arguments
-    )
+    numbers = {"draws": "choices of images", "images": "images of a draw"}
+    parser = commands.parser(EncodingAccuracy, "encoding_accuracy", __doc__, numbers)
+    parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
+    given = commands.read(parser, arguments)
+    planned = plan(
+        given.recording, given.zoo, split(given.networks) or load_zoo(given.zoo).networks,
+        split(given.sessions), draws=given.draws, images=given.images,
+    )  # fmt: skip
+    found = commands.compute(planned, given)
     print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
     print(summary(planned, found).to_string(index=False, float_format="%.3f"))
 

@@ -21,10 +21,12 @@ from signseg_utils.analysis import stats
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
 from signseg_utils.experiments.base import State, forget
 from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.experiments.recorded import commands
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
+from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 
@@ -247,10 +249,9 @@ def gains(sessions: Sequence[xr.Dataset]) -> dict[str, Array]:
     }
 
 
-def gain_by_penalty(sessions: Sequence[xr.Dataset]) -> dict[str, Array]:
-    """What negative weights give at each penalty, in cross-validation: penalty to ``[neuron]``."""
-    gained = fits(sessions, "cv", "free") - fits(sessions, "cv", "positive")
-    return dict(zip(map(str, sessions[0]["penalty"].values), gained, strict=True))
+def gain_by_penalty(sessions: Sequence[xr.Dataset]) -> Array:
+    """What negative weights give at each penalty, in cross-validation: ``[penalty, neuron]``."""
+    return fits(sessions, "cv", "free") - fits(sessions, "cv", "positive")
 
 
 def positive_share(sessions: Sequence[xr.Dataset]) -> Array:
@@ -483,8 +484,18 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of this module."""
-    networks = "alexnet,resnet,alexnet-untrained"
-    studies.command(EncodingSigns, "encoding_signs", __doc__, networks, arguments)
+    numbers = {"draws": "choices of images", "images": "images of a draw"}
+    parser = commands.parser(EncodingSigns, "encoding_signs", __doc__, numbers)
+    parser.add_argument(
+        "--networks", default="alexnet,resnet,alexnet-untrained",
+        help="comma separated (%(default)s)",
+    )  # fmt: skip
+    given = commands.read(parser, arguments)
+    planned = plan(
+        given.recording, given.zoo, split(given.networks), split(given.sessions),
+        draws=given.draws, images=given.images,
+    )  # fmt: skip
+    commands.compute(planned, given)
 
 
 if __name__ == "__main__":
