@@ -248,7 +248,8 @@ class Chapter:
             ci_low=found.low,
             ci_high=found.high,
             n=found.n,
-            test=why or "; ".join(filter(None, (stated.text("test", fields), found.why))),
+            test=(effect is None and why)
+            or "; ".join(filter(None, (stated.text("test", fields), found.why))),
             seed=found.seed,
             verdict=ledger.own_word(found.verdict, id) if stated.own else found.verdict,
             role=stated.role,
@@ -266,7 +267,7 @@ class Chapter:
             return stated.text("reported", fields)
         if stated.own:
             return OURS
-        return reported.words(stated.id.split()[0], stated.text("condition", fields) or None)
+        return reported.words(stated.stem, stated.text("condition", fields) or None)
 
     # ------------------------------------------------------------ the end
 

@@ -124,6 +124,11 @@ class Claim:
     sentences: Mapping[str, str]
 
     @property
+    def stem(self) -> str:
+        """The source's own id, without what tells its lines apart: P-4 of ``P-4 strict{also}``."""
+        return self.id.split()[0].partition("{")[0]
+
+    @property
     def own(self) -> bool:
         """Whether the book asks it, and no source: then nothing is there to be replicated."""
         return self.source == OWN or self.id.startswith(_OWN_IDS)

@@ -13,7 +13,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -217,73 +217,6 @@ class Line:
             said += f"; {number(self.detectable)} would have been seen"
         return said
 
-    @classmethod
-    def of(
-        cls,
-        estimate: Measured,
-        *,
-        id: str,
-        zoo: str,
-        statement: str,
-        reported: str,
-        test: str,
-        verdict: str,
-    ) -> Line:
-        """A line with the value, interval, n and seed of an estimate."""
-        return cls(
-            id=id,
-            zoo=zoo,
-            statement=statement,
-            reported=reported,
-            measured=estimate.value,
-            ci_low=estimate.low,
-            ci_high=estimate.high,
-            n=estimate.n,
-            test=test,
-            seed=estimate.seed,
-            verdict=verdict,
-            units=getattr(estimate, "units", None),
-        )
-
-
-def in_each(
-    cells: Mapping[str, Measured],
-    together: Measured,
-    expected: str,
-    margin: float,
-    *,
-    id: str,
-    zoo: str,
-    statement: str,
-    reported: str,
-    test: str,
-) -> Line:
-    """One line for a direction that must hold in each cell, such as each network.
-
-    Parameters
-    ----------
-    cells
-        Name to the estimate that `judge_direction` judges; the verdict is what they `agreed` on.
-    together
-        What the line shows as measured.
-    test
-        How the intervals were made; side, margin and number of cells are added.
-    """
-    side = "above" if expected == "positive" else "below"
-    return Line.of(
-        together, id=id, zoo=zoo, statement=statement, reported=reported,
-        test=f"{test}, {side} 0 in each of {len(cells)}, margin {margin:g}",
-        verdict=agreed(
-            [judge_direction(cell, expected, margin) for cell in cells.values()],
-            judge_direction(together, expected, margin),
-        ),
-    )  # fmt: skip
-
-
-def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:
-    """A line for a claim that cannot be measured here; ``why`` stands where the test would."""
-    return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
-
 
 def judge_direction(
     estimate: Measured, expected: str, margin: float | None = None, *, p: float = 0.0
@@ -392,20 +325,6 @@ def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
                 "chapter again"
             )
     return tuple(Line(**row) for row in rows)
-
-
-def summary(lines: Sequence[Line]) -> str:
-    """The verdicts in a few sentences of Markdown, failures first: the opening of a page."""
-    order = (
-        "reversed", "absent", "differs", "networks disagree", "no", "inconclusive", "open",
-        "replicated", BAR, "yes", "arithmetic", "not testable",
-    )  # fmt: skip
-    said = []
-    for verdict in order:
-        held = [f"{line.statement} ({line.id})" for line in lines if line.verdict == verdict]
-        if held:
-            said.append(f"**{verdict.capitalize()} here:** {'; '.join(held)}.")
-    return "\n\n".join(said)
 
 
 @dataclass(frozen=True)
