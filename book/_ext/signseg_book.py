@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import notices
+from signseg_utils.publishing import families, notices
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
@@ -357,37 +357,49 @@ class LedgerTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         folder = Path(self.env.srcdir) / "book" / "executed"
         self.env.note_reread()
-        rows, verdicts = [], []
-        for path in sorted(folder.glob("*/*.ledger.json")):
-            chapter = path.name.removesuffix(".ledger.json")
-            link = f"executed/{path.parent.name}/{chapter}.html"
-            for line in ledger.read(path):
-                verdicts.append(line.verdict)
-                kind = line.verdict.replace(" ", "-")
-                seed = "" if line.seed is None else f" (seed {line.seed})"
-                rows.append(
-                    [
-                        f'<a href="{link}">{html.escape(line.id)}</a> {html.escape(line.zoo)}',
-                        html.escape(line.statement),
-                        html.escape(line.reported),
-                        ledger.measured(line),
-                        "" if line.n is None else str(line.n),
-                        html.escape(line.test + seed),
-                        f'<span class="book-verdict {kind}">{html.escape(line.verdict)}</span>',
-                    ]
-                )
+        every = [
+            one for zoo in sorted({path.parent for path in folder.glob("*/*.ledger.json")})
+            for one in families.of_folder(zoo)
+        ]  # fmt: skip
         gaps = gap_list(Path(self.env.srcdir))
-        if not rows:
+        if not every:
             text = "<p>No chapter has been published yet.</p>"
             return [nodes.raw("", gaps + text, format="html")]
-        counts = "; ".join(
-            f"{verdicts.count(verdict)} {verdict}"
-            for verdict in ledger.VERDICTS
-            if verdict in verdicts
-        )
         heads = ["claim", "statement", "reported", "measured (95 %)", "n", "test", "verdict"]
-        text = f"{gaps}<p>{len(rows)} lines: {counts}.</p>" + _table(heads, rows, "ledger")
+        text = f"{gaps}{_counts(every)}" + _table(heads, list(map(_ledger_row, every)), "ledger")
         return [nodes.raw("", text, format="html")]
+
+
+def _ledger_row(one: families.Corrected) -> list[str]:
+    """Cells of a line of the ledger, with the p and verdict of its zoo's family."""
+    line = one.line
+    link = f"executed/{line.zoo}/{one.chapter}.html"
+    p = [] if line.p is None else [f"p = {line.p:.2g}"]
+    p += [] if one.p is None else [f"Holm {one.p:.2g}"]
+    seed = "" if line.seed is None else f" (seed {line.seed})"
+    role = "" if line.role == "primary" else f" <small>{line.role}</small>"
+    kind = one.verdict.replace(" ", "-")
+    return [
+        f'<a href="{link}">{html.escape(line.id)}</a> {html.escape(line.zoo)}{role}',
+        html.escape(line.statement),
+        html.escape(line.reported),
+        ledger.measured(line) + ledger.spread(line),
+        line.sample,
+        html.escape("; ".join([line.test + seed, *p])),
+        f'<span class="book-verdict {kind}">{html.escape(one.found)}</span>',
+    ]
+
+
+def _counts(every: list[families.Corrected]) -> str:
+    """How many primary claims ended in each verdict, by zoo, after correction."""
+    text = f"<p>{len(every)} lines."
+    for zoo in dict.fromkeys(one.line.zoo for one in every):
+        own = [one for one in every if one.line.zoo == zoo and one.line.role == "primary"]
+        told = [one.verdict for one in own if one.verdict in ledger.VERDICTS]
+        said = "; ".join(f"{told.count(v)} {v}" for v in ledger.VERDICTS if v in told)
+        lost = sum(one.changed for one in own)
+        text += f" Primary claims in {html.escape(zoo)}: {said} ({lost} by correction)."
+    return text + "</p>"
 
 
 class CostTable(SphinxDirective):

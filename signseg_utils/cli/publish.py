@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signseg_utils import selection
-from signseg_utils.publishing import publish
+from signseg_utils.publishing import families, publish
 from signseg_utils.publishing.notices import Notice
 
 SOME_FAILED = 3
@@ -43,6 +43,8 @@ def main(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
+    for zoo in groups:  # a claim is judged among all of its zoo
+        families.store((given.output or publish.executed_folder()) / zoo)
     if found:
         print(_listed(found, len(wanted)), file=sys.stderr)
     return SOME_FAILED if found else 0
