@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import families, notices
+from signseg_utils.publishing import changes, families, notices
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
@@ -402,6 +402,34 @@ def _counts(every: list[families.Corrected]) -> str:
     return text + "</p>"
 
 
+class ChangesTable(SphinxDirective):
+    """``{changes-table}``: lines of the first version whose verdict is another now, and why."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        found = changes.of_book(Path(self.env.srcdir) / "book" / "executed")
+        shown = [one for one in found if not one.same]
+        text = f"<p>{len(found) - len(shown)} of {len(found)} lines have the verdict that they had."
+        heads = ["was", "verdict", "measured", "is now", "verdict", "measured (95 %)", "why"]
+        rows = [
+            [
+                f"{html.escape(one.was_id)} {html.escape(one.zoo)}", html.escape(one.was),
+                one.was_measured, *_now(one.now), html.escape(one.why),
+            ]
+            for one in shown
+        ]  # fmt: skip
+        return [nodes.raw("", f"{text}</p>" + _table(heads, rows, "changes"), format="html")]
+
+
+def _now(one: families.Corrected | None) -> list[str]:
+    """Id, verdict and number of a line of today, or that it is gone."""
+    if one is None:
+        return ["–", "no longer told", "–"]
+    link = f"executed/{one.line.zoo}/{one.chapter}.html"
+    name = f'<a href="{link}">{html.escape(one.line.id)}</a>'
+    return [name, html.escape(one.found), ledger.measured(one.line)]
+
+
 class CostTable(SphinxDirective):
     """``{cost-table}``: seconds and memory of each page, from the runs that made them."""
 
@@ -527,6 +555,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_strip)
     app.connect("build-finished", tell, priority=950)
     app.add_directive("ledger-table", LedgerTable)
+    app.add_directive("changes-table", ChangesTable)
     app.add_directive("cost-table", CostTable)
     app.add_directive("speed-table", SpeedTable)
     app.add_directive("portable-table", PortableTable)
