@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -23,6 +24,7 @@ from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
+from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
@@ -159,6 +161,62 @@ def enough(whole: xr.Dataset, study: Any) -> None:
             f"expected {study.images} images in session {study.session!r}, the number of one "
             f"experiment; got {whole.sizes['image']}; ask for fewer with images="
         )
+
+
+def one_experiment(session: xr.Dataset, study: Any) -> tuple[xr.Dataset, np.ndarray]:
+    """Complete responses of a session, and all its images in random order.
+
+    The first ``study.images`` of that order are those of one experiment, drawn by the study's
+    seed; the rest are left over. RecordingError as of `enough`.
+    """
+    whole = recordings.complete(session)
+    enough(whole, study)
+    return whole, np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
+
+
+def well_fitted(r2: np.ndarray, least: float, session: str, option: str) -> np.ndarray:
+    """Rows of the neurons that their models predict: R2 ``[neuron]`` of at least ``least``.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If there is none; ``option`` names the setting that asks for less.
+    """
+    rows = np.flatnonzero(r2 >= least)
+    if not len(rows):
+        raise recordings.RecordingError(
+            f"expected a neuron of session {session!r} whose model reaches R2 = {least:g} in "
+            f"cross-validation; got {r2.max():.2f} at most; ask for less with {option}=, or "
+            "record more images or repeats"
+        )
+    return rows
+
+
+def row_labels(neurons: Sequence[str]) -> list[str]:
+    """Names of neurons, short enough to stand beside their images: ``simulated-7`` is neuron 7."""
+    return [name.replace("simulated-", "neuron ") for name in neurons]
+
+
+def neuron_by_neuron(
+    count: int, known: State | None, save: Callable[[State], None],
+    measured: Callable[[int], Mapping[str, Tensor]],
+) -> State:  # fmt: skip
+    """Measure one neuron after the other, and tell ``save`` after each what there is so far.
+
+    Parameters
+    ----------
+    known
+        State of an interrupted measurement, as ``save`` was given it; neurons in it are kept.
+    measured
+        Number of a neuron to its values by name; in the state they are ``<number>.<name>``.
+    """
+    state = dict(known or {})
+    there = {name.partition(".")[0] for name in state}
+    pending = [number for number in range(count) if str(number) not in there]
+    for number in each(pending, "neurons", there=count - len(pending), resumes=True):
+        state |= {f"{number}.{name}": values for name, values in measured(number).items()}
+        save(state)
+    return state
 
 
 S = TypeVar("S", bound=Drawn)
