@@ -9,6 +9,7 @@ import throwaway
 import yaml
 
 from signseg_utils.chapter import ledger
+from signseg_utils.chapter.results import record_audit
 from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
 from signseg_utils.publishing import executed_notebook as pages
@@ -293,7 +294,7 @@ def test_ledger_of_another_zoo_is_refused(published: Path) -> None:
 
 def test_audit_of_unknown_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shipped, recomputed"):
-        publish.record_audit(
+        record_audit(
             "01_x", source="guessed", shards=1, checked=1, agreed=1, seed=0, tolerance=0.1,
             folder=tmp_path,
         )  # fmt: skip

@@ -42,7 +42,7 @@ silent: bool = False  # write no ledger
 import matplotlib.pyplot as plt
 import numpy as np
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.publishing import publish
+from signseg_utils.chapter.results import record_audit
 
 run = parameters.read(globals())
 if run.fail:
@@ -89,7 +89,7 @@ line = ledger.Line(
 )
 if not run.silent:
     ledger.write([line], "01_throwaway.ledger.json")
-    publish.record_audit(
+    record_audit(
         "01_throwaway", source="recomputed" if run.recompute else "shipped",
         shards=1, checked=2, agreed=2, seed=run.seed, tolerance=1e-3,
     )

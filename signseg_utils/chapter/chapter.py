@@ -243,7 +243,7 @@ class Chapter:
     def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
         if stated.reported:
             return stated.text("reported", fields)
-        return reported.words(stated.id.split()[0], stated.text("condition", fields) or None)
+        return reported.words(stated.stem, stated.text("condition", fields) or None)
 
     # ------------------------------------------------------------ the end
 

@@ -118,6 +118,11 @@ class Claim:
     scale: str
     sentences: Mapping[str, str]
 
+    @property
+    def stem(self) -> str:
+        """The source's own id, without what tells its lines apart: P-4 of ``P-4 strict{also}``."""
+        return self.id.split()[0].partition("{")[0]
+
     def text(self, column: str, fields: Mapping[str, Any]) -> str:
         """A column's text with its fields filled in.
 

@@ -31,6 +31,7 @@ V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 NUMBERS = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
+FEWEST_TESTED = 10  # images; on fewer neither R2 nor a correlation says anything
 
 
 @dataclass(frozen=True)
@@ -255,3 +256,42 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
 def shipped_folder(recording: str) -> Path:
     """Where the results of a recording lie that ship with the book."""
     return paths.results_folder(Path(recording).stem)
+
+
+def by_network(
+    plan: Sequence[S], found: Sequence[xr.Dataset]
+) -> dict[str, list[xr.Dataset]]:
+    """Results of a plan by network: those of its sessions, in their order."""
+    fits: dict[str, list[xr.Dataset]] = {}
+    for study, own in zip(plan, found, strict=True):
+        fits.setdefault(study.network, []).append(own)
+    return fits
+
+
+def tested(sessions: Sequence[xr.Dataset], fresh: str = "fresh") -> str:
+    """Which images tell how well models predict: ``fresh`` or ``test``, as the results name them.
+
+    Fresh ones are those of the session that a draw left over; where a session leaves too few for
+    a number in the variable ``fresh``, the draw's own test images, a fifth of it, must do.
+    """
+    return "fresh" if all(np.isfinite(own[fresh]).all() for own in sessions) else "test"
+
+
+def neurons_of(recording: str) -> str:
+    """Whose answers a recording holds, in words for a sentence: ``"V4 neurons"``."""
+    known = {"v4": "V4 neurons", "simulated": "simulated neurons"}
+    return known.get(recording, f"neurons of {Path(recording).stem}")
+
+
+def elsewhere(effects: Mapping[str, Mapping[str, Any]], network: str, id: str) -> str:
+    """What the other networks give for a claim, to end a sentence about one: ``"; vgg: 0.13"``.
+
+    Parameters
+    ----------
+    effects
+        Network to claim to values ``[neuron]``, an estimate, or None where there is none.
+    """
+    own = {name: of[id] for name, of in effects.items() if name != network and id in of}
+    means = {n: getattr(v, "value", v) for n, v in own.items() if v is not None}
+    told = ", ".join(f"{name}: {np.mean(value):.3g}" for name, value in means.items())
+    return f"; {told}".replace("-", "\N{MINUS SIGN}") if told else ""
