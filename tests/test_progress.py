@@ -382,7 +382,6 @@ def test_every_long_door_says_how_long_it_takes(door: str, small: zoos.Zoo, talk
 def test_the_publisher_counts_its_pages(
     talking: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "publish", lambda *_, **__: None)
     monkeypatch.setattr(Publisher, "attempt", lambda *_: None)
     chapter = throwaway.chapter(throwaway.write(tmp_path))
     Publisher(tmp_path, {}).in_turn([chapter] * 3)

@@ -20,6 +20,9 @@ from signseg_utils.publishing.profiles import read_profile
 from signseg_utils.publishing.provenance import is_current
 
 
+FOLDERS = "signseg_utils.publishing.chapters"
+
+
 @pytest.fixture(scope="module")
 def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return throwaway.write(tmp_path_factory.mktemp("source"))
@@ -233,7 +236,7 @@ def test_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: notebooks)
+    monkeypatch.setattr(f"{FOLDERS}.notebooks_folder", lambda: notebooks)
     words = ["--profile", "tiny", "--zoo", "shapes", "--chapters", "1", "--output", str(tmp_path)]
     assert cli.main(words) == 0
     assert (tmp_path / "shapes" / "01_throwaway.ipynb").exists() and instant[0]["seed"] == 3
@@ -248,7 +251,7 @@ def test_zoos_side_by_side_and_one_that_fails(
     folder, out = throwaway.write(tmp_path), tmp_path / "out"
     table = {throwaway.NAME: {"shapes": {"seed": 3}, "tinyimagenet": {"fail": True}}}
     (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(table))
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: folder)
+    monkeypatch.setattr(f"{FOLDERS}.notebooks_folder", lambda: folder)
     words = ["--profile", "tiny", "--output", str(out)]
     assert cli.main([*words, "--jobs", "2"]) == cli.SOME_FAILED
     assert "error: tinyimagenet/01_throwaway: not published" in capsys.readouterr().err
