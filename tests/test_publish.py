@@ -19,7 +19,6 @@ from signseg_utils.publishing.keys import hashes, key
 from signseg_utils.publishing.profiles import read_profile
 from signseg_utils.publishing.provenance import is_current
 
-
 FOLDERS = "signseg_utils.publishing.chapters"
 
 

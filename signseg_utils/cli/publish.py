@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signseg_utils import selection
+from signseg_utils.cli._arguments import number
 from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.publishing.notices import Notice
 from signseg_utils.publishing.publisher import Publisher
@@ -63,7 +64,9 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     parser.add_argument(
-        "--jobs", type=selection.argument("jobs"), default=os.cpu_count() or 1,
+        "--jobs",
+        type=number("jobs"),
+        default=os.cpu_count() or 1,
         help="zoos run side by side, at most",
     )
     return parser.parse_args(words)
