@@ -248,7 +248,7 @@ def _replace(output: Path, staging: Path, text: str, run: Mapping[str, Any]) -> 
     extras = sorted(staging.glob(f"{name}.*"))
     for extra in extras:
         shutil.copyfile(extra, output.parent / f".{extra.name}.part")
-    output.with_suffix(".run.json").unlink(missing_ok=True)
+    provenance.file_of(output).unlink(missing_ok=True)
     for stale in output.parent.glob(f"{name}.*"):
         if stale != output:
             stale.unlink()
@@ -256,4 +256,4 @@ def _replace(output: Path, staging: Path, text: str, run: Mapping[str, Any]) -> 
         os.replace(output.parent / f".{extra.name}.part", output.parent / extra.name)
     paths.write_text(output, text)
     run_text = json.dumps(run, indent=1, sort_keys=True) + "\n"
-    paths.write_text(output.with_suffix(".run.json"), run_text)
+    paths.write_text(provenance.file_of(output), run_text)
