@@ -38,8 +38,8 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
         zoo = registry.load("zoos", parsed["zoo"])()
         of_zoo = f"of zoo {parsed['zoo']}"
         for plural, known, default in (
-            ("networks", zoo.all_networks, zoo.networks),
-            ("generators", zoo.generators, zoo.generators),
+            ("networks", zoo.known_networks, zoo.networks),
+            ("generators", zoo.known_generators, zoo.generators),
             ("units", zoo.classes, zoo.default_units),
         ):
             singular = plural[:-1]

@@ -366,5 +366,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{sum(own.sizes['row'] for own in found)} channels of {len(found)} networks measured")
 
 
+PLUGIN = ChannelMaps
+
+
 if __name__ == "__main__":
     main()

@@ -147,5 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{one.key}: {int(found['right'].sum())} of {int(found['n'].sum())} images right")
 
 
+PLUGIN = ClassAccuracy
+
+
 if __name__ == "__main__":
     main()

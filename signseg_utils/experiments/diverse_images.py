@@ -403,5 +403,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))
 
 
+PLUGIN = DiverseImages
+
+
 if __name__ == "__main__":
     main()

@@ -419,5 +419,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{one.network}: {int(dataset['images'].sel(whose='own').sum())} images")
 
 
+PLUGIN = Occlusion
+
+
 if __name__ == "__main__":
     main()

@@ -33,3 +33,5 @@ __all__ = [
     "aliases", "by_factor", "coded", "columns", "compared", "extremes", "levels", "look",
     "main_effects", "paired_effect", "plan", "searches", "settings", "strings", "table",
 ]  # fmt: skip
+
+PLUGIN = Searches

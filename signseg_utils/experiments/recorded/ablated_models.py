@@ -546,5 +546,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base.run(planned, zoos.load_zoo(given.zoo), folder, recompute=given.recompute)
 
 
+PLUGIN = AblatedModels
+
+
 if __name__ == "__main__":
     main()

@@ -318,5 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(summary(planned, found).to_string(index=False, float_format="%.3f"))
 
 
+PLUGIN = EncodingAccuracy
+
+
 if __name__ == "__main__":
     main()

@@ -470,5 +470,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base.run(planned, zoos.load_zoo(given.zoo), folder)
 
 
+PLUGIN = EncodingSigns
+
+
 if __name__ == "__main__":
     main()

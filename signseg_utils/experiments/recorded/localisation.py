@@ -502,5 +502,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"audit: {base.demand(base.audit(planned, found, zoo))} stored numbers agree")
 
 
+PLUGIN = Localisation
+
+
 if __name__ == "__main__":
     main()
