@@ -18,7 +18,7 @@ from test_browser import browser, build  # noqa: F401
 
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
-from signseg_utils.publishing import notices, publish
+from signseg_utils.publishing import chapters, notices, publish
 
 CHAPTER = """---
 jupytext:
@@ -94,7 +94,7 @@ def _shared() -> Iterator[pytest.MonkeyPatch]:
 def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch) -> Book:
     """Good pages first, then one of each kind of failure, published with two processes."""
     book = Book(tmp_path_factory.mktemp("broken"))
-    _shared.setattr(publish, "notebooks_folder", lambda: book.notebooks)
+    _shared.setattr(chapters, "notebooks_folder", lambda: book.notebooks)
     book.write("shapes", "01_good")
     book.write("shapes", "02_raises")
     book.write("tinyimagenet", "05_far")
@@ -114,8 +114,8 @@ def told(broken: Book) -> tuple[int, str]:
     words = [
         sys.executable, "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
-        f"from signseg_utils.publishing import publish\n"
-        f"publish.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
+        f"from signseg_utils.publishing import chapters\n"
+        f"chapters.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *broken.command("--jobs", "2"),
     ]  # fmt: skip
@@ -251,7 +251,7 @@ def notices_of(page: Path) -> str:
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
     book = Book(tmp_path)
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: book.notebooks)
+    monkeypatch.setattr(chapters, "notebooks_folder", lambda: book.notebooks)
     book.write("shapes", "01_one")
     book.write("shapes", "02_two")
     return book
@@ -313,8 +313,8 @@ def test_a_stopped_publisher_leaves_nothing_behind(quick: Book, how: int, jobs: 
     words = [
         sys.executable, "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
-        f"from signseg_utils.publishing import publish\n"
-        f"publish.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
+        f"from signseg_utils.publishing import chapters\n"
+        f"chapters.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *quick.command("--jobs", str(jobs), "--zoo", "shapes,tinyimagenet"),
     ]  # fmt: skip

@@ -35,6 +35,7 @@ from signseg_utils.experiments.sweep import estimating
 from signseg_utils.neurons import recordings, simulated, stimuli
 from signseg_utils.progress import Work, each
 from signseg_utils.publishing import publish
+from signseg_utils.publishing.publisher import Publisher
 from signseg_utils.search.evolution import Search
 from signseg_utils.training import classifier, decoder
 
@@ -303,24 +304,28 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
         "2 shards",
     ),
-    "occlusion": (lambda zoo: occlusion.obtain(zoo, ["alexnet"], limit=60), "1 networks"),
+    "occlusion": (
+        lambda zoo: base.obtain(occlusion.plan("shapes", ["alexnet"], limit=60), zoo),
+        "1 networks",
+    ),
     "channels": (lambda zoo: channel_maps.table(zoo, ["alexnet"], limit=40), "1 networks"),
     "accuracy of classes": (
         lambda zoo: class_accuracy.outputs(zoo, "alexnet", zoo.images("val", 120), 60),
         "2 batches",
     ),
     "diverse sets": (
-        lambda zoo: diverse_images.obtain(
-            diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
+        lambda zoo: base.obtain(
+            [diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3)],
+            zoo, "out",
         ),
         "1 diverse sets",
     ),
     "images of features": (
-        lambda zoo: feature_images.obtain(
-            feature_images.FeatureImages(
+        lambda zoo: base.obtain(
+            [feature_images.FeatureImages(
                 "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
-            ),
-            None, "out",
+            )],
+            zoo, "out",
         ),
         "1 sets of features",
     ),
@@ -381,10 +386,9 @@ def test_every_long_door_says_how_long_it_takes(door: str, small: zoos.Zoo, talk
 def test_the_publisher_counts_its_pages(
     talking: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "publish", lambda *_, **__: None)
-    monkeypatch.setattr(publish.Publisher, "attempt", lambda *_: None)
+    monkeypatch.setattr(Publisher, "attempt", lambda *_: None)
     chapter = throwaway.chapter(throwaway.write(tmp_path))
-    publish.Publisher(tmp_path, {}).in_turn([chapter] * 3)
+    Publisher(tmp_path, {}).in_turn([chapter] * 3)
     assert talking()[-1].startswith("shapes: 3 of 3 pages in ")
 
 

@@ -1,6 +1,6 @@
 """Sphinx extension of this book: provenance strips, ledger, costs, links; nothing from outside.
 
-It reads what `signseg_utils.publishing.publish` left beside each executed chapter (``*.run.json``,
+It reads what `signseg_utils.publishing` left beside each executed chapter (``*.run.json``,
 ``*.ledger.json``, ``*.failure.json``) while the book is built, so the notebooks themselves stay
 free of timings. A page that could not be made says so over its earlier copy, or in place of it.
 """

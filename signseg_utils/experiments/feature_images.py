@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.spectrum import radial_spectrum
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost
 from signseg_utils.search.evolution import Search, evolve, rescore
 from signseg_utils.units.readout import Readout
-from signseg_utils.zoos import Zoo, load_zoo
+from signseg_utils.zoos import Zoo
 
 
 @dataclass(frozen=True)
@@ -101,17 +100,6 @@ class FeatureImages(Experiment):
         )  # fmt: skip
         kept = [stored["activation"].values[cell] for cell in sample]
         return [self.compared("activation", kept, again.tolist())]
-
-
-# What chapter 12 calls until it calls `base.obtain` with its opened zoo.
-Wish = FeatureImages
-
-
-def obtain(
-    wish: FeatureImages, shipped: object = None, results: str = "", recompute: bool = False
-) -> xr.Dataset:
-    """`base.obtain` of one."""
-    return base.obtain([wish], load_zoo(wish.zoo), results, recompute).found[0]
 
 
 @torch.inference_mode()

@@ -10,11 +10,11 @@ yet.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,13 +22,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import selection, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
@@ -36,7 +34,6 @@ from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import split
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
@@ -104,6 +101,14 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,alexnet-untrained"),
+        Option("generator", "makes the images", generator),
+        Option("images", "to fit models to", images),
+        Option("generations", "of each search", generations),
+    )
+
     @property
     def judge(self) -> str:
         """The network that decides which neurons are well-fitted."""
@@ -127,6 +132,13 @@ class AblatedModels(studies.Recorded):
             "generator_weights": zoo.fingerprint(self.generator),
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[AblatedModels]:
+        return plan(
+            given.recording, given.zoo, given.networks, given.sessions, generator=given.generator,
+            images=given.images, generations=given.generations,
+        )  # fmt: skip
 
     @property
     def cost(self) -> float:
@@ -516,38 +528,4 @@ def of_kind(
     return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment ablated_models", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    own, number = AblatedModels, selection.argument
-    parser.add_argument("--generator", default=own.generator, help="makes the images")
-    parser.add_argument(
-        "--images", type=number("images"), default=own.images, help="to fit models to"
-    )
-    parser.add_argument("--generations", type=number("generations"), default=own.generations)
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks", "generator")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        generator=given.generator, images=given.images, generations=given.generations,
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    base.run(planned, zoos.load_zoo(given.zoo), folder, recompute=given.recompute)
-
-
 PLUGIN = AblatedModels
-
-
-if __name__ == "__main__":
-    main()

@@ -8,24 +8,20 @@ not hold yet; the same command continues an interrupted one.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
-from signseg_utils import selection, zoos
-from signseg_utils.experiments import base
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import V4_SESSIONS, shipped_folder
+from signseg_utils.experiments.recorded.base import V4_SESSIONS
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
 
@@ -59,11 +55,28 @@ class EncodingAccuracy(studies.Drawn):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated; default: standard ones"),
+        Option("draws", "choices of images", studies.Drawn.draws),
+    )
+
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingAccuracy]:
+        networks = given.networks or zoo.networks
+        return plan(given.recording, given.zoo, networks, given.sessions, draws=given.draws)
+
+    @classmethod
+    def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """Which layers were chosen, and how well they predict."""
+        tables = (chosen(plan, found), summary(plan, found))
+        return "\n".join(table.to_string(index=False, float_format="%.3f") for table in tables)
 
 
 def plan(
@@ -287,39 +300,4 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
     return pd.DataFrame(rows)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment encoding_accuracy", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    number = selection.argument("draws")
-    parser.add_argument(
-        "--draws", type=number, default=EncodingAccuracy.draws, help="choices of images"
-    )
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    zoo = zoos.load_zoo(given.zoo)
-    networks = split(given.networks) or zoo.networks
-    planned = plan(
-        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
-    )
-    folder = given.folder or shipped_folder(given.recording)
-    found = base.run(planned, zoo, folder, recompute=given.recompute)
-    print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
-    print(summary(planned, found).to_string(index=False, float_format="%.3f"))
-
-
 PLUGIN = EncodingAccuracy
-
-
-if __name__ == "__main__":
-    main()

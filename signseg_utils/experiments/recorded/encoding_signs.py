@@ -8,10 +8,9 @@ computes what the store does not hold yet.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,17 +18,14 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils import selection, zoos
 from signseg_utils.analysis import stats
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 
@@ -75,6 +71,13 @@ class EncodingSigns(studies.Drawn):
     least: float = 0.05
     shuffles: int = 40
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,resnet,alexnet-untrained"),
+        Option("draws", "choices of images", draws),
+        Option("images", "images of a draw", studies.Drawn.images),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         return {**super().identity(zoo), "judge_weights": zoo.card(self.judge)["sha256"]}
 
@@ -83,6 +86,13 @@ class EncodingSigns(studies.Drawn):
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingSigns]:
+        return plan(
+            given.recording, given.zoo, given.networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
 
 
 def plan(
@@ -437,41 +447,4 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     return np.asarray(one_sign.mean(-1))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment encoding_signs", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see studies.plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument(
-        "--networks", default="alexnet,resnet,alexnet-untrained",
-        help="comma separated (%(default)s)",
-    )  # fmt: skip
-    own, number = EncodingSigns, selection.argument
-    parser.add_argument(
-        "--draws", type=number("draws"), default=own.draws, help="choices of images"
-    )
-    parser.add_argument(
-        "--images", type=number("images"), default=own.images, help="images of a draw"
-    )
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        draws=given.draws, images=given.images,
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    base.run(planned, zoos.load_zoo(given.zoo), folder)
-
-
 PLUGIN = EncodingSigns
-
-
-if __name__ == "__main__":
-    main()

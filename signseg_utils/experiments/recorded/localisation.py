@@ -11,10 +11,9 @@ what the store does not hold yet; the same command continues an interrupted one,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,14 +21,12 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import selection, zoos
 from signseg_utils.analysis import localize
 from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
@@ -38,7 +35,6 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import integers, split
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
@@ -100,6 +96,17 @@ class Localisation(studies.Recorded):
     layer: str = features.LAST
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("network", "its features model the neurons", "alexnet"),
+        Option("generator", "makes the images; default: the first of the zoo"),
+        Option("images", "of one experiment", images),
+        Option("neurons", "of a session, at most", neurons),
+        Option("least_fit", "R2 of models", least_fit),
+        Option("generations", "of each search", generations),
+        Option("seeds", "searches: a list or a range", "0"),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
         return {**super().identity(zoo), "weights": weights}
@@ -109,6 +116,19 @@ class Localisation(studies.Recorded):
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, self, zoo, state, save)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Localisation]:
+        return plan(
+            given.recording, given.zoo, given.network, given.generator or zoo.generators[0],
+            given.sessions, images=given.images, neurons=given.neurons, least_fit=given.least_fit,
+            generations=given.generations, seeds=given.seeds,
+        )  # fmt: skip
+
+    @classmethod
+    def told(cls, plan: Sequence[Localisation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How many stored numbers an audit made again; AuditError if they do not agree."""
+        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""
@@ -460,50 +480,4 @@ def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) ->
     return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    own = Localisation
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment localisation", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
-    parser.add_argument("--network", default="alexnet", help="its features model the neurons")
-    parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    number = selection.argument
-    for name, kind, words in (
-        ("images", int, "of one experiment"),
-        ("neurons", int, "of a session, at most"),
-        ("least_fit", float, "R2 of models"),
-        ("generations", int, "of each search"),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=number(name, kind), default=getattr(own, name),
-            help=words,
-        )  # fmt: skip
-    parser.add_argument("--seeds", default="0", help="searches: a list or a range")
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "network", "generator")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, given.network,
-        given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
-        images=given.images, neurons=given.neurons, least_fit=given.least_fit,
-        generations=given.generations, seeds=integers(given.seeds),
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    zoo = zoos.load_zoo(given.zoo)
-    found = base.run(planned, zoo, folder, recompute=given.recompute)
-    print(f"audit: {base.demand(base.audit(planned, found, zoo))} stored numbers agree")
-
-
 PLUGIN = Localisation
-
-
-if __name__ == "__main__":
-    main()
