@@ -317,11 +317,11 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         "1 diverse sets",
     ),
     "images of features": (
-        lambda zoo: feature_images.obtain(
-            feature_images.FeatureImages(
+        lambda zoo: base.obtain(
+            [feature_images.FeatureImages(
                 "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
-            ),
-            None, "out",
+            )],
+            zoo, "out",
         ),
         "1 sets of features",
     ),

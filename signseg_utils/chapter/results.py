@@ -69,11 +69,6 @@ def record_audit(
     return path
 
 
-def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
-    """The searches that it shows, joined; see `results`."""
-    return all_searches([plan], run, chapter)[0]
-
-
 def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
     """The searches of several plans, each joined; see `results`."""
     return [joined for joined, _ in results(plans, run, chapter)]

@@ -33,7 +33,6 @@ import yaml
 from nbformat import NotebookNode
 
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.chapter.results import fits  # noqa: F401  # for chapters without `open_chapter`
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE

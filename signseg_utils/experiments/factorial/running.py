@@ -237,7 +237,7 @@ def searches(
 ) -> tuple[xr.Dataset, Path]:
     """Called by a chapter: the searches that it shows, audited, source and audit recorded.
 
-    As `signseg_utils.chapter.results.searches`, for networks that are in no zoo. ``given``: the
+    As `signseg_utils.chapter.results.all_searches`, for networks that are in no zoo. ``given``: the
     chapter's parameters, of which also ``units``. Also returns the folder of the networks.
     """
     planned = plan(settings, given.units, template)
