@@ -307,6 +307,12 @@ for _words, _said in {
     "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many":
         "expected JSON epochs=many",
     "train | --set epochs=1": "expected --only --set",
+    "train | --zoo shapes --seeds 5": "expected --networks --seeds",
+    "train | --zoo shapes --networks alexnet --seeds 0": "expected --seeds 1 0",
+    "train | --zoo shapes --networks alexnet --seeds many": "--seeds many",
+    "train | --zoo shapes --networks dog --seeds 5": "expected network dog",
+    "train | --zoo shapes --networks alexnet-seed1": "expected alexnet-seed1 alexnet-seed2",
+    "train | --zoo shapes --networks alexnet --only vgg": "expected --only --networks",
     "session | OUT --zoo nowhere": "zoo nowhere shapes",
     "session | OUT --zoo shapes --generator gan": "expected generator gan scenes",
     "session | OUT --zoo shapes --generator scenes --optimizer adam": "adam cholesky_cma",

@@ -18,6 +18,7 @@ from test_browser import browser, build  # noqa: F401
 
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
+from signseg_utils.files import paths
 from signseg_utils.publishing import chapters, notices, publish
 
 CHAPTER = """---
@@ -268,6 +269,50 @@ def test_an_error_of_the_publisher_itself_costs_one_page(
     assert capsys.readouterr().err.count("the publisher met OSError: no space left") == 2
     note = quick.note("shapes", "02_two")
     assert note is not None and "Traceback" in note.details
+
+
+def test_a_notice_names_no_folder_of_the_machine(
+    quick: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = paths.repository() / "data" / "zoo" / "a.safetensors"
+
+    def stop(*_: object) -> None:
+        raise OSError(f"cannot read {quick.root}/far/b.zip or '{inside}': see https://a.org/b/c")
+
+    monkeypatch.setattr(publish, "execute", stop)
+    assert cli.main(quick.command("--chapters", "1")) == cli.SOME_FAILED
+    note = quick.note("shapes", "01_one")
+    assert note is not None
+    said = "cannot read b.zip or 'data/zoo/a.safetensors': see https://a.org/b/c"
+    assert note.what == f"the publisher met OSError: {said}"
+    assert 'File "signseg_utils/publishing/publish.py"' in note.details
+    for folder in (quick.root, paths.repository(), sys.prefix):
+        assert str(folder) not in note.what + note.details
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("in /var/tmp/x/y.json: no", "in y.json: no"),
+        ("'C:\\\\Users\\\\ann\\\\a.zip'", "'a.zip'"),
+        ("~/a/b.csv and shapes/01_one, 1/2, and/or </b>", None),
+    ],
+)
+def test_only_folders_are_left_out(text: str, said: str | None) -> None:
+    assert notices.without_folders(text) == (said or text)
+
+
+def test_the_book_is_built_with_a_damaged_record(tmp_path: Path) -> None:
+    import signseg_book
+
+    folder = tmp_path / "book" / "executed" / "shapes"
+    folder.mkdir(parents=True)
+    (folder / "01_one.ipynb").write_text("{}")
+    (folder / "01_one.run.json").write_text('{"key": "ab')
+    (tmp_path / "_toc.yml").write_text("- file: book/executed/shapes/01_one\n")
+    assert signseg_book.read_runs(tmp_path) == []
+    assert "This page is not whole" in signseg_book.notice(folder, "01_one")
+    assert len(signseg_book.unwell(tmp_path)) == 1
 
 
 def test_an_unknown_outcome_is_refused(tmp_path: Path) -> None:

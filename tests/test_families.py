@@ -383,6 +383,7 @@ def test_all_is_made_once_in_order(monkeypatch, tmp_path) -> None:
     def make(zoo, name, *_):
         made.append(name)
         zoo.path(name).touch()
+        zoo.path(name).with_suffix(".json").touch()
 
     for module, function in ((whole.networks, "make"), (whole.decoder, "train"),
                              (whole.components, "fit")):  # fmt: skip

@@ -13,11 +13,11 @@ from signseg_utils.chapter.results import record_audit
 from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
 from signseg_utils.publishing import executed_notebook as pages
-from signseg_utils.publishing import publish
+from signseg_utils.publishing import provenance, publish
 from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.publishing.keys import hashes, key
 from signseg_utils.publishing.profiles import read_profile
-from signseg_utils.publishing.provenance import is_current
+from signseg_utils.publishing.publisher import Publisher
 
 FOLDERS = "signseg_utils.publishing.chapters"
 
@@ -186,10 +186,26 @@ def test_a_touched_page_is_not_current(published: Path, tmp_path: Path) -> None:
     for name in (".ipynb", ".run.json", ".ledger.json"):
         copy.with_suffix(name).write_bytes(published.with_suffix(name).read_bytes())
     key = read_run(published)["key"]
-    assert is_current(copy, key)
-    assert not is_current(copy, key[::-1])
+    assert provenance.is_current(copy, key)
+    assert not provenance.is_current(copy, key[::-1])
     copy.write_text(copy.read_text() + " ")
-    assert not is_current(copy, key)
+    assert not provenance.is_current(copy, key)
+
+
+DAMAGED = [b"", b'{"key": "ab', b"\xff\x00", b"[]", b'{"audit": "fine"}']
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_page_is_made_again_if_what_vouches_for_it_is_damaged(
+    notebooks: Path, tmp_path: Path, instant: list[dict], damage: bytes
+) -> None:
+    chapter = throwaway.chapter(notebooks)
+    output = publish.publish(chapter, tmp_path)
+    run, known = provenance.file_of(output), read_run(output)
+    run.write_bytes(damage)
+    assert not provenance.is_current(output, known["key"])
+    assert Publisher(tmp_path).attempt(chapter) is None
+    assert len(instant) == 2 and read_run(output)["sha256"] == known["sha256"]
 
 
 # ---------------------------------------------------------------- profiles and command line
@@ -380,3 +396,12 @@ def test_all_zoos_are_those_that_ship() -> None:
     assert zoos == {"shapes", "tinyimagenet"}
     (own,) = chapters("paper", ["imagenet"], [3])
     assert own.zoo == "imagenet"
+
+
+def test_a_kernel_that_is_done_is_ended_without_an_interrupt(tmp_path: Path) -> None:
+    """Else it says, now and then, that it caught one, in the midst of what the publisher says."""
+    body = "get_ipython().kernel.saved_sigint_handler = lambda *_: open('caught', 'w').close()"
+    cell = nbformat.v4.new_code_cell(body, metadata={"tags": ["parameters"]})
+    names = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    done = publish.execute(nbformat.v4.new_notebook(cells=[cell], metadata=names), {}, tmp_path)
+    assert not publish.faults(done) and not (tmp_path / "caught").exists()

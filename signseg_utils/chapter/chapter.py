@@ -212,7 +212,7 @@ class Chapter:
         p
             Of one effect among many: its p value corrected for their number.
         why
-            Why it cannot be measured; in place of the words of the test.
+            Why it cannot be measured, where ``effect`` is None; in place of the words of the test.
         fields
             For text that holds them; ``n`` is the sample of a bare number.
 
@@ -227,7 +227,7 @@ class Chapter:
         if margin is not None:
             fields["margin"] = margin
         found = judge(stated, effect, fields, seed=self.run.seed, p=p, together=together)
-        fields |= {"cells": len(found.cells), "holding": found.holding}
+        fields |= {"cells": len(found.cells), "holding": found.holding, "effect": found.effect}
         line = Line(
             id=stated.text("id", fields),
             zoo=self.run.zoo,
@@ -237,7 +237,7 @@ class Chapter:
             ci_low=found.low,
             ci_high=found.high,
             n=found.n,
-            test=why or stated.text("test", fields),
+            test=(effect is None and why) or stated.text("test", fields),
             seed=found.seed,
             verdict=found.verdict,
         )
@@ -246,7 +246,7 @@ class Chapter:
     def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
         if stated.reported:
             return stated.text("reported", fields)
-        return reported.words(stated.id.split()[0], stated.text("condition", fields) or None)
+        return reported.words(stated.stem, stated.text("condition", fields) or None)
 
     # ------------------------------------------------------------ the end
 

@@ -72,22 +72,6 @@ def record_audit(
     return path
 
 
-def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
-    """The searches that it shows, joined; see `results`."""
-    return all_searches([plan], run, chapter)[0]
-
-
-def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
-    """The searches of several plans, each joined; see `results`."""
-    return [joined for joined, _ in results(plans, run, chapter)]
-
-
-def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
-    """Results of a plan in its order, and their source; see `results`."""
-    ((found, own),) = results([plan], run, chapter)
-    return found, own.source
-
-
 class Audited(NamedTuple):
     """The results of one plan that a page shows, and some of them made again."""
 

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils.analysis import localize
+from signseg_utils.analysis import localize, stats
 from signseg_utils.analysis.spectrum import radial_spectrum
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
@@ -140,6 +140,35 @@ def octaves(pictures: Tensor) -> np.ndarray:
     energy = (spectrum.power * spectrum.count)[:, 1:]
     mean = (energy * spectrum.frequency[1:]).sum(1) / energy.sum(1)
     return mean.log2().numpy()
+
+
+def by_sign(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Values ``[feature]`` of as many positive features as negative ones after them, by sign.
+
+    The order is that of `signseg_utils.experiments.recorded.encoding_signs.extremes`; features
+    without a value (NaN) are left out.
+    """
+    halves = dict(zip(("positive", "negative"), np.split(values, 2), strict=True))
+    return {sign: own[np.isfinite(own)] for sign, own in halves.items()}
+
+
+def means(groups: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, stats.Estimate]:
+    """Mean of each group ``[feature]`` with its 95 % interval over features."""
+    return {name: stats.bootstrap(values, seed=seed) for name, values in groups.items()}
+
+
+def grid(pictures: Tensor, across: int = 8) -> tuple[list[Tensor], list[str]]:
+    """Rows of images and what stands beside them, for `plots.image_grid`.
+
+    ``pictures [feature, ...]`` are those of positive features, then of as many negative ones; a
+    row holds ``across`` of one sign.
+    """
+    rows, labels = [], []
+    for sign, half in zip(("positive", "negative"), pictures.chunk(2), strict=True):
+        parts = half.split(across)
+        rows += parts
+        labels += [f"{sign} in most"] * len(parts)
+    return rows, labels
 
 
 def single(features: tuple[int, ...], count: int) -> Readout:

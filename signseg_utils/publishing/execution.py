@@ -34,6 +34,11 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
             if sys.platform != "win32":
                 self.transport = "ipc"
 
+        async def _async_interrupt_kernel(self) -> None:
+            """Not on the way to its end: an idle kernel calls an interrupt there an error."""
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
+
     unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
     nbformat.write(source, unrun)
     quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}

@@ -5,7 +5,6 @@ what it took, and how its audit ended.
 """
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -18,9 +17,34 @@ import psutil
 
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths
+from signseg_utils.files.reading import read_json
 from signseg_utils.publishing import notices
+from signseg_utils.refusals import BadFile
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
+
+
+def file_of(output: Path) -> Path:
+    """Where it is written what is known of the page ``output``."""
+    return output.with_suffix(".run.json")
+
+
+def read(output: Path) -> dict[str, Any]:
+    """What is known of the page ``output``.
+
+    Raises
+    ------
+    BadFile
+        If it is damaged or half-written, so that nothing vouches for the page.
+    FileNotFoundError
+        If there is nothing.
+    """
+    file, advice = file_of(output), "make the page again"
+    run = read_json(file, "what is known of a page", advice)
+    audit = run.get("audit")
+    if not isinstance(audit, dict | None):
+        raise BadFile(f"expected an audit as a JSON object in {file}; got {audit!r}; {advice}")
+    return run
 
 
 def is_current(output: Path, expected_key: str) -> bool:
@@ -28,11 +52,12 @@ def is_current(output: Path, expected_key: str) -> bool:
 
     A page whose audit was beyond its bounds is never current: it is tried again.
     """
-    run_file = output.with_suffix(".run.json")
-    ledger = output.with_suffix(".ledger.json")
-    if not (output.exists() and run_file.exists() and ledger.exists()):
+    if not (output.exists() and output.with_suffix(".ledger.json").exists()):
         return False
-    run = json.loads(run_file.read_text(encoding="utf-8"))
+    try:
+        run = read(output)
+    except (BadFile, FileNotFoundError):
+        return False
     same = hashlib.sha256(output.read_bytes()).hexdigest() == run.get("sha256")
     return same and run.get("key") == expected_key and not beyond(run)
 

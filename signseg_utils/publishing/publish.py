@@ -33,7 +33,6 @@ import yaml
 from nbformat import NotebookNode
 
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.chapter.results import fits  # noqa: F401  # for chapters without `open_chapter`
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE
@@ -248,7 +247,7 @@ def _replace(output: Path, staging: Path, text: str, run: Mapping[str, Any]) -> 
     extras = sorted(staging.glob(f"{name}.*"))
     for extra in extras:
         shutil.copyfile(extra, output.parent / f".{extra.name}.part")
-    output.with_suffix(".run.json").unlink(missing_ok=True)
+    provenance.file_of(output).unlink(missing_ok=True)
     for stale in output.parent.glob(f"{name}.*"):
         if stale != output:
             stale.unlink()
@@ -256,4 +255,4 @@ def _replace(output: Path, staging: Path, text: str, run: Mapping[str, Any]) -> 
         os.replace(output.parent / f".{extra.name}.part", output.parent / extra.name)
     paths.write_text(output, text)
     run_text = json.dumps(run, indent=1, sort_keys=True) + "\n"
-    paths.write_text(output.with_suffix(".run.json"), run_text)
+    paths.write_text(provenance.file_of(output), run_text)

@@ -1,6 +1,5 @@
 """The publisher's run over many pages: in turn or side by side; one that fails costs one page."""
 
-import json
 import multiprocessing
 import os
 import shlex
@@ -15,6 +14,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from signseg_utils.files import paths
 from signseg_utils.progress import each
 from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
@@ -38,12 +38,13 @@ class Publisher:
             return shlex.join([*words, *(["RECOMPUTE=1"] if recompute else [])])
         words = ["signseg", "publish", "--profile", chapter.profile]
         words += ["--zoo", chapter.zoo, "--chapters", str(int(chapter.number))]
-        words += ["--output", str(self.folder)] if self.folder else []
-        words += ["--results", str(results)] if results else []
+        words += ["--output", _from_root(self.folder)] if self.folder else []
+        words += ["--results", _from_root(results)] if results else []
         return shlex.join([*words, *(["--recompute"] if recompute else [])])
 
     def notice(self, chapter: Chapter, what: str, details: str = "") -> Notice:
-        """What there is to say about a page that is not as it should be."""
+        """What there is to say about a page that is not as it should be; no folder of a machine."""
+        what, details = map(notices.without_folders, (what, details))
         command = self.command(chapter)
         return Notice(chapter.zoo, chapter.name, what, notices.now(), command, details)
 
@@ -57,13 +58,12 @@ class Publisher:
         """Publish one chapter; whatever goes wrong costs this page only, and is returned."""
         try:
             report = partial(print, flush=True)
-            output = publish(chapter, self.folder, **self.how, report=report)
+            run = provenance.read(publish(chapter, self.folder, **self.how, report=report))
         except PublishError as error:
             return self.failed(chapter, error.why)
         except Exception as error:  # of the disk, of a library: the other pages do not hang on it
             what = f"the publisher met {type(error).__name__}: {error}"
             return self.failed(chapter, what, traceback.format_exc())
-        run = json.loads(output.with_suffix(".run.json").read_text(encoding="utf-8"))
         if not provenance.beyond(run):
             return None
         worst = next(iter(run["audit"].get("notes", [])), "the page says which")
@@ -151,6 +151,12 @@ def _work(publisher: Publisher, group: Sequence[Chapter], told: connection.Conne
     with suppress(KeyboardInterrupt):
         for chapter in _counted(group):
             told.send(publisher.attempt(chapter))
+
+
+def _from_root(folder: Path) -> str:
+    """A folder as a command names it that is given at the root of the checkout."""
+    whole, root = folder.resolve(), paths.repository()
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else folder)
 
 
 def _counted(wanted: Sequence[Chapter]) -> Iterable[Chapter]:

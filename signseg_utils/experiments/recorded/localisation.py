@@ -22,14 +22,12 @@ import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils.analysis import localize
-from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
-from signseg_utils.networks import Network
-from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.neurons import encoding, features
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
@@ -39,8 +37,8 @@ from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation",
-    "evolved", "look", "measure", "own_less_others", "plan", "together",
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation", "look",
+    "measure", "plan",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
@@ -146,9 +144,7 @@ class Localisation(studies.Recorded):
         asked = [name for name in who if name == "model" or self.stand_ins(stored) is not None]
         return [(who.index(name), n) for name in asked for n in range(stored.sizes["neuron"])]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, show them with their discs again."""
         generator, cells = zoo.generator(self.generator), self.stand_ins(stored)
         body = features.Features(zoo.network(self.network), self.layer)
@@ -302,13 +298,13 @@ def measure(
     own = _modelled(found, study, zoo)
     generator = zoo.generator(study.generator)
     who = ("model",) if own.cells is None else ("neuron", "model")
-    state: State = dict(known or {})
     names = own.models.labels
-    pending = [number for number in range(len(names)) if f"{number}.codes" not in state]
-    for number in each(pending, "neurons", there=len(names) - len(pending), resumes=True):
+
+    def of_neuron(number: int) -> dict[str, Tensor]:
         mine = _of_neuron(own, number, who, study, generator)
-        state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
-        save(state)
+        return {name: torch.from_numpy(values) for name, values in mine.items()}
+
+    state = studies.neuron_by_neuron(len(names), known, save, of_neuron)
     return _dataset(state, own.about, own.models, who, names, study)
 
 
@@ -324,21 +320,13 @@ class _Modelled(NamedTuple):
 
 
 def _modelled(found: xr.Dataset, study: Localisation, zoo: Zoo) -> _Modelled:
-    whole = recordings.complete(found)
-    studies.enough(whole, study)
-    order = np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
+    whole, order = studies.one_experiment(found, study)
     whole = whole.isel(image=order[: study.images])
     body = features.Features(zoo.network(study.network), study.layer)
     seen = features.extract(body, pictures(whole, zoo.image_size)).double().numpy()
     told = whole["response"].values
     fit = encoding.cross_validate(seen, told, "pls", (1,), seed=study.seed)[0]
-    chosen = np.flatnonzero(fit >= study.least_fit)
-    if not len(chosen):
-        raise recordings.RecordingError(
-            f"expected a neuron of session {study.session} whose model explains "
-            f"{study.least_fit:.0%} of the variance in cross-validation; the best explains "
-            f"{fit.max():.1%}; ask for less with least_fit=, or take more images"
-        )
+    chosen = studies.well_fitted(fit, study.least_fit, study.session, "least_fit")
     chosen = np.sort(chosen[np.argsort(-fit[chosen], kind="stable")[: study.neurons]])
     names = whole["neuron"].values[chosen].tolist()
     told, about = told[:, chosen], {"fit": fit[chosen]}
@@ -384,8 +372,12 @@ def _of_neuron(
 
 
 def _dataset(
-    state: Mapping[str, Tensor], found: Mapping[str, Array], models: Readout,
-    who: Sequence[str], names: Sequence[str], study: Localisation,
+    state: Mapping[str, Tensor],
+    found: Mapping[str, Array],
+    models: Readout,
+    who: Sequence[str],
+    names: Sequence[str],
+    study: Localisation,
 ) -> xr.Dataset:
     dims = {
         "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
@@ -422,62 +414,6 @@ def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
         Search(study.optimizer, study.generations),
     )  # fmt: skip
     return found.codes[found.activations.argmax()].half()
-
-
-def together(measured: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Neurons of all sessions in one dataset, with what follows from the numbers.
-
-    ``found`` [who, neuron] bool: is there a place; ``share`` [who, neuron] of the image that the
-    mask covers; ``change`` [who, neuron, kind]: response to the cleared image over that to the
-    intact one, both less the response that means nothing, less 1; ``change_natural``
-    [neuron, shown] likewise, where there are twins.
-    """
-    whole = xr.concat(list(measured), "neuron", combine_attrs="drop")
-    whole["found"] = whole["mask"].any(("row", "column"))
-    whole["share"] = whole["mask"].mean(("row", "column"))
-    scale = whole["intact"] - whole["floor"]
-    whole["change"] = (whole["cleared"] - whole["floor"]) / scale - 1
-    if "natural" in whole:
-        whole["change_natural"] = whole["natural"] / whole["natural"].sel(shown="intact") - 1
-    return whole
-
-
-@torch.inference_mode()
-def evolved(whole: xr.Dataset, generator: nn.Module) -> dict[str, Tensor]:
-    """Evolved images ``[neuron, 3, height, width]`` of ``neuron`` and ``model``."""
-    return {
-        str(who): generator(torch.from_numpy(whole["codes"].sel(who=who).values).float())
-        for who in whole["who"].values
-    }
-
-
-@torch.inference_mode()
-def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) -> Array:
-    """How much more alike each image of ``first`` is to its own of ``second`` than to the others.
-
-    Parameters
-    ----------
-    first, second
-        ``[neuron, 3, height, width]``, two neurons or more.
-    judges
-        Networks whose features say how alike images are; these are centred on all images.
-
-    Returns
-    -------
-    ndarray [neuron]
-        Centred cosine similarity, mean over judges, to its own less the mean of the others.
-    """
-    if len(first) != len(second) or len(first) < 2:
-        raise ValueError(
-            f"expected as many images in both, and two or more; got {len(first)} and {len(second)}"
-        )
-    alike = torch.zeros(len(first), len(first))
-    for judge in judges:
-        one, two = judge.backbone(first), judge.backbone(second)
-        centre = torch.cat([one, two]).mean(0)
-        alike += cosine_similarity(one[:, None, None], two[None, :, None], centre) / len(judges)
-    own = alike.diagonal()
-    return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
 
 
 PLUGIN = Localisation
