@@ -119,7 +119,7 @@ def test_the_files_are_written_as_the_house_is(checkout: Path) -> None:
 def test_contracts_of_the_registry_hold(checkout: Path) -> None:
     optimizers, metrics = map(shlex.split, TESTS)
     chosen = [*optimizers[:1], "-k", f"{optimizers[2]} or colourfulness or metric", *metrics]
-    said = run(checkout, "-m", "pytest", "-v", "-p", "no:cacheprovider", *chosen)
+    said = run(checkout, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *chosen)
     for name in ("success_rule", "colourfulness"):
         assert f"[{name}" in said or f"-{name}]" in said
 
