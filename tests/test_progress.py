@@ -304,15 +304,19 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
         "2 shards",
     ),
-    "occlusion": (lambda zoo: occlusion.obtain(zoo, ["alexnet"], limit=60), "1 networks"),
+    "occlusion": (
+        lambda zoo: base.obtain(occlusion.plan("shapes", ["alexnet"], limit=60), zoo),
+        "1 networks",
+    ),
     "channels": (lambda zoo: channel_maps.table(zoo, ["alexnet"], limit=40), "1 networks"),
     "accuracy of classes": (
         lambda zoo: class_accuracy.outputs(zoo, "alexnet", zoo.images("val", 120), 60),
         "2 batches",
     ),
     "diverse sets": (
-        lambda zoo: diverse_images.obtain(
-            diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
+        lambda zoo: base.obtain(
+            [diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3)],
+            zoo, "out",
         ),
         "1 diverse sets",
     ),

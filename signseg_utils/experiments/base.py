@@ -15,11 +15,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
 from signseg_utils.progress import Work, each
 from signseg_utils.refusals import Refusal
+from signseg_utils.selection import split
 from signseg_utils.zoos import Zoo
 
 State = dict[str, Tensor]  # of a computation that was cut off
@@ -90,8 +91,8 @@ class Experiment(ABC):
     OTHERWISE: ClassVar[Agreement] = EXACTLY  # of variables that AGREEMENT does not name
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
     ONE_AUDITED: ClassVar[bool] = False  # whether an audit keeps to one result, where that does
-    COMMAND: ClassVar[str] = ""  # `signseg experiment COMMAND`, if there is one
-    OPTIONS: ClassVar[tuple[Option, ...]] = ()  # what that command may ask, and `asked` is told
+    # What `signseg experiment` may ask, and `asked` is told; none: an option for each setting.
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()
 
     zoo: str
 
@@ -188,15 +189,33 @@ class Experiment(ABC):
         return compare(variable, stored, again, exactly, f"{self.key} {where}".strip())
 
     @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """What a command may ask: `OPTIONS`, or each setting; lists are comma separated."""
+        found = []
+        for own in fields(cls):  # type: ignore[arg-type]
+            default = None if own.default is MISSING else own.default
+            if isinstance(default, tuple):
+                default = ",".join(map(str, default))
+            found.append(Option(own.name, "as in the settings", default))
+        return cls.OPTIONS or tuple(found)
+
+    @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[Self]:
-        """The plan that a command asks for.
+        """The plan that a command asks for; by default one, of these settings.
 
         Parameters
         ----------
         given
-            Values of `OPTIONS` by name, parsed; what was left empty is ``""``.
+            Values of `options` by name, parsed; what was left empty is ``""``.
         """
-        raise NotImplementedError
+        types, values = get_type_hints(cls), {}
+        for own in fields(cls):  # type: ignore[arg-type]
+            kind, value = types[own.name], getattr(given, own.name)
+            if inner := get_args(kind)[:1]:
+                each = split(value, own.name) if isinstance(value, str) else value
+                value = tuple(inner[0](one) for one in each)
+            values[own.name] = value if inner else kind(value)
+        return [cls(**values)]
 
     @classmethod
     def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: Zoo) -> str:

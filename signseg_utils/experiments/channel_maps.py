@@ -129,7 +129,6 @@ class ChannelMaps(Experiment):
         "activity": Agreement(1e-4, 1e-3),
     }
     MOST_AUDITED: ClassVar[int] = 1
-    COMMAND: ClassVar[str] = "channel_maps"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose networks and images", None),
         Option("networks", "comma separated; default: those here"),
@@ -362,3 +361,6 @@ def _gaps(
         for kind, measure in (("local", "spread"), ("object", "on_object"))
         for matched in (False, True)
     }
+
+
+PLUGIN = ChannelMaps

@@ -54,7 +54,6 @@ class ClassAccuracy(Experiment):
     UNIT: ClassVar[str] = "networks"
     WHAT: ClassVar[str] = "stored counts, made again"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"right": Agreement(cells=50, by=2)}  # near ties
-    COMMAND: ClassVar[str] = "class_accuracy"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose classes and images", None),
         Option("network", "that recognises them", "resnet"),
@@ -146,3 +145,6 @@ def class_accuracy(
     right, count = (counts[name].sel({"class": named}).values for name in ("right", "n"))
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy
+
+
+PLUGIN = ClassAccuracy

@@ -19,12 +19,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
-from signseg_utils.zoos import DatasetMissing, Zoo, load_zoo
+from signseg_utils.zoos import DatasetMissing, Zoo
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -268,7 +267,6 @@ class DiverseImages(Experiment):
         "chosen": Agreement(cells=50, by=1e6), **dict.fromkeys(MEASURES, Agreement(0.02)),
     }  # fmt: skip
     MOST_AUDITED: ClassVar[int] = 1
-    COMMAND: ClassVar[str] = "diverse_images"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose images are the pool", "tinyimagenet"),
         Option("networks", "one chooses, others judge", "alexnet,vgg,resnet,alexnet-untrained"),
@@ -389,12 +387,4 @@ def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
     return np.asarray(torch.cat(parts).numpy())
 
 
-# What chapter 10 calls until it calls `base.obtain` with its opened zoo.
-
-
-def obtain(
-    study: DiverseImages, results: str = "", recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain` of one."""
-    own = base.obtain([study], load_zoo(study.zoo), results, recompute)
-    return own.found[0], own.source
+PLUGIN = DiverseImages

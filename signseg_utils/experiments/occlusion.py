@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from signseg_utils import draws
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
@@ -331,7 +330,6 @@ class Occlusion(Experiment):
     limit: int = 0
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "occlusion"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose networks and images", "tinyimagenet"),
         Option("networks", "comma separated; default: the standard ones"),
@@ -407,13 +405,4 @@ def plan(zoo: str, networks: Sequence[str], limit: int = 0, seed: int = 0) -> li
     return [Occlusion(zoo, network, limit, seed) for network in networks]
 
 
-# What chapter 9 calls until it calls `base.obtain` and `base.audit`.
-
-
-def obtain(
-    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain`, joined."""
-    planned = plan(zoo.name, networks, limit, seed)
-    own = base.obtain(planned, zoo, recompute=recompute)
-    return Occlusion.joined(planned, own.found), own.source
+PLUGIN = Occlusion

@@ -230,3 +230,6 @@ def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma")
     there = found["trace"] >= target * end
     first = found["share"].isel(share=there.argmax("share"))
     return first.where(there.any("share") & (end > 0), 1.0).drop_vars("share").rename("to_target")
+
+
+PLUGIN = Race

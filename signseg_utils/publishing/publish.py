@@ -96,7 +96,7 @@ def publish(
     values, command = _values(chapter, source, recompute, results)
     output = (folder or executed_folder()) / chapter.zoo / f"{chapter.name}.ipynb"
     parts = hashes(chapter)
-    known = {
+    known: dict[str, Any] = {
         "parameters": values,
         "seed": values.get("seed"),
         "command": command,

@@ -101,7 +101,6 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "ablated_models"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("networks", "comma separated", "alexnet,alexnet-untrained"),
@@ -551,3 +550,6 @@ def write_images(
         names = [f"{neuron}_{sign}{alpha:g}_seed{seed}" for neuron, (sign, alpha), seed in cells]
         images = rendered(study, own["codes"]).flatten(0, 2)
         stimuli.write_images(images, names, Path(folder) / study.key)
+
+
+PLUGIN = AblatedModels

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
-from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
@@ -258,11 +257,6 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
     size = getattr(network.backbone, "image_size", None)
     seen = features.extract_layers(network, layers, pictures(whole, size))
     return {name: values.to(torch.float64).numpy() for name, values in seen.items()}
-
-
-def shipped_folder(recording: str) -> Path:
-    """Where the results of a recording lie that ship with the book."""
-    return paths.results_folder(Path(recording).stem)
 
 
 def by_network(

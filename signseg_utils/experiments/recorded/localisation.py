@@ -94,7 +94,6 @@ class Localisation(studies.Recorded):
     layer: str = features.LAST
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "localisation"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("network", "its features model the neurons", "alexnet"),
@@ -415,3 +414,6 @@ def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
         Search(study.optimizer, study.generations),
     )  # fmt: skip
     return found.codes[found.activations.argmax()].half()
+
+
+PLUGIN = Localisation
