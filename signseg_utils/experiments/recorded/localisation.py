@@ -266,7 +266,7 @@ def measure(
     found: xr.Dataset,
     study: Localisation,
     zoo: Zoo,
-    known: Mapping[str, Any] | None = None,
+    known: State | None = None,
     save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
