@@ -97,9 +97,13 @@ def run(checkout: Path, *words: str) -> str:
     """What is said by Python with these words, at the root of the checkout."""
     plain = {name: value for name, value in os.environ.items() if name != "SIGNSEG_DATA"}
     done = subprocess.run(
-        [sys.executable, *words], cwd=checkout, env={**plain, "PYTHONPATH": str(checkout)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *words],
+        cwd=checkout,
+        env={**plain, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -114,13 +114,14 @@ def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch
 def told(broken: Book) -> tuple[int, str]:
     """Exit status and what was said by the command that met all failures."""
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
         f"from signseg_utils.publishing import chapters\n"
         f"chapters.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *broken.command("--jobs", "2"),
-    ]  # fmt: skip
+    ]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     return run.returncode, run.stdout + run.stderr
 
@@ -359,13 +360,14 @@ def test_a_stopped_publisher_leaves_nothing_behind(quick: Book, how: int, jobs: 
     quick.write("shapes", "01_one", SLEEPS.format(mark=str(mark)))
     quick.write("tinyimagenet", "03_other", "time.sleep(600)")
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
         f"from signseg_utils.publishing import chapters\n"
         f"chapters.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *quick.command("--jobs", str(jobs), "--zoo", "shapes,tinyimagenet"),
-    ]  # fmt: skip
+    ]
     run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(mark.exists)

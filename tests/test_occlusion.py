@@ -164,8 +164,12 @@ def test_predictions_are_above_zero_where_they_hold(network, images):
     assert np.array_equal(asked["untrained"], 0 * asked["object"])  # the twin is the same here
     assert "untrained" not in occlusion.predictions(loss, ["a"])
     dots, signs = occlusion.shares_lost(loss, ["a"])
-    assert list(dots["a"]) == ["pos., object", "pos., background", "neg., object",
-                               "neg., background"]  # fmt: skip
+    assert list(dots["a"]) == [
+        "pos., object",
+        "pos., background",
+        "neg., object",
+        "neg., background",
+    ]
     assert signs == ["positive", "positive", "negative", "negative"]
     assert np.allclose(dots["a"]["pos., object"], 1)
 

@@ -317,9 +317,15 @@ def test_ledger_of_another_zoo_is_refused(published: Path) -> None:
 def test_audit_of_unknown_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shipped, recomputed"):
         record_audit(
-            "01_x", source="guessed", shards=1, checked=1, agreed=1, seed=0, tolerance=0.1,
+            "01_x",
+            source="guessed",
+            shards=1,
+            checked=1,
+            agreed=1,
+            seed=0,
+            tolerance=0.1,
             folder=tmp_path,
-        )  # fmt: skip
+        )
 
 
 # ---------------------------------------------------------------- cleaning

@@ -117,8 +117,12 @@ def test_only_what_was_asked_for_is_found(finished: Path, tiny_zoo: Path, tmp_pa
 def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
     found = collected(small_plan(), finished, tiny_zoo)
     assert dict(found.sizes) == {
-        "shard": 2, "condition": 3, "seed": 2, "code": found.sizes["code"], "generation": 4,
-    }  # fmt: skip
+        "shard": 2,
+        "condition": 3,
+        "seed": 2,
+        "code": found.sizes["code"],
+        "generation": 4,
+    }
     assert found["codes"].dtype == np.float16
     assert found["activation"].dtype == np.float32
     assert list(found["unit"].values) == units()

@@ -113,8 +113,10 @@ def results(
         again = base.audit(plan, own.found, zoo, sample=sample, seed=run.seed)
         checked = sum(one.cells for one in again)
         agreed = checked - sum(one.differing for one in again)
-        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
-              "again agree")  # fmt: skip
+        print(
+            f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
+            "again agree"
+        )
         each.append((plan[0].joined(plan, own.found), own))
         told.append(Audited(plan, own, again))
     _record(chapter, told, run.seed)

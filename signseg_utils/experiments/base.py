@@ -154,7 +154,10 @@ class Experiment(ABC):
 
     @abstractmethod
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """The result.
@@ -175,9 +178,7 @@ class Experiment(ABC):
         """Cells of a result that can be made again one by one; none if what for is not here."""
         return []
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Make some of the `cells` again and hold them against what is stored (see `compared`)."""
         raise NotImplementedError
 
@@ -258,8 +259,12 @@ class Results(NamedTuple):
 
 
 def obtain(
-    plan: Sequence[Experiment], zoo: Zoo, results: str | Path = "", recompute: bool = False,
-    cluster: str = "", **options: Any,
+    plan: Sequence[Experiment],
+    zoo: Zoo,
+    results: str | Path = "",
+    recompute: bool = False,
+    cluster: str = "",
+    **options: Any,
 ) -> Results:
     """What a chapter shows: each result that ships, else one of ``results``, else a new one.
 
@@ -297,9 +302,14 @@ def obtain(
 
 
 def run(
-    plan: Sequence[Experiment], zoo: Zoo, folder: Path,
-    executor: concurrent.futures.Executor | None = None, *,
-    recompute: bool = False, speaks: bool = True, **options: Any,
+    plan: Sequence[Experiment],
+    zoo: Zoo,
+    folder: Path,
+    executor: concurrent.futures.Executor | None = None,
+    *,
+    recompute: bool = False,
+    speaks: bool = True,
+    **options: Any,
 ) -> list[xr.Dataset]:
     """Compute what a folder does not hold yet, and read all of the plan.
 
@@ -331,9 +341,14 @@ def run(
     if pending:
         there = [one for one, its in zip(plan, found, strict=True) if its is not None]
         with Work(
-            len(plan), plan[0].UNIT, str(plan[0].home), there=len(there),
-            costs=[one.cost for one in [*there, *pending]], resumes=not recompute, speaks=speaks,
-        ) as work:  # fmt: skip
+            len(plan),
+            plan[0].UNIT,
+            str(plan[0].home),
+            there=len(there),
+            costs=[one.cost for one in [*there, *pending]],
+            resumes=not recompute,
+            speaks=speaks,
+        ) as work:
             for _ in _each(pending, zoo, folder, executor, options):
                 work.advance()
     return [
@@ -343,8 +358,13 @@ def run(
 
 
 def compute_one(
-    experiment: Experiment, zoo: Zoo, folder: Path, *, device: str = "cpu",
-    threads: int | None = None, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    experiment: Experiment,
+    zoo: Zoo,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     recompute: bool = False,
 ) -> str:
     """Compute and store one experiment, in this process; return its key.
@@ -388,7 +408,11 @@ def compute_one(
 
 
 def audit(
-    plan: Sequence[Experiment], found: Sequence[xr.Dataset], zoo: Zoo, *, sample: int = 32,
+    plan: Sequence[Experiment],
+    found: Sequence[xr.Dataset],
+    zoo: Zoo,
+    *,
+    sample: int = 32,
     seed: int = 0,
 ) -> list[Comparison]:
     """Make a random sample of stored cells again, and compare.
@@ -486,8 +510,11 @@ def timings(folder: Path) -> pd.DataFrame:
 
 
 def _each(
-    pending: Sequence[Experiment], zoo: Zoo, folder: Path,
-    executor: concurrent.futures.Executor | None, options: Mapping[str, Any],
+    pending: Sequence[Experiment],
+    zoo: Zoo,
+    folder: Path,
+    executor: concurrent.futures.Executor | None,
+    options: Mapping[str, Any],
 ) -> Iterator[None]:
     """Compute, here or on an executor; yield after each."""
     if executor is None:

@@ -203,10 +203,13 @@ def measure_drives(
             "covered": masks.float().mean().item(),
         },
         {
-            "sign": ["positive", "negative"], "fill": list(fills), "place": list(PLACES),
-            "whose": ["own", "other"], "unit": list(names),
+            "sign": ["positive", "negative"],
+            "fill": list(fills),
+            "place": list(PLACES),
+            "whose": ["own", "other"],
+            "unit": list(names),
         },
-    )  # fmt: skip
+    )
 
 
 def losses(drives: xr.DataArray) -> xr.DataArray:
@@ -297,11 +300,15 @@ def examples(images: Images, seed: int, count: int = 2) -> tuple[list[list[Tenso
     moved, free = displaced(masks, seed)
     pixels, first = images.pixels / 255, free.nonzero()[:count, 0]
     painted = [
-        [pixels[first], *(
-            occluded(pixels[first], region[first], fill, (pixels, masks), first) for fill in FILLS
-        )]
+        [
+            pixels[first],
+            *(
+                occluded(pixels[first], region[first], fill, (pixels, masks), first)
+                for fill in FILLS
+            ),
+        ]
         for region in (masks, moved)
-    ]  # fmt: skip
+    ]
     rows = [[part[place] for part in row] for place in range(len(first)) for row in painted]
     return rows, ["object", "background"] * len(first)
 
@@ -348,7 +355,10 @@ class Occlusion(Experiment):
         return {**self.settings, **about, "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""
@@ -363,9 +373,7 @@ class Occlusion(Experiment):
             return []
         return [(fill,) for fill in range(len(FILLS))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure all drives under one fill again."""
         images, network = validation(zoo, self.limit), zoo.network(self.network)
         compared = []

@@ -108,9 +108,13 @@ def _fresh(machine: str, words: Sequence[str], seconds: float = SECONDS) -> tupl
     plain = {name: value for name, value in os.environ.items() if name not in imitated}
     try:
         run = subprocess.run(
-            [sys.executable, *words], env=plain | dict(MACHINES[machine].environment),
-            capture_output=True, text=True, check=False, timeout=seconds,
-        )  # fmt: skip
+            [sys.executable, *words],
+            env=plain | dict(MACHINES[machine].environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
     except subprocess.TimeoutExpired:
         return 124, "", f"not finished after {seconds:.0f} s"
     return run.returncode, run.stdout, run.stderr
