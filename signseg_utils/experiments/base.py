@@ -32,6 +32,7 @@ from signseg_utils import __version__
 from signseg_utils.experiments import agreement
 from signseg_utils.experiments.agreement import EXACTLY, Agreement, Comparison, compare
 from signseg_utils.experiments.cluster import connected
+from signseg_utils.files import reads
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
 from signseg_utils.progress import Work, each
@@ -285,6 +286,8 @@ def obtain(
     """
     home = plan[0].home
     shipped = results_folder("") / home
+    if not (results or recompute):
+        reads.tell(Store(shipped).path(one.key) for one in plan)
     folder = Path(results) / plan[0].FOLDER if results else Path("runs") / home
     found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
     missing = [one for one, its in zip(plan, found, strict=True) if its is None]
