@@ -34,7 +34,7 @@ from signseg_utils.cli.experiment import EXPERIMENTS
 from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact, pictures, recordings, v4
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import chapters
 from signseg_utils.search import rig
 from signseg_utils.search.evolution import Search
 
@@ -153,7 +153,7 @@ def _tell(site: Site, rates: Any) -> None:
 
 
 def _chapters(folder: Path) -> None:
-    publish.chapters("mine", (), (), folder)
+    chapters("mine", (), (), folder)
 
 
 def _mirror(site: Site, name: str, mirror: Path, hash: str | None, **environment: str) -> None:

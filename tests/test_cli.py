@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from signseg_utils import cli
+from signseg_utils.cli import experiment
+from signseg_utils.experiments import audits
 from signseg_utils.search.rig import MANIFEST, RATES
 
 
@@ -34,6 +36,27 @@ def test_each_command_tells_what_it_takes(name: str, capsys: pytest.CaptureFixtu
         import_module(f"signseg_utils.cli.{name}").main(["--help"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: signseg {name}")
+
+
+@pytest.mark.parametrize("name", experiment.EXPERIMENTS)
+def test_each_experiment_tells_what_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (kind,) = [kind for kind in audits.KINDS if kind.COMMAND == name]
+    with pytest.raises(SystemExit) as ended:
+        experiment.main([name, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and said.startswith(f"usage: signseg experiment {name}")
+    for option in kind.OPTIONS:
+        assert f"--{option.name.replace('_', '-')} " in said and option.meaning.split()[0] in said
+
+
+def test_experiments_that_have_a_command_are_listed() -> None:
+    assert {kind.COMMAND for kind in audits.KINDS} - {""} == set(experiment.EXPERIMENTS)
+
+
+def test_nothing_else_parses_arguments() -> None:
+    room = Path(cli.__file__).parent
+    others = [path for path in room.parent.rglob("*.py") if room not in path.parents]
+    assert others and not [path for path in others if "argparse" in path.read_text()]
 
 
 def test_a_misspelt_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from conftest import made, needs_data
 from torch import nn
 
 from signseg_utils import zoos
+from signseg_utils.cli import experiment as command
 from signseg_utils.experiments import base, occlusion
 from signseg_utils.networks import Network
 from signseg_utils.units.readout import Readout
@@ -221,8 +222,9 @@ def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("alexnet").exists():
         needs_data("the weights of shapes are not here; `make zoo` trains them")
-    words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "120", "--out", str(tmp_path)]
-    occlusion.main(words)
+    words = ["occlusion", "--zoo", "shapes", "--networks", "alexnet", "--limit", "120"]
+    words += ["--folder", str(tmp_path)]
+    command.main(words)
     assert "alexnet" in capsys.readouterr().out
     monkeypatch.setattr(occlusion, "measure_drives", lambda *_, **__: pytest.fail("measured again"))
-    occlusion.main(words)
+    command.main(words)

@@ -32,7 +32,7 @@ from signseg_utils.experiments.recorded import (
     localisation,
 )
 from signseg_utils.files import paths, store
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.search.evolution import Search
 
 RESULTS = paths.data_folder() / "results"
@@ -68,7 +68,7 @@ def test_a_sample_of_each_kind_is_made_again(kind: type) -> None:
 # ---------------------------------------------------------------- what the chapters ask for
 
 
-def values(chapter: publish.Chapter) -> SimpleNamespace:
+def values(chapter: Chapter) -> SimpleNamespace:
     """Parameters of a chapter as the shipped profile gives them."""
     declared = parameters.declared(chapter.source)
     given = {name: own.default for name, own in declared.items()}
@@ -157,7 +157,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
 
 def test_the_shipped_profile_asks_for_all_that_ships_and_for_nothing_else() -> None:
     wanted: set[str] = set()
-    for chapter in publish.chapters("shipped"):
+    for chapter in chapters("shipped"):
         for path in asked(int(chapter.name[:2]), values(chapter)):
             assert path.with_name(path.name + store.SHARD).exists(), f"{chapter.name}: {path}"
             wanted.add(f"{path.relative_to(RESULTS)}{store.SHARD}")

@@ -1,8 +1,15 @@
 """``signseg experiment NAME``: compute and store what chapters show besides the sweeps."""
 
 import argparse
+import inspect
 from collections.abc import Sequence
-from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from signseg_utils import selection
+from signseg_utils.cli._arguments import number
+from signseg_utils.files.paths import results_folder
 
 EXPERIMENTS = {
     "ablated_models": "images of ablated neuron models, shown to stand-ins (chapter 13)",
@@ -15,7 +22,6 @@ EXPERIMENTS = {
     "localisation": "where in the image a neuron and its model look (chapter 14)",
     "occlusion": "what either sign's inputs lose without the object (chapter 9)",
 }
-_ON_NEURONS = ("ablated_models", "encoding_accuracy", "encoding_signs", "localisation")
 
 
 def main(words: Sequence[str]) -> int:
@@ -33,7 +39,45 @@ def main(words: Sequence[str]) -> int:
     if given.name is None:
         print(parser.epilog)
         return 0
-    room = "experiments.recorded" if given.name in _ON_NEURONS else "experiments"
-    inner = f"{given.name}.__main__" if given.name == "factorial" else given.name
-    import_module(f"signseg_utils.{room}.{inner}").main(words[1:])
+    _compute(given.name, words[1:])
     return 0
+
+
+def _compute(name: str, words: Sequence[str]) -> None:
+    """Compute the plan that an experiment makes of the words, and say what it has found."""
+    from signseg_utils import zoos  # slow to import, and the list of names needs none of it
+    from signseg_utils.experiments import audits, base
+
+    kind = next(kind for kind in audits.KINDS if kind.COMMAND == name)
+    values = vars(_parser(kind).parse_args(words))
+    folder, recompute = values.pop("folder"), values.pop("recompute")
+    values.setdefault("zoo", getattr(kind, "zoo", ""))
+    filled = {option: value for option, value in values.items() if value != ""}
+    parsed = selection.parse({**filled, "folder": str(folder or "")})
+    zoo = zoos.load_zoo(parsed.zoo)
+    plan = kind.asked(SimpleNamespace(**{**values, **vars(parsed)}), zoo)
+    folder = folder or results_folder("") / plan[0].home
+    found = base.run(plan, zoo, folder, recompute=recompute)
+    print("\n".join(filter(None, [kind.told(plan, found, zoo), f"{len(found)} in {folder}"])))
+
+
+def _parser(kind: Any) -> argparse.ArgumentParser:
+    """The options that an experiment declares, and those that all have."""
+    parser = argparse.ArgumentParser(
+        prog=f"signseg experiment {kind.COMMAND}",
+        description=inspect.getdoc(inspect.getmodule(kind)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option in kind.OPTIONS:
+        numeric = isinstance(option.default, int | float)
+        shown = "" if option.default in ("", None) else " (%(default)s)"
+        parser.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=number(option.checked_as or option.name, type(option.default)) if numeric else str,
+            default=option.default,
+            required=option.default is None,
+            help=option.meaning + shown,
+        )
+    parser.add_argument("--folder", "--out", type=Path, help="default: where what ships lies")
+    parser.add_argument("--recompute", action="store_true", help="even what is there")
+    return parser

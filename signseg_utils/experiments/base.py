@@ -15,9 +15,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -55,6 +56,28 @@ class AuditError(Refusal, ValueError):
 # ---------------------------------------------------------------- the contract
 
 
+@dataclass(frozen=True)
+class Option:
+    """What a command may ask of an experiment: ``signseg experiment NAME --name value``.
+
+    Attributes
+    ----------
+    name
+        As in `signseg_utils.selection`, which checks and parses what is given.
+    meaning
+        For whoever asks what there is.
+    default
+        Text or a number; None: it must be given.
+    checked_as
+        Name by whose rule a number is checked; default: its own.
+    """
+
+    name: str
+    meaning: str
+    default: str | float | None = ""
+    checked_as: str = ""
+
+
 class Experiment(ABC):
     """What is computed once and stored; subclasses are frozen dataclasses of settings."""
 
@@ -67,6 +90,8 @@ class Experiment(ABC):
     OTHERWISE: ClassVar[Agreement] = EXACTLY  # of variables that AGREEMENT does not name
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
     ONE_AUDITED: ClassVar[bool] = False  # whether an audit keeps to one result, where that does
+    COMMAND: ClassVar[str] = ""  # `signseg experiment COMMAND`, if there is one
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()  # what that command may ask, and `asked` is told
 
     zoo: str
 
@@ -161,6 +186,22 @@ class Experiment(ABC):
         """Stored values of a variable against the same made again, as its agreement asks."""
         exactly = self.AGREEMENT.get(variable, self.OTHERWISE)
         return compare(variable, stored, again, exactly, f"{self.key} {where}".strip())
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[Self]:
+        """The plan that a command asks for.
+
+        Parameters
+        ----------
+        given
+            Values of `OPTIONS` by name, parsed; what was left empty is ``""``.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """What such a command says of the results of its plan, besides where they lie."""
+        return ""
 
     @classmethod
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> Any:

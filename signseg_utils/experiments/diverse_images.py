@@ -7,10 +7,10 @@ the space of another network, against random sets of the same size.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,11 +19,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils import selection
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files.paths import results_folder
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
 from signseg_utils.zoos import DatasetMissing, Zoo, load_zoo
@@ -270,6 +268,11 @@ class DiverseImages(Experiment):
         "chosen": Agreement(cells=50, by=1e6), **dict.fromkeys(MEASURES, Agreement(0.02)),
     }  # fmt: skip
     MOST_AUDITED: ClassVar[int] = 1
+    COMMAND: ClassVar[str] = "diverse_images"
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "whose images are the pool", "tinyimagenet"),
+        Option("networks", "one chooses, others judge", "alexnet,vgg,resnet,alexnet-untrained"),
+    )
 
     zoo: str
     networks: tuple[str, ...]
@@ -296,6 +299,20 @@ class DiverseImages(Experiment):
         """As `measure`; DatasetMissing if the zoo's images are not on this machine."""
         networks = {name: zoo.network(name) for name in self.networks}
         return measure(zoo.images("val", self.pool).pixels, networks, self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[DiverseImages]:
+        """One, of all networks together."""
+        return [DiverseImages(given.zoo, given.networks)]
+
+    @classmethod
+    def told(
+        cls, plan: Sequence[DiverseImages], found: Sequence[xr.Dataset], zoo: Zoo
+    ) -> str:  # fmt: skip
+        """How well sets cover the pool, chosen and at random."""
+        own = found[0][list(MEASURES)].mean("set").to_dataframe()
+        chance = found[0][[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe()
+        return "\n".join(table.round(3).to_string() for table in (own, chance))
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Sets, if the images are here."""
@@ -381,27 +398,3 @@ def obtain(
     """`base.obtain` of one."""
     own = base.obtain([study], load_zoo(study.zoo), results, recompute)
     return own.found[0], own.source
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment diverse_images",
-        description=(__doc__ or "").splitlines()[0],
-    )
-    parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")
-    parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
-    parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
-    given = parser.parse_args(arguments)
-    asked = selection.parse(
-        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
-    )
-    study = DiverseImages(given.zoo, asked.networks)
-    folder = Path(given.folder or results_folder(given.zoo))
-    (found,) = base.run([study], load_zoo(given.zoo), folder)
-    print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
-    print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))
-
-
-if __name__ == "__main__":
-    main()

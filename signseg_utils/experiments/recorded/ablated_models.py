@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,16 +26,14 @@ from torch import Tensor
 from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import commands
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import split
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
@@ -102,6 +101,15 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
+    COMMAND: ClassVar[str] = "ablated_models"
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,alexnet-untrained"),
+        Option("generator", "makes the images", generator),
+        Option("images", "to fit models to", images),
+        Option("generations", "of each search", generations),
+    )
+
     @property
     def judge(self) -> str:
         """The network that decides which neurons are well-fitted."""
@@ -125,6 +133,13 @@ class AblatedModels(studies.Recorded):
             "generator_weights": zoo.fingerprint(self.generator),
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[AblatedModels]:
+        return plan(
+            given.recording, given.zoo, given.networks, given.sessions, generator=given.generator,
+            images=given.images, generations=given.generations,
+        )  # fmt: skip
 
     @property
     def cost(self) -> float:
@@ -536,21 +551,3 @@ def write_images(
         names = [f"{neuron}_{sign}{alpha:g}_seed{seed}" for neuron, (sign, alpha), seed in cells]
         images = rendered(study, own["codes"]).flatten(0, 2)
         stimuli.write_images(images, names, Path(folder) / study.key)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    numbers = {"images": "to fit models to", "generations": "of each search"}
-    parser = commands.parser(AblatedModels, "ablated_models", __doc__, numbers)
-    parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    parser.add_argument("--generator", default=AblatedModels.generator, help="makes the images")
-    given = commands.read(parser, arguments)
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        generator=given.generator, images=given.images, generations=given.generations,
-    )  # fmt: skip
-    commands.compute(planned, given)
-
-
-if __name__ == "__main__":
-    main()

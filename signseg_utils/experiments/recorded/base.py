@@ -19,7 +19,7 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
@@ -32,6 +32,13 @@ TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 NUMBERS = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
 FEWEST_TESTED = 10  # images; on fewer neither R2 nor a correlation says anything
+
+
+OPTIONS = (
+    Option("recording", "v4, simulated, or a file", "v4"),
+    Option("sessions", "comma separated; default: two of v4, else all"),
+    Option("zoo", "zoo of the networks", "tinyimagenet"),
+)
 
 
 @dataclass(frozen=True)
