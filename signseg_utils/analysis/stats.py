@@ -382,7 +382,7 @@ def mean_curve(values: ArrayLike, *, trim: float = 0.0, level: float = 0.95) -> 
     points = [trimmed(own, trim, level=level) if trim else mean(own, level=level)
               for own in sample.T]  # fmt: skip
     ends = np.array([(one.value, one.low, one.high) for one in points]).T
-    return Curve(*ends, len(sample), level)
+    return Curve(ends[0], ends[1], ends[2], len(sample), level)
 
 
 def smaller_samples(
@@ -554,7 +554,7 @@ def spearman(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> Correlation:
         raise ValueError(f"expected as many x as y; got {len(first)} and {len(second)}")
     n = len(first)
     if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Correlation(*[float("nan")] * 3, n, level=level)
+        return Correlation(np.nan, np.nan, np.nan, n, level=level)
     found = stats.spearmanr(first, second)
     value = float(found.statistic)
     if n < 4:  # any rho is within the interval of so few
@@ -607,7 +607,7 @@ def rho_over_networks(x: ArrayLike, y: ArrayLike) -> Correlation:
     for values in (np.broadcast_to(first[:, None], table.shape), table):
         ranks = stats.rankdata(values).reshape(table.shape)
         if np.ptp(ranks) == 0:
-            return Correlation(*[float("nan")] * 3, len(first), units=table.shape[1])
+            return Correlation(np.nan, np.nan, np.nan, len(first), units=table.shape[1])
         standard.append((ranks - ranks.mean()) / ranks.std())
     products = standard[0] * standard[1]
     rho = float(products.mean())

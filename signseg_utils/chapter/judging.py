@@ -86,7 +86,12 @@ def _measured(
             within = getattr(found, "p_within", None)
             return None if within is None else within(_needed(margin), expected)
     elif kind == "alike":
-        verdict, p_of = ledger.judge_alike, _p
+
+
+        def verdict(found: Any) -> str:
+            return ledger.judge_alike(found)
+
+        p_of = _p
     else:
         side = claims.SIDES[stated.expected]
 

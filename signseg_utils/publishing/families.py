@@ -75,8 +75,9 @@ def corrected(ledgers: Mapping[str, Sequence[Line]]) -> list[Corrected]:
     if len(zoos) > 1:
         raise ValueError(f"expected lines of one zoo, because a family is a zoo's; got {zoos}")
     family = [line for _, line in lines if in_family(line)]
-    adjusted = stats.holm([line.p for line in family]) if family else []
-    p_of = {line.id: float(p) for line, p in zip(family, adjusted, strict=True)}
+    told = [float(line.p or 0) for line in family]
+    adjusted = stats.holm(told).tolist() if family else []
+    p_of = {line.id: p for line, p in zip(family, adjusted, strict=True)}
     found = []
     for chapter, line in lines:
         p = p_of.get(line.id) if in_family(line) else None
