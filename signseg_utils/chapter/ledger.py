@@ -260,17 +260,6 @@ def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
     return tuple(Line(**row) for row in rows)
 
 
-def summary(lines: Sequence[Line]) -> str:
-    """The verdicts in a few sentences of Markdown, failures first: the opening of a page."""
-    order = ("reversed", "not replicated", "inconclusive", "replicated", "not testable")
-    said = []
-    for verdict in order:
-        held = [f"{line.statement} ({line.id})" for line in lines if line.verdict == verdict]
-        if held:
-            said.append(f"**{verdict.capitalize()} here:** {'; '.join(held)}.")
-    return "\n\n".join(said)
-
-
 @dataclass(frozen=True)
 class Table:
     """HTML that a notebook shows."""

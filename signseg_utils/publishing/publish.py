@@ -48,7 +48,6 @@ from nbformat import NotebookNode
 
 from signseg_utils import registry
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.chapter.results import fits  # noqa: F401  # for chapters 13 and 14
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths
 from signseg_utils.progress import TITLE, each
