@@ -4,7 +4,6 @@ Parameters of chapters and arguments of commands have the same names and mean th
 does not fit is refused by a `ParameterError` that says what was expected and what to do.
 """
 
-import argparse
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -40,8 +39,8 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     if "zoo" in parsed:
         zoo = registry.load("zoos", parsed["zoo"])()
         for plural, known, default in (
-            ("networks", zoo.all_networks, zoo.networks),
-            ("generators", zoo.generators, zoo.generators),
+            ("networks", zoo.known_networks, zoo.networks),
+            ("generators", zoo.known_generators, zoo.generators),
             ("units", zoo.classes, zoo.default_units),
         ):
             singular = plural[:-1]
@@ -58,17 +57,15 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**parsed)
 
 
-def argument(name: str, kind: type = int) -> Callable[[str], Any]:
-    """The type of a command-line argument: a number, checked as the parameter ``name`` is."""
+def check(name: str, value: Any) -> Any:
+    """One value, checked and parsed as the parameter ``name`` is.
 
-    def checked(text: str) -> Any:
-        try:
-            return _PARSERS[name](name, kind(text))
-        except ParameterError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    checked.__name__ = kind.__name__  # argparse names the type where the text is no number
-    return checked
+    Raises
+    ------
+    ParameterError
+        If it does not fit.
+    """
+    return _PARSERS.get(name, _as_is)(name, value)
 
 
 def split(text: str, name: str = "names") -> tuple[str, ...]:

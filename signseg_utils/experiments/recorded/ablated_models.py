@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,16 +26,14 @@ from torch import Tensor
 from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import commands
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import split
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
@@ -102,6 +101,14 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,alexnet-untrained"),
+        Option("generator", "makes the images", generator),
+        Option("images", "to fit models to", images),
+        Option("generations", "of each search", generations),
+    )
+
     @property
     def judge(self) -> str:
         """The network that decides which neurons are well-fitted."""
@@ -126,14 +133,29 @@ class AblatedModels(studies.Recorded):
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
 
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[AblatedModels]:
+        return plan(
+            given.recording,
+            given.zoo,
+            given.networks,
+            given.sessions,
+            generator=given.generator,
+            images=given.images,
+            generations=given.generations,
+        )
+
     @property
     def cost(self) -> float:
         return len(self.conditions) * len(self.seeds)
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
@@ -271,10 +293,16 @@ def fit(found: xr.Dataset, study: AblatedModels, zoo: Zoo | None = None) -> Fit:
         told = encoding.correlation(guess, y[fresh][:, rows])
     size = int(zoo.generator(study.generator).image_size)  # type: ignore[arg-type]
     return Fit(
-        models.to(dtype=torch.float32), layer, features.Features(network, layer), rows, cv[rows],
-        told, y[train][:, rows].mean(0), y[train][:, rows].std(0), pictures(
-            whole.isel(image=train), size),
-    )  # fmt: skip
+        models.to(dtype=torch.float32),
+        layer,
+        features.Features(network, layer),
+        rows,
+        cv[rows],
+        told,
+        y[train][:, rows].mean(0),
+        y[train][:, rows].std(0),
+        pictures(whole.isel(image=train), size),
+    )
 
 
 def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
@@ -298,9 +326,12 @@ def searched(
     def of_neuron(number: int) -> dict[str, Tensor]:
         its = range(number * len(rows) // count, (number + 1) * len(rows) // count)
         found = evolve(
-            rows.rows(its), own.backbone, generator, [seeds[row] for row in its],
+            rows.rows(its),
+            own.backbone,
+            generator,
+            [seeds[row] for row in its],
             Search(study.optimizer, study.generations),
-        )  # fmt: skip
+        )
         scores = found.activations.cpu().reshape(shape)
         return {"codes": found.codes.reshape(*shape, -1), "scores": scores}
 
@@ -399,16 +430,22 @@ def measure(
             **{n: (along, np.asarray(v, dtype=np.float16)) for n, (along, v) in values.items()},
         },
         {
-            "neuron": np.asarray(own.models.labels, dtype=str), "sign": ("condition", list(signs)),
-            "alpha": ("condition", list(alphas)), "seed": list(study.seeds), "way": list(WAYS),
+            "neuron": np.asarray(own.models.labels, dtype=str),
+            "sign": ("condition", list(signs)),
+            "alpha": ("condition", list(alphas)),
+            "seed": list(study.seeds),
+            "way": list(WAYS),
             "judge": judges,
         },
         {
-            "layer": own.layer, "of": whole.sizes["neuron"], "excluded": whole.attrs["excluded"],
-            "natural_luminance": light, "natural_contrast": spread,
+            "layer": own.layer,
+            "of": whole.sizes["neuron"],
+            "excluded": whole.attrs["excluded"],
+            "natural_luminance": light,
+            "natural_contrast": spread,
             "population": 0 if population is None else whole.sizes["neuron"],
         },
-    )  # fmt: skip
+    )
 
 
 def _answers(
@@ -507,9 +544,14 @@ def of_kind(
             f"expected a study of {network}, layer {layer}; there is none in this plan"
         )
     joined: xr.Dataset = xr.concat(
-        own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
+        own,
+        "neuron",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
         combine_attrs="drop",
-    )  # fmt: skip
+    )
     joined = joined.map(lambda values: values if values.name == "codes" else values.astype(float))
     return joined.assign_attrs(of=sum(result.attrs["of"] for result in own))
 
@@ -538,19 +580,4 @@ def write_images(
         stimuli.write_images(images, names, Path(folder) / study.key)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    numbers = {"images": "to fit models to", "generations": "of each search"}
-    parser = commands.parser(AblatedModels, "ablated_models", __doc__, numbers)
-    parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    parser.add_argument("--generator", default=AblatedModels.generator, help="makes the images")
-    given = commands.read(parser, arguments)
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        generator=given.generator, images=given.images, generations=given.generations,
-    )  # fmt: skip
-    commands.compute(planned, given)
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = AblatedModels

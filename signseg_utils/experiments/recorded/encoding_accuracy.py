@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
 from signseg_utils.analysis import stats
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import commands
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import sign_ratio
-from signseg_utils.zoos import Zoo, load_zoo
+from signseg_utils.zoos import Zoo
 
 KINDS = (
     "cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one", "r_fresh_all",
@@ -53,11 +52,32 @@ class EncodingAccuracy(studies.Drawn):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated; default: standard ones"),
+        Option("draws", "choices of images", studies.Drawn.draws),
+        Option("images", "images of a draw", studies.Drawn.images),
+    )
+
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingAccuracy]:
+        networks = given.networks or zoo.networks
+        return plan(
+            given.recording, given.zoo, networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
+
+    @classmethod
+    def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """Which layers were chosen, and how well they predict."""
+        tables = (chosen(plan, found), summary(plan, found))
+        return "\n".join(table.to_string(index=False, float_format="%.3f") for table in tables)
 
 
 def plan(
@@ -374,20 +394,4 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
     return pd.DataFrame(rows)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    numbers = {"draws": "choices of images", "images": "images of a draw"}
-    parser = commands.parser(EncodingAccuracy, "encoding_accuracy", __doc__, numbers)
-    parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    given = commands.read(parser, arguments)
-    planned = plan(
-        given.recording, given.zoo, split(given.networks) or load_zoo(given.zoo).networks,
-        split(given.sessions), draws=given.draws, images=given.images,
-    )  # fmt: skip
-    found = commands.compute(planned, given)
-    print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
-    print(summary(planned, found).to_string(index=False, float_format="%.3f"))
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = EncodingAccuracy

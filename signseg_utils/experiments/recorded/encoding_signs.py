@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,14 +20,12 @@ from numpy.typing import ArrayLike
 
 from signseg_utils.analysis import stats
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import commands
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 
@@ -69,6 +68,13 @@ class EncodingSigns(studies.Drawn):
     least: float = 0.05
     shuffles: int = 40
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,resnet,alexnet-untrained"),
+        Option("draws", "choices of images", draws),
+        Option("images", "images of a draw", studies.Drawn.images),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         return {**super().identity(zoo), "judge_weights": zoo.card(self.judge)["sha256"]}
 
@@ -77,6 +83,13 @@ class EncodingSigns(studies.Drawn):
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingSigns]:
+        return plan(
+            given.recording, given.zoo, given.networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
 
 
 def plan(
@@ -482,21 +495,4 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     return np.asarray(one_sign.mean(-1))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    numbers = {"draws": "choices of images", "images": "images of a draw"}
-    parser = commands.parser(EncodingSigns, "encoding_signs", __doc__, numbers)
-    parser.add_argument(
-        "--networks", default="alexnet,resnet,alexnet-untrained",
-        help="comma separated (%(default)s)",
-    )  # fmt: skip
-    given = commands.read(parser, arguments)
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        draws=given.draws, images=given.images,
-    )  # fmt: skip
-    commands.compute(planned, given)
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = EncodingSigns

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,13 +21,11 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import zoos
 from signseg_utils.analysis import localize
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import commands
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
 from signseg_utils.neurons import encoding, features
 from signseg_utils.neurons._base import Neurons
@@ -34,7 +33,6 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import integers, split
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
@@ -96,15 +94,42 @@ class Localisation(studies.Recorded):
     layer: str = features.LAST
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("network", "its features model the neurons", "alexnet"),
+        Option("generator", "makes the images; default: the first of the zoo"),
+        Option("images", "of one experiment", images),
+        Option("neurons", "of a session, at most", neurons),
+        Option("least_fit", "R2 of models", least_fit),
+        Option("generations", "of each search", generations),
+        Option("seeds", "searches: a list or a range", "0"),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
         return {**super().identity(zoo), "weights": weights}
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Localisation]:
+        return plan(
+            given.recording, given.zoo, given.network, given.generator or zoo.generators[0],
+            given.sessions, images=given.images, neurons=given.neurons, least_fit=given.least_fit,
+            generations=given.generations, seeds=given.seeds,
+        )  # fmt: skip
+
+    @classmethod
+    def told(cls, plan: Sequence[Localisation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How many stored numbers an audit made again; AuditError if they do not agree."""
+        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""
@@ -228,10 +253,13 @@ def look(asked: Asked, image: Tensor, study: Localisation, key: int) -> Arrays:
     shuffled = [located(rng.permutation(answers)).map for _ in range(SHUFFLES)]
     foretold = [_foretold(m, second.discs, intact - fresh) for m in (place.map, *shuffled)]
     return {
-        "intact": intact, "answers": answers, "fresh": fresh, "mask": place.mask.numpy(),
+        "intact": intact,
+        "answers": answers,
+        "fresh": fresh,
+        "mask": place.mask.numpy(),
         "cleared": cleared,
         "foretold": np.array([foretold[0], np.mean(foretold[1:])], np.float32),
-    }  # fmt: skip
+    }
 
 
 def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
@@ -244,7 +272,7 @@ def measure(
     found: xr.Dataset,
     study: Localisation,
     zoo: Zoo,
-    known: Mapping[str, Any] | None = None,
+    known: State | None = None,
     save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
@@ -358,11 +386,15 @@ def _dataset(
     study: Localisation,
 ) -> xr.Dataset:
     dims = {
-        "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
-        "answers": ("who", "neuron", "disc"), "fresh": ("who", "neuron", "disc"),
-        "mask": ("who", "neuron", "row", "column"), "cleared": ("who", "neuron", "kind"),
-        "foretold": ("who", "neuron", "map"), "floor": ("who", "neuron"),
-    }  # fmt: skip
+        "codes": ("who", "neuron", "code"),
+        "intact": ("who", "neuron"),
+        "answers": ("who", "neuron", "disc"),
+        "fresh": ("who", "neuron", "disc"),
+        "mask": ("who", "neuron", "row", "column"),
+        "cleared": ("who", "neuron", "kind"),
+        "foretold": ("who", "neuron", "map"),
+        "floor": ("who", "neuron"),
+    }
     stacked = {
         key: (axes, np.stack([state[f"{n}.{key}"].numpy() for n in range(len(names))], 1))
         for key, axes in dims.items()
@@ -370,10 +402,12 @@ def _dataset(
     whole = xr.Dataset(
         stacked,
         {
-            "who": list(who), "neuron": list(names), "kind": list(KINDS),
+            "who": list(who),
+            "neuron": list(names),
+            "kind": list(KINDS),
             "map": ["measured", "shuffled"],
         },
-    )  # fmt: skip
+    )
     for key, values in found.items():
         whole[key] = ("neuron", np.asarray(values, np.float32))
     if "neuron" in who:
@@ -388,34 +422,13 @@ def _dataset(
 def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
     """Code [code] float16 of the preferred image, the best of all seeds."""
     found = evolve(
-        asked.rows.rows([0] * len(study.seeds)), asked.body, generator, study.seeds,
+        asked.rows.rows([0] * len(study.seeds)),
+        asked.body,
+        generator,
+        study.seeds,
         Search(study.optimizer, study.generations),
-    )  # fmt: skip
+    )
     return found.codes[found.activations.argmax()].half()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    numbers = {
-        "images": "of one experiment",
-        "neurons": "of a session, at most",
-        "least_fit": "R2 of models",
-        "generations": "of each search",
-    }
-    parser = commands.parser(Localisation, "localisation", __doc__, numbers)
-    parser.add_argument("--network", default="alexnet", help="its features model the neurons")
-    parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    parser.add_argument("--seeds", default="0", help="searches: a list or a range")
-    given = commands.read(parser, arguments)
-    zoo = zoos.load_zoo(given.zoo)
-    planned = plan(
-        given.recording, given.zoo, given.network, given.generator or zoo.generators[0],
-        split(given.sessions), images=given.images, neurons=given.neurons,
-        least_fit=given.least_fit, generations=given.generations, seeds=integers(given.seeds),
-    )  # fmt: skip
-    found = commands.compute(planned, given)
-    print(f"audit: {base.demand(base.audit(planned, found, zoo))} stored numbers agree")
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = Localisation
