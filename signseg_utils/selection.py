@@ -39,8 +39,8 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     if "zoo" in parsed:
         zoo = registry.load("zoos", parsed["zoo"])()
         for plural, known, default in (
-            ("networks", zoo.all_networks, zoo.networks),
-            ("generators", zoo.generators, zoo.generators),
+            ("networks", zoo.known_networks, zoo.networks),
+            ("generators", zoo.known_generators, zoo.generators),
             ("units", zoo.classes, zoo.default_units),
         ):
             singular = plural[:-1]
@@ -65,7 +65,7 @@ def check(name: str, value: Any) -> Any:
     ParameterError
         If it does not fit.
     """
-    return _PARSERS[name](name, value)
+    return _PARSERS.get(name, _as_is)(name, value)
 
 
 def split(text: str, name: str = "names") -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from torch import nn
 
 from signseg_utils import cli, refusals, zoos
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.cli.experiment import EXPERIMENTS
+from signseg_utils.experiments import modules
 from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact, pictures, recordings, v4
@@ -188,7 +188,7 @@ def _read_partial(place: store.Store) -> None:
 
 # Words of the command ``signseg`` that stand for the name of a row's command, where they differ.
 COMMANDS: Mapping[str, Sequence[str]] = {
-    **{name: ("experiment", name) for name in EXPERIMENTS},
+    **{name: ("experiment", name) for name in modules()},
     "fetch v4": ("fetch", "--v4"),
 }
 

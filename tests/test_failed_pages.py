@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,14 @@ def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch
 def told(broken: Book) -> tuple[int, str]:
     """Exit status and what was said by the command that met all failures."""
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
         f"from signseg_utils.publishing import chapters\n"
         f"chapters.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *broken.command("--jobs", "2"),
-    ]  # fmt: skip
+    ]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     return run.returncode, run.stdout + run.stderr
 
@@ -302,9 +304,11 @@ def test_only_folders_are_left_out(text: str, said: str | None) -> None:
     assert notices.without_folders(text) == (said or text)
 
 
-def test_the_book_is_built_with_a_damaged_record(tmp_path: Path) -> None:
-    import signseg_book
-
+def test_the_book_is_built_with_a_damaged_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(throwaway.ROOT / "book" / "_ext")
+    signseg_book = import_module("signseg_book")
     folder = tmp_path / "book" / "executed" / "shapes"
     folder.mkdir(parents=True)
     (folder / "01_one.ipynb").write_text("{}")
@@ -356,13 +360,14 @@ def test_a_stopped_publisher_leaves_nothing_behind(quick: Book, how: int, jobs: 
     quick.write("shapes", "01_one", SLEEPS.format(mark=str(mark)))
     quick.write("tinyimagenet", "03_other", "time.sleep(600)")
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
         f"from signseg_utils.publishing import chapters\n"
         f"chapters.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *quick.command("--jobs", str(jobs), "--zoo", "shapes,tinyimagenet"),
-    ]  # fmt: skip
+    ]
     run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(mark.exists)

@@ -24,9 +24,11 @@ def neurons(zoo: zoos.Zoo, weight: np.ndarray, noise: float, common: float = 0.0
     clean = clean / clean.std(0) + noise * rng.normal(size=clean.shape)
     clean = clean + common * rng.normal(size=(len(clean), 1))
     return recordings.recording(
-        clean, [str(i) for i in range(160)], pixels=pixels.numpy(),
+        clean,
+        [str(i) for i in range(160)],
+        pixels=pixels.numpy(),
         about={"session": "one", "area": "none"},
-    )  # fmt: skip
+    )
 
 
 def measured(
@@ -99,7 +101,14 @@ def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
         ),
         *[zoos.load_zoo("shapes", tiny_zoo).network("alexnet")] * 2,
         EncodingSigns(
-            "r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05),
+            "r",
+            "one",
+            "shapes",
+            "alexnet",
+            images=100,
+            draws=2,
+            folds=3,
+            penalties=(0.5, 0.05),
         ),
     )
     assert noisy["kept"][:, :7].all() and not noisy["kept"][:, 7].any()

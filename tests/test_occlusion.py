@@ -164,8 +164,12 @@ def test_predictions_are_above_zero_where_they_hold(network, images):
     assert np.array_equal(asked["untrained"], 0 * asked["object"])  # the twin is the same here
     assert "untrained" not in occlusion.predictions(loss, ["a"])
     dots, signs = occlusion.shares_lost(loss, ["a"])
-    assert list(dots["a"]) == ["pos., object", "pos., background", "neg., object",
-                               "neg., background"]  # fmt: skip
+    assert list(dots["a"]) == [
+        "pos., object",
+        "pos., background",
+        "neg., object",
+        "neg., background",
+    ]
     assert signs == ["positive", "positive", "negative", "negative"]
     assert np.allclose(dots["a"]["pos., object"], 1)
 
@@ -203,10 +207,12 @@ def test_stored_numbers_are_used_until_something_differs(tiny_zoo, tmp_path, mon
     plan = occlusion.plan("shapes", ["alexnet"], limit=120)
     first = made(plan, tmp_path / "results" / "shapes" / "occlusion", tiny_zoo)
     assert first["drive"].dims[0] == "network"
-    second, source = occlusion.obtain(zoo, ["alexnet"], limit=120)
-    assert source == "shipped" and second.equals(first)
+    own = base.obtain(plan, zoo)
+    assert own.source == "shipped"
+    assert occlusion.Occlusion.joined(plan, own.found).equals(first)
     monkeypatch.chdir(tmp_path)
-    assert occlusion.obtain(zoo, ["alexnet"], limit=50)[1] == "recomputed"
+    other = occlusion.plan("shapes", ["alexnet"], limit=50)
+    assert base.obtain(other, zoo).source == "recomputed"
 
 
 def test_drives_are_measured_again_and_compared(tiny_zoo, tmp_path):

@@ -185,10 +185,13 @@ def test_what_is_told_of_masks_counts_only_who_has_a_place(recorded: xr.Dataset)
 
 def test_rises_are_parted_by_planted_surround() -> None:
     about = dict(x=0.5, y=0.5, radius=0.27, excitatory="red cross")
-    cells = simulated.Simulated({
-        "a": simulated.Cell(**about, background=0.4), "b": simulated.Cell(**about),
-        "c": simulated.Cell(**about),
-    })  # fmt: skip
+    cells = simulated.Simulated(
+        {
+            "a": simulated.Cell(**about, background=0.4),
+            "b": simulated.Cell(**about),
+            "c": simulated.Cell(**about),
+        }
+    )
     values = xr.DataArray([1.0, 2.0, 3.0], {"neuron": ["c", "a", "b"]}, ("neuron",))
     with_it, without = effects.by_surround(values, cells)  # type: ignore[misc]
     assert with_it.tolist() == [2.0] and without.tolist() == [1.0, 3.0]

@@ -27,7 +27,7 @@ from signseg_utils.experiments import (
     occlusion,
     races,
     sweep,
-)  # fmt: skip
+)
 from signseg_utils.experiments.recorded import ablated_models, localisation
 from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.experiments.recorded import encoding_signs as signs
@@ -173,9 +173,9 @@ def test_times_in_words() -> None:
 
 # ---------------------------------------------------------------- notebooks
 
-TALK = '''from signseg_utils import progress
+TALK = """from signseg_utils import progress
 progress.SILENT = progress.JUDGED = progress.NEXT = progress.SHARE = 0
-for _ in progress.each(range(3), "steps", "mine"):'''
+for _ in progress.each(range(3), "steps", "mine"):"""
 
 
 def talkative(folder: Path) -> Path:
@@ -208,8 +208,11 @@ def test_papermill_by_hand_says_it_in_its_log(tmp_path: Path) -> None:
     nbformat.write(notebook, tmp_path / "in.ipynb")
     done = subprocess.run(
         [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "mine: 2 of 3 steps, about 0 s left\n" in done.stderr
     shown = (tmp_path / "out.ipynb").read_text()
     assert shown.count("mine: ") == 1  # as JupyterLab shows it below the cell: the last line
@@ -261,9 +264,14 @@ def in_studies(kind: type, **changes: object) -> None:
 
 def race(zoo: zoos.Zoo) -> None:
     plan = races.plan(
-        "shapes", ["alexnet"], ["scenes"], list(zoo.classes[:1]), ["sphere_cma", "random_search"],
-        seeds=(0,), generations=2,
-    )  # fmt: skip
+        "shapes",
+        ["alexnet"],
+        ["scenes"],
+        list(zoo.classes[:1]),
+        ["sphere_cma", "random_search"],
+        seeds=(0,),
+        generations=2,
+    )
     base.run(plan, zoo, Path("out"))
 
 
@@ -304,15 +312,19 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
         "2 shards",
     ),
-    "occlusion": (lambda zoo: occlusion.obtain(zoo, ["alexnet"], limit=60), "1 networks"),
+    "occlusion": (
+        lambda zoo: base.obtain(occlusion.plan("shapes", ["alexnet"], limit=60), zoo),
+        "1 networks",
+    ),
     "channels": (lambda zoo: channel_maps.table(zoo, ["alexnet"], limit=40), "1 networks"),
     "accuracy of classes": (
         lambda zoo: class_accuracy.outputs(zoo, "alexnet", zoo.images("val", 120), 60),
         "2 batches",
     ),
     "diverse sets": (
-        lambda zoo: diverse_images.obtain(
-            diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
+        lambda zoo: base.obtain(
+            [diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3)],
+            zoo, "out",
         ),
         "1 diverse sets",
     ),

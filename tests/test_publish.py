@@ -12,6 +12,7 @@ from signseg_utils.chapter import ledger
 from signseg_utils.chapter.results import record_audit
 from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
+from signseg_utils.files import reads
 from signseg_utils.publishing import executed_notebook as pages
 from signseg_utils.publishing import provenance, publish
 from signseg_utils.publishing.chapters import Chapter, chapters
@@ -42,7 +43,7 @@ def test_run_says_what_made_the_page(published: Path) -> None:
     run = read_run(published)
     assert run["parameters"]["seed"] == run["seed"] == 3
     assert run["parameters"]["slope"] == 1.0  # a default is on record too
-    assert set(run["hashes"]) == {"notebook", "utils", "zoo", "results", "lock"}
+    assert set(run["hashes"]) == {"notebook", "utils", "zoo", "claims", "lock"}
     assert run["seconds"] > 0 and run["peak_memory_mib"] > 20
     assert run["versions"]["python"] and run["hardware"]["cores"] >= 1
     assert run["command"].startswith("papermill notebooks/01_throwaway.ipynb")
@@ -168,10 +169,10 @@ def test_key_follows_parameters_source_and_data(
     first = hashes(chapter)
     assert key({"seed": 0}, first) == key({"seed": 0}, hashes(chapter))
     assert key({"seed": 0}, first) != key({"seed": 1}, first)
-    (tmp_path / "results" / "shapes").mkdir(parents=True)
-    (tmp_path / "results" / "shapes" / "a.zarr.zip").write_bytes(b"1")
+    (tmp_path / "claims").mkdir(parents=True)
+    (tmp_path / "claims" / "01.csv").write_bytes(b"1")
     second = hashes(chapter)
-    assert second["results"] != first["results"] and second["zoo"] == first["zoo"]
+    assert second["claims"] != first["claims"] and second["zoo"] == first["zoo"]
     (tmp_path / "zoo" / "shapes").mkdir(parents=True)
     (tmp_path / "zoo" / "shapes" / "net.json").write_text("{}")
     assert hashes(chapter)["zoo"] != first["zoo"]
@@ -179,6 +180,32 @@ def test_key_follows_parameters_source_and_data(
     changed.write_text(throwaway.CHAPTER + "\nmore\n")
     other = Chapter(changed, "shapes", {}, "tiny")
     assert hashes(other)["notebook"] != first["notebook"]
+
+
+def test_a_page_is_made_again_if_shipped_results_that_it_asked_for_change_and_only_then(
+    notebooks: Path, tmp_path: Path, instant: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
+    shards = tmp_path / "data" / "results" / "shapes"
+    shards.mkdir(parents=True)
+    own, lacking, others = (shards / f"{name}.zarr.zip" for name in ("own", "lacking", "others"))
+    own.write_bytes(b"1")
+    quick = publish.execute
+
+    def execute(*given: object) -> nbformat.NotebookNode:
+        reads.tell([own, lacking])
+        return quick(*given)
+
+    monkeypatch.setattr(publish, "execute", execute)
+    chapter = throwaway.chapter(notebooks)
+    runs = []
+    for file, content in ((others, b"1"), (others, b"2"), (own, b"2"), (own, b"1"), (lacking, b"")):
+        publish.publish(chapter, tmp_path / "book")
+        runs.append(len(instant))
+        file.write_bytes(content)
+    output = publish.publish(chapter, tmp_path / "book")
+    assert [*runs, len(instant)] == [1, 1, 1, 2, 3, 4]
+    assert set(read_run(output)["reads"]) == {"shapes/own.zarr.zip", "shapes/lacking.zarr.zip"}
 
 
 def test_a_touched_page_is_not_current(published: Path, tmp_path: Path) -> None:
@@ -192,7 +219,7 @@ def test_a_touched_page_is_not_current(published: Path, tmp_path: Path) -> None:
     assert not provenance.is_current(copy, key)
 
 
-DAMAGED = [b"", b'{"key": "ab', b"\xff\x00", b"[]", b'{"audit": "fine"}']
+DAMAGED = [b"", b'{"key": "ab', b"\xff\x00", b"[]", b'{"audit": "fine"}', b'{"reads": 1}']
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
@@ -317,9 +344,15 @@ def test_ledger_of_another_zoo_is_refused(published: Path) -> None:
 def test_audit_of_unknown_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shipped, recomputed"):
         record_audit(
-            "01_x", source="guessed", shards=1, checked=1, agreed=1, seed=0, tolerance=0.1,
+            "01_x",
+            source="guessed",
+            shards=1,
+            checked=1,
+            agreed=1,
+            seed=0,
+            tolerance=0.1,
             folder=tmp_path,
-        )  # fmt: skip
+        )
 
 
 # ---------------------------------------------------------------- cleaning

@@ -133,9 +133,15 @@ def test_twins_are_trained_equally_long(zoo) -> None:
 def test_elders_come_first_and_seed_after_seed() -> None:
     found = networks.siblings(load_zoo("shapes"), ("resnet-linf-8", "alexnet-relu-matched"), 2)
     assert found == (
-        "resnet", "resnet-linf-8", "alexnet-tanh", "alexnet-relu-matched",
-        "resnet-seed2", "resnet-linf-8-seed2", "alexnet-tanh-seed2", "alexnet-relu-matched-seed2",
-    )  # fmt: skip
+        "resnet",
+        "resnet-linf-8",
+        "alexnet-tanh",
+        "alexnet-relu-matched",
+        "resnet-seed2",
+        "resnet-linf-8-seed2",
+        "alexnet-tanh-seed2",
+        "alexnet-relu-matched-seed2",
+    )
 
 
 # Trainings
@@ -146,8 +152,10 @@ def test_another_seed_draws_other_weights(zoo, tmp_path) -> None:
         networks.make(zoo, name, tmp_path, SHORT)
     for state in ("start", "trained"):
         first, second = (restore.classifier(zoo, name, state) for name in zoo.seeds("alexnet"))
-        differ = [(a - b).abs().max() > 0.01 for a, b in zip(
-            first.readout.parameters(), second.readout.parameters(), strict=True)]  # fmt: skip
+        differ = [
+            (a - b).abs().max() > 0.01
+            for a, b in zip(first.readout.parameters(), second.readout.parameters(), strict=True)
+        ]
         assert all(differ)
     cards = [zoo.card(name) for name in ("alexnet", "alexnet-seed2")]
     assert [card["seed"] for card in cards] == [0, 2]
@@ -218,8 +226,14 @@ def test_the_command_goes_on_with_what_is_missing(monkeypatch, tmp_path) -> None
         run(*words)
     run(*words)
     assert made == [
-        "alexnet", "vgg", "alexnet-seed2", "vgg-seed2", "vgg-seed2", "alexnet-seed3", "vgg-seed3"
-    ]  # fmt: skip
+        "alexnet",
+        "vgg",
+        "alexnet-seed2",
+        "vgg-seed2",
+        "vgg-seed2",
+        "alexnet-seed3",
+        "vgg-seed3",
+    ]
     assert kept.seeds("vgg") == ("vgg", "vgg-seed2", "vgg-seed3")
     run("--only", "resnet-seed2", "--folder", str(tmp_path))
     assert made[-1] == "resnet-seed2"

@@ -91,16 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=number("threads"), default=None, help="of torch, in each process")
     add("--workers", type=number("workers"), default=1, help="processes")
     add(
-        "--cluster", metavar="ADDRESS",
+        "--cluster",
+        metavar="ADDRESS",
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
-    )  # fmt: skip
+    )
     add("--checkpoint-seconds", type=number("checkpoint_seconds", float), default=15.0)
     add("--estimate", action="store_true", help="say what it takes; run nothing")
     add("--devices", type=number("devices"), default=1, help="that share the estimated hours")
     add(
-        "--rate", type=float, metavar="IMAGES/S",
+        "--rate",
+        type=float,
+        metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
-    )  # fmt: skip
+    )
     add("--audit", type=number("audited"), default=0, help="runs to audit at the end")
     return parser
 

@@ -28,9 +28,12 @@ def main(words: Sequence[str]) -> int:
         "(alexnet, alexnet-seed2, ...)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE",
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
         help="change the recipe of that one (values as in JSON)",
-    )  # fmt: skip
+    )
     parser.add_argument("--folder", type=Path, help="of the weights (data/zoo/<zoo>)")
     parser.add_argument("--scratch", type=Path, default=Path("runs"), help="of checkpoints")
     parser.add_argument("--again", action="store_true", help="train what is there, too")

@@ -129,7 +129,6 @@ class ChannelMaps(Experiment):
         "activity": Agreement(1e-4, 1e-3),
     }
     MOST_AUDITED: ClassVar[int] = 1
-    COMMAND: ClassVar[str] = "channel_maps"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose networks and images", None),
         Option("networks", "comma separated; default: those here"),
@@ -161,7 +160,10 @@ class ChannelMaps(Experiment):
         return {**self.settings, "version": self.VERSION, "network_sha256": sha256}
 
     def compute(
-        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: zoos.Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``spread``, ``on_object``, ``activity`` [row], with ``layer`` and ``channel`` of each."""
@@ -207,9 +209,10 @@ class ChannelMaps(Experiment):
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> pd.DataFrame:
         """A table, one row a channel: `COLUMNS`."""
         pieces = [
-            own[list(MEASURES)].to_dataframe().reset_index(drop=True).assign(
-                network=one.network, layer=own["layer"].values, channel=own["channel"].values
-            )  # fmt: skip
+            own[list(MEASURES)]
+            .to_dataframe()
+            .reset_index(drop=True)
+            .assign(network=one.network, layer=own["layer"].values, channel=own["channel"].values)
             for one, own in zip(plan, found, strict=True)
         ]
         empty = pd.DataFrame(columns=list(COLUMNS))
@@ -318,7 +321,10 @@ def unit_gaps(
 
 
 def gaps_by_network(
-    zoo: zoos.Zoo, searches: Any, networks: Sequence[str], measured: Sequence[str],
+    zoo: zoos.Zoo,
+    searches: Any,
+    networks: Sequence[str],
+    measured: Sequence[str],
     units: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
     """`unit_gaps` of several networks, contributions taken at their units' own preferred images.
@@ -346,7 +352,11 @@ def gaps_by_network(
 
 
 def _gaps(
-    zoo: zoos.Zoo, channels: pd.DataFrame, name: str, word: str, units: Sequence[str],
+    zoo: zoos.Zoo,
+    channels: pd.DataFrame,
+    name: str,
+    word: str,
+    units: Sequence[str],
     images: Tensor,
 ) -> dict[str, np.ndarray]:
     rows = channels[channels["network"] == name]
@@ -362,3 +372,6 @@ def _gaps(
         for kind, measure in (("local", "spread"), ("object", "on_object"))
         for matched in (False, True)
     }
+
+
+PLUGIN = ChannelMaps

@@ -54,7 +54,6 @@ class ClassAccuracy(Experiment):
     UNIT: ClassVar[str] = "networks"
     WHAT: ClassVar[str] = "stored counts, made again"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"right": Agreement(cells=50, by=2)}  # near ties
-    COMMAND: ClassVar[str] = "class_accuracy"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose classes and images", None),
         Option("network", "that recognises them", "resnet"),
@@ -72,7 +71,10 @@ class ClassAccuracy(Experiment):
         return {**self.settings, "version": self.VERSION, "split": "val", "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``right`` and ``n`` [class]; DatasetMissing if the images are not on this machine."""
@@ -88,9 +90,7 @@ class ClassAccuracy(Experiment):
             return []
         return [()]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Count again."""
         again = self.compute(zoo)
         return [self.compared(name, stored[name], again[name]) for name in ("right", "n")]
@@ -101,9 +101,7 @@ class ClassAccuracy(Experiment):
         return [ClassAccuracy(given.zoo, given.network)]
 
     @classmethod
-    def told(
-        cls, plan: Sequence["ClassAccuracy"], found: Sequence[xr.Dataset], zoo: Zoo
-    ) -> str:  # fmt: skip
+    def told(cls, plan: Sequence["ClassAccuracy"], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
         """How many images the network gets right."""
         right, count = (int(found[0][name].sum()) for name in ("right", "n"))
         return f"{plan[0].key}: {right} of {count} images right"
@@ -146,3 +144,6 @@ def class_accuracy(
     right, count = (counts[name].sel({"class": named}).values for name in ("right", "n"))
     accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
     return accuracy
+
+
+PLUGIN = ClassAccuracy

@@ -19,12 +19,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
-from signseg_utils.zoos import DatasetMissing, Zoo, load_zoo
+from signseg_utils.zoos import DatasetMissing, Zoo
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -265,10 +264,10 @@ class DiverseImages(Experiment):
     WHAT: ClassVar[str] = "stored sets of images, chosen again"
     # Of centres between two images the last digits choose one; what the set covers hardly changes.
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
-        "chosen": Agreement(cells=50, by=1e6), **dict.fromkeys(MEASURES, Agreement(0.02)),
-    }  # fmt: skip
+        "chosen": Agreement(cells=50, by=1e6),
+        **dict.fromkeys(MEASURES, Agreement(0.02)),
+    }
     MOST_AUDITED: ClassVar[int] = 1
-    COMMAND: ClassVar[str] = "diverse_images"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose images are the pool", "tinyimagenet"),
         Option("networks", "one chooses, others judge", "alexnet,vgg,resnet,alexnet-untrained"),
@@ -293,7 +292,10 @@ class DiverseImages(Experiment):
         return {**self.settings, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure`; DatasetMissing if the zoo's images are not on this machine."""
@@ -306,9 +308,7 @@ class DiverseImages(Experiment):
         return [DiverseImages(given.zoo, given.networks)]
 
     @classmethod
-    def told(
-        cls, plan: Sequence[DiverseImages], found: Sequence[xr.Dataset], zoo: Zoo
-    ) -> str:  # fmt: skip
+    def told(cls, plan: Sequence[DiverseImages], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
         """How well sets cover the pool, chosen and at random."""
         own = found[0][list(MEASURES)].mean("set").to_dataframe()
         chance = found[0][[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe()
@@ -322,9 +322,7 @@ class DiverseImages(Experiment):
             return []
         return [(place,) for place in range(len(self.seeds))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Choose the sets of one seed again."""
         places = [place for (place,) in sample]
         seeds = tuple(self.seeds[place] for place in places)
@@ -367,13 +365,17 @@ def measure(pixels: Tensor, networks: Mapping[str, Network], study: DiverseImage
     chance = random_sets(len(pixels), study.images, study.random_sets)
     out: dict[str, Any] = {}
     for kind in MEASURES:
-        out[kind] = (("chooser", "set", "judge"), [
-            [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
-            for c in choosers
-        ])  # fmt: skip
-        out[f"random_{kind}"] = (("random", "judge"), [
-            [getattr(judge(rows), kind) for judge in judges.values()] for rows in chance
-        ])  # fmt: skip
+        out[kind] = (
+            ("chooser", "set", "judge"),
+            [
+                [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
+                for c in choosers
+            ],
+        )
+        out[f"random_{kind}"] = (
+            ("random", "judge"),
+            [[getattr(judge(rows), kind) for judge in judges.values()] for rows in chance],
+        )
     out["chosen"] = (("chooser", "set", "image"), [[s.images for s in sets[c]] for c in choosers])
     first = [sets[c][0].space.explained for c in choosers]
     out["components"] = ("chooser", [len(one) for one in first])
@@ -389,12 +391,4 @@ def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
     return np.asarray(torch.cat(parts).numpy())
 
 
-# What chapter 10 calls until it calls `base.obtain` with its opened zoo.
-
-
-def obtain(
-    study: DiverseImages, results: str = "", recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain` of one."""
-    own = base.obtain([study], load_zoo(study.zoo), results, recompute)
-    return own.found[0], own.source
+PLUGIN = DiverseImages

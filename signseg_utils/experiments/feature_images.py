@@ -184,3 +184,6 @@ def single(features: tuple[int, ...], count: int) -> Readout:
     weight = torch.zeros(len(features), count)
     weight[torch.arange(len(features)), list(features)] = 1.0
     return Readout(weight, torch.zeros(len(features)), tuple(f"feature {n}" for n in features))
+
+
+PLUGIN = FeatureImages

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from signseg_utils import draws
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
@@ -204,10 +203,13 @@ def measure_drives(
             "covered": masks.float().mean().item(),
         },
         {
-            "sign": ["positive", "negative"], "fill": list(fills), "place": list(PLACES),
-            "whose": ["own", "other"], "unit": list(names),
+            "sign": ["positive", "negative"],
+            "fill": list(fills),
+            "place": list(PLACES),
+            "whose": ["own", "other"],
+            "unit": list(names),
         },
-    )  # fmt: skip
+    )
 
 
 def losses(drives: xr.DataArray) -> xr.DataArray:
@@ -298,11 +300,15 @@ def examples(images: Images, seed: int, count: int = 2) -> tuple[list[list[Tenso
     moved, free = displaced(masks, seed)
     pixels, first = images.pixels / 255, free.nonzero()[:count, 0]
     painted = [
-        [pixels[first], *(
-            occluded(pixels[first], region[first], fill, (pixels, masks), first) for fill in FILLS
-        )]
+        [
+            pixels[first],
+            *(
+                occluded(pixels[first], region[first], fill, (pixels, masks), first)
+                for fill in FILLS
+            ),
+        ]
         for region in (masks, moved)
-    ]  # fmt: skip
+    ]
     rows = [[part[place] for part in row] for place in range(len(first)) for row in painted]
     return rows, ["object", "background"] * len(first)
 
@@ -331,7 +337,6 @@ class Occlusion(Experiment):
     limit: int = 0
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "occlusion"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "whose networks and images", "tinyimagenet"),
         Option("networks", "comma separated; default: the standard ones"),
@@ -350,7 +355,10 @@ class Occlusion(Experiment):
         return {**self.settings, **about, "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""
@@ -365,9 +373,7 @@ class Occlusion(Experiment):
             return []
         return [(fill,) for fill in range(len(FILLS))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure all drives under one fill again."""
         images, network = validation(zoo, self.limit), zoo.network(self.network)
         compared = []
@@ -407,13 +413,4 @@ def plan(zoo: str, networks: Sequence[str], limit: int = 0, seed: int = 0) -> li
     return [Occlusion(zoo, network, limit, seed) for network in networks]
 
 
-# What chapter 9 calls until it calls `base.obtain` and `base.audit`.
-
-
-def obtain(
-    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain`, joined."""
-    planned = plan(zoo.name, networks, limit, seed)
-    own = base.obtain(planned, zoo, recompute=recompute)
-    return Occlusion.joined(planned, own.found), own.source
+PLUGIN = Occlusion

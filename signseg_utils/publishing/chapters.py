@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from signseg_utils import registry
+from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
-from signseg_utils.publishing.profiles import read_profile
-from signseg_utils.refusals import UnknownName
+from signseg_utils.publishing.profiles import Profile, read_profile
+from signseg_utils.refusals import BadFile, UnknownName
 from signseg_utils.registry import unknown
 
 
@@ -56,9 +57,12 @@ def chapters(
     """Chapters of a profile, those of one zoo together.
 
     No numbers given: all chapters; no zoos: all whose weights ship, so that nothing is fetched.
+    A chapter that the profile does not name has the values that it declares itself, in the zoo
+    that it declares.
     """
     folder = folder or notebooks_folder()
     table = read_profile(profile, folder)
+    table |= _without_profile(folder, table)
     known_zoos = tuple(dict.fromkeys(zoo for row in table.values() for zoo in row))
     known_numbers = {int(name.split("_")[0]): name for name in table}
     zoos = tuple(zoos) or tuple(zoo for zoo in known_zoos if registry.load("zoos", zoo).ships)
@@ -76,3 +80,27 @@ def chapters(
         for name in wanted
         if zoo in table[name]
     ]
+
+
+def _without_profile(folder: Path, table: Profile) -> Profile:
+    """Chapters that lie in the folder and that no line of a profile names.
+
+    Raises
+    ------
+    BadFile
+        If one has the number of another chapter.
+    """
+    numbers = {name.split("_")[0]: name for name in table}
+    found: Profile = {}
+    for path in sorted(folder.glob("[0-9]*_*.md")):
+        if path.stem in table:
+            continue
+        number = path.stem.split("_")[0]
+        if number in numbers:
+            raise BadFile(
+                f"expected each number of a chapter once, because its claims are named by it; got "
+                f"{path} beside {numbers[number]}; give it another number"
+            )
+        numbers[number] = path.stem
+        found[path.stem] = {str(parameters.declared(path)["zoo"].default): {}}
+    return found

@@ -19,28 +19,18 @@ def hashes(chapter: Chapter) -> dict[str, str]:
     """SHA-256 of everything that a chapter's content depends on, by kind.
 
     Weights are covered by their manifests, which hold the SHA-256 that `weights.load` verifies.
+    Which results a page reads is known once it ran (`signseg_utils.files.reads`).
     """
     package = Path(__file__).parents[1]
     data = paths.data_folder()
     manifests = (data / "zoo" / chapter.zoo).glob("**/*.json")
-    recording = Path(str(chapter.values.get("recording", ""))).stem
-    shipped = [
-        path
-        for part in (
-            data / "results" / chapter.zoo,
-            *([data / "results" / recording] if recording else []),
-            data / "reported",
-        )
-        for path in part.glob("**/*")
-        if path.is_file()
-    ]
-    shipped += (data / "claims").glob(f"{chapter.number}.csv")
+    claims = [*(data / "reported").glob("*.csv"), *(data / "claims").glob(f"{chapter.number}.csv")]
     lock = lock_file()
     return {
         "notebook": hashlib.sha256(chapter.source.read_bytes()).hexdigest(),
         "utils": _digest(package.glob("**/*.py"), package),
         "zoo": _digest(manifests, data),
-        "results": _digest(shipped, data),
+        "claims": _digest(claims, data),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
     }
 
@@ -49,6 +39,12 @@ def key(values: Mapping[str, Any], parts: Mapping[str, str]) -> str:
     """One SHA-256 of a run's parameters and of the `hashes` of what it reads."""
     text = json.dumps({"parameters": dict(values), "hashes": dict(parts)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def results() -> str:
+    """One SHA-256 of all results that ship."""
+    folder = paths.results_folder("")
+    return _digest((path for path in folder.glob("**/*") if path.is_file()), folder)
 
 
 def _digest(files: Iterable[Path], root: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from signseg_utils.files import paths
 
 _FOLDERS = re.compile(
-    r"""(?<![\w.:/\\~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"<>|]+[/\\])+(?=[^\s/\\:'"<>|])"""
+    r"""(?<![\w.:/\\~-])(?:[A-Za-z]:)?[/\\]+(?:[^\s/\\:'"<>|]+[/\\]+)+(?=[^\s/\\:'"<>|])"""
 )
 
 

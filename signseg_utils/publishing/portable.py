@@ -25,7 +25,7 @@ from signseg_utils.experiments.agreement import AGREES, WITHIN
 from signseg_utils.files import paths
 from signseg_utils.publishing import provenance
 from signseg_utils.publishing.chapters import Chapter
-from signseg_utils.publishing.keys import hashes, key
+from signseg_utils.publishing.keys import hashes, key, results
 from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
@@ -108,9 +108,13 @@ def _fresh(machine: str, words: Sequence[str], seconds: float = SECONDS) -> tupl
     plain = {name: value for name, value in os.environ.items() if name not in imitated}
     try:
         run = subprocess.run(
-            [sys.executable, *words], env=plain | dict(MACHINES[machine].environment),
-            capture_output=True, text=True, check=False, timeout=seconds,
-        )  # fmt: skip
+            [sys.executable, *words],
+            env=plain | dict(MACHINES[machine].environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
     except subprocess.TimeoutExpired:
         return 124, "", f"not finished after {seconds:.0f} s"
     return run.returncode, run.stdout, run.stderr
@@ -227,7 +231,8 @@ def complete(
 ) -> dict[str, Any]:
     """Fill in the cells of the table that are missing or of other code; it is kept after each."""
     table = read(path)
-    keys = {c.page: key({**c.values, "zoo": c.zoo}, hashes(c))[:16] for c in chapters}
+    shipped = {"results": results()}
+    keys = {c.page: key({**c.values, "zoo": c.zoo}, hashes(c) | shipped)[:16] for c in chapters}
     commit = provenance.commit()
     todo = []
     for machine in machines:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from signseg_utils.experiments import agreement
-from signseg_utils.files import paths
+from signseg_utils.files import paths, reads
 from signseg_utils.files.reading import read_json
 from signseg_utils.publishing import notices
 from signseg_utils.refusals import BadFile
@@ -41,14 +41,18 @@ def read(output: Path) -> dict[str, Any]:
     """
     file, advice = file_of(output), "make the page again"
     run = read_json(file, "what is known of a page", advice)
-    audit = run.get("audit")
-    if not isinstance(audit, dict | None):
-        raise BadFile(f"expected an audit as a JSON object in {file}; got {audit!r}; {advice}")
+    for part, kind in (("audit", dict | None), ("reads", dict)):
+        if not isinstance(run.get(part), kind):
+            raise BadFile(
+                f"expected {part} as a JSON object in {file}; got {run.get(part)!r}; {advice}"
+            )
     return run
 
 
 def is_current(output: Path, expected_key: str) -> bool:
     """Whether ``output`` was made by a run with ``expected_key`` and nobody has touched it.
+
+    Nor may the shipped results that it asked for have changed.
 
     A page whose audit was beyond its bounds is never current: it is tried again.
     """
@@ -59,7 +63,9 @@ def is_current(output: Path, expected_key: str) -> bool:
     except (BadFile, FileNotFoundError):
         return False
     same = hashlib.sha256(output.read_bytes()).hexdigest() == run.get("sha256")
-    return same and run.get("key") == expected_key and not beyond(run)
+    if not same or run.get("key") != expected_key or beyond(run):
+        return False
+    return reads.unchanged(run["reads"])
 
 
 def beyond(run: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ from nbformat import NotebookNode
 
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.experiments import agreement
-from signseg_utils.files import paths
+from signseg_utils.files import paths, reads
 from signseg_utils.progress import TITLE
 from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
@@ -96,7 +96,7 @@ def publish(
     values, command = _values(chapter, source, recompute, results)
     output = (folder or executed_folder()) / chapter.zoo / f"{chapter.name}.ipynb"
     parts = hashes(chapter)
-    known = {
+    known: dict[str, Any] = {
         "parameters": values,
         "seed": values.get("seed"),
         "command": command,
@@ -124,7 +124,8 @@ def _make(
         _lasting(staging / "runs", runs)
         start = time.perf_counter()
         short = f"{chapter.zoo}/{chapter.number}"  # such as tinyimagenet/13
-        with PeakMemory() as memory, environment(**{TITLE: short}):
+        listed = staging / "reads.txt"
+        with PeakMemory() as memory, environment(**{TITLE: short, reads.VARIABLE: str(listed)}):
             executed = execute(source, known["parameters"], staging)
         seconds = time.perf_counter() - start
         _check(chapter, executed, staging, output)
@@ -135,6 +136,7 @@ def _make(
             "zoo": chapter.zoo,
             "profile": chapter.profile,
             **known,
+            "reads": reads.told(listed),
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
             **provenance.here(),
             "made": notices.now(),

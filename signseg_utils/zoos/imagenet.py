@@ -65,6 +65,10 @@ class ImageNet(Zoo):
             "networks and generators and leave out what needs images; take zoo tinyimagenet for it"
         )
 
+    def placed(self, kind: str) -> dict[str, dict[str, Any]]:
+        """None: the folder holds what others publish, which brings no manifests."""
+        return {}
+
     def path(self, artefact: str) -> Path:
         return self._substitute(artefact) or fetch.located(self.file(artefact), self.folder)
 

@@ -24,12 +24,14 @@ from signseg_utils.experiments.factorial.design import (
     levels,
     settings,
 )  # fmt: skip
-from signseg_utils.experiments.factorial.running import Searches, look, plan, searches, table
+from signseg_utils.experiments.factorial.running import Searches, look, plan, table
 from signseg_utils.experiments.factorial.showing import compared, extremes
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [
     "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
     "aliases", "by_factor", "coded", "columns", "compared", "extremes", "levels", "look",
-    "main_effects", "paired_effect", "plan", "searches", "settings", "strings", "table",
+    "main_effects", "paired_effect", "plan", "settings", "strings", "table",
 ]  # fmt: skip
+
+PLUGIN = Searches

@@ -14,7 +14,6 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
-from signseg_utils.chapter import results
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.experiments.factorial.design import FACTORS, UNITS, Setting, settings
@@ -62,7 +61,6 @@ class Searches(Experiment):
     FOLDER: ClassVar[str] = "factorial"
     UNIT: ClassVar[str] = "networks and gauges"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"activation": ACTIVATION}
-    COMMAND: ClassVar[str] = "factorial"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("images", "each network learns from", 20_000, checked_as="learned"),
         Option("replicates", "networks of each setting", 1),
@@ -230,19 +228,6 @@ def look(found: xr.Dataset, zoo: zoos.Zoo) -> xr.Dataset:
             "objectness": kept,
         }
     )
-
-
-def searches(
-    settings: Sequence[Setting], template: Shard, given: Any, chapter: str
-) -> tuple[xr.Dataset, Path]:
-    """Called by a chapter: the searches that it shows, audited, source and audit recorded.
-
-    As `signseg_utils.chapter.results.all_searches`, for networks that are in no zoo. ``given``: the
-    chapter's parameters, of which also ``units``. Also returns the folder of the networks.
-    """
-    planned = plan(settings, given.units, template)
-    ((found, own),) = results.results([planned], given, chapter)
-    return found, own.folder
 
 
 def table(seen: xr.Dataset, settings: Sequence[Setting], folder: Path) -> pd.DataFrame:

@@ -101,7 +101,6 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "ablated_models"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("networks", "comma separated", "alexnet,alexnet-untrained"),
@@ -137,18 +136,26 @@ class AblatedModels(studies.Recorded):
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[AblatedModels]:
         return plan(
-            given.recording, given.zoo, given.networks, given.sessions, generator=given.generator,
-            images=given.images, generations=given.generations,
-        )  # fmt: skip
+            given.recording,
+            given.zoo,
+            given.networks,
+            given.sessions,
+            generator=given.generator,
+            images=given.images,
+            generations=given.generations,
+        )
 
     @property
     def cost(self) -> float:
         return len(self.conditions) * len(self.seeds)
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
@@ -286,10 +293,16 @@ def fit(found: xr.Dataset, study: AblatedModels, zoo: Zoo | None = None) -> Fit:
         told = encoding.correlation(guess, y[fresh][:, rows])
     size = int(zoo.generator(study.generator).image_size)  # type: ignore[arg-type]
     return Fit(
-        models.to(dtype=torch.float32), layer, features.Features(network, layer), rows, cv[rows],
-        told, y[train][:, rows].mean(0), y[train][:, rows].std(0), pictures(
-            whole.isel(image=train), size),
-    )  # fmt: skip
+        models.to(dtype=torch.float32),
+        layer,
+        features.Features(network, layer),
+        rows,
+        cv[rows],
+        told,
+        y[train][:, rows].mean(0),
+        y[train][:, rows].std(0),
+        pictures(whole.isel(image=train), size),
+    )
 
 
 def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
@@ -313,9 +326,12 @@ def searched(
     def of_neuron(number: int) -> dict[str, Tensor]:
         its = range(number * len(rows) // count, (number + 1) * len(rows) // count)
         found = evolve(
-            rows.rows(its), own.backbone, generator, [seeds[row] for row in its],
+            rows.rows(its),
+            own.backbone,
+            generator,
+            [seeds[row] for row in its],
             Search(study.optimizer, study.generations),
-        )  # fmt: skip
+        )
         scores = found.activations.cpu().reshape(shape)
         return {"codes": found.codes.reshape(*shape, -1), "scores": scores}
 
@@ -414,16 +430,22 @@ def measure(
             **{n: (along, np.asarray(v, dtype=np.float16)) for n, (along, v) in values.items()},
         },
         {
-            "neuron": np.asarray(own.models.labels, dtype=str), "sign": ("condition", list(signs)),
-            "alpha": ("condition", list(alphas)), "seed": list(study.seeds), "way": list(WAYS),
+            "neuron": np.asarray(own.models.labels, dtype=str),
+            "sign": ("condition", list(signs)),
+            "alpha": ("condition", list(alphas)),
+            "seed": list(study.seeds),
+            "way": list(WAYS),
             "judge": judges,
         },
         {
-            "layer": own.layer, "of": whole.sizes["neuron"], "excluded": whole.attrs["excluded"],
-            "natural_luminance": light, "natural_contrast": spread,
+            "layer": own.layer,
+            "of": whole.sizes["neuron"],
+            "excluded": whole.attrs["excluded"],
+            "natural_luminance": light,
+            "natural_contrast": spread,
             "population": 0 if population is None else whole.sizes["neuron"],
         },
-    )  # fmt: skip
+    )
 
 
 def _answers(
@@ -522,9 +544,14 @@ def of_kind(
             f"expected a study of {network}, layer {layer}; there is none in this plan"
         )
     joined: xr.Dataset = xr.concat(
-        own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
+        own,
+        "neuron",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
         combine_attrs="drop",
-    )  # fmt: skip
+    )
     joined = joined.map(lambda values: values if values.name == "codes" else values.astype(float))
     return joined.assign_attrs(of=sum(result.attrs["of"] for result in own))
 
@@ -551,3 +578,6 @@ def write_images(
         names = [f"{neuron}_{sign}{alpha:g}_seed{seed}" for neuron, (sign, alpha), seed in cells]
         images = rendered(study, own["codes"]).flatten(0, 2)
         stimuli.write_images(images, names, Path(folder) / study.key)
+
+
+PLUGIN = AblatedModels

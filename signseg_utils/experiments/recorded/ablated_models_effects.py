@@ -147,7 +147,7 @@ def curves(
     dict
         Title to sign to (strengths, curve).
     """
-    panels = {}
+    panels: dict[str, dict[str, Any]] = {}
     for title, own in measures.items():
         if np.isfinite(own).all():
             change = own - own.isel(condition=0, drop=True)

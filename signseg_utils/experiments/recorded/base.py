@@ -20,7 +20,6 @@ from torch import Tensor
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
-from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
@@ -76,7 +75,10 @@ class Recorded(Experiment):
         return recordings.load(self.recording, [self.session])
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measured`, and with what is told of the recording.
@@ -98,7 +100,10 @@ class Recorded(Experiment):
 
     @abstractmethod
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:
         """The result from a session, as `signseg_utils.neurons.recordings.load` gives it."""
@@ -152,9 +157,7 @@ class Drawn(Recorded):
             return []
         return [(0,)]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure the first draw again, and compare all of its numbers."""
         again = replace(self, draws=1).measured(self.recorded(), zoo)
         first = stored.isel(draw=[0])
@@ -205,9 +208,11 @@ def row_labels(neurons: Sequence[str]) -> list[str]:
 
 
 def neuron_by_neuron(
-    count: int, known: State | None, save: Callable[[State], None],
+    count: int,
+    known: State | None,
+    save: Callable[[State], None],
     measured: Callable[[int], Mapping[str, Tensor]],
-) -> State:  # fmt: skip
+) -> State:
     """Measure one neuron after the other, and tell ``save`` after each what there is so far.
 
     Parameters
@@ -230,8 +235,12 @@ S = TypeVar("S", bound=Drawn)
 
 
 def plan(
-    kind: type[S], recording: str, zoo: str, networks: Sequence[str],
-    sessions: Sequence[str] = (), **settings: Any,
+    kind: type[S],
+    recording: str,
+    zoo: str,
+    networks: Sequence[str],
+    sessions: Sequence[str] = (),
+    **settings: Any,
 ) -> list[S]:
     """Studies of all networks; sessions: those given, else `V4_SESSIONS` or all of the recording.
 
@@ -260,14 +269,7 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
     return {name: values.to(torch.float64).numpy() for name, values in seen.items()}
 
 
-def shipped_folder(recording: str) -> Path:
-    """Where the results of a recording lie that ship with the book."""
-    return paths.results_folder(Path(recording).stem)
-
-
-def by_network(
-    plan: Sequence[S], found: Sequence[xr.Dataset]
-) -> dict[str, list[xr.Dataset]]:
+def by_network(plan: Sequence[S], found: Sequence[xr.Dataset]) -> dict[str, list[xr.Dataset]]:
     """Results of a plan by network: those of its sessions, in their order."""
     fits: dict[str, list[xr.Dataset]] = {}
     for study, own in zip(plan, found, strict=True):

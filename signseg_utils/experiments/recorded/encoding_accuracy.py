@@ -52,11 +52,11 @@ class EncodingAccuracy(studies.Drawn):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
-    COMMAND: ClassVar[str] = "encoding_accuracy"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("networks", "comma separated; default: standard ones"),
         Option("draws", "choices of images", studies.Drawn.draws),
+        Option("images", "images of a draw", studies.Drawn.images),
     )
 
     def measured(
@@ -68,7 +68,10 @@ class EncodingAccuracy(studies.Drawn):
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingAccuracy]:
         networks = given.networks or zoo.networks
-        return plan(given.recording, given.zoo, networks, given.sessions, draws=given.draws)
+        return plan(
+            given.recording, given.zoo, networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
 
     @classmethod
     def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
@@ -389,3 +392,6 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
             "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+PLUGIN = EncodingAccuracy

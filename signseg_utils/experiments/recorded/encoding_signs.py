@@ -68,7 +68,6 @@ class EncodingSigns(studies.Drawn):
     least: float = 0.05
     shuffles: int = 40
 
-    COMMAND: ClassVar[str] = "encoding_signs"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("networks", "comma separated", "alexnet,resnet,alexnet-untrained"),
@@ -494,3 +493,6 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     share = np.nan_to_num(tested.positive_share.numpy(), nan=0.5)
     one_sign = (np.maximum(share, 1 - share) > most) & (tested.sign.numpy() != 0)
     return np.asarray(one_sign.mean(-1))
+
+
+PLUGIN = EncodingSigns

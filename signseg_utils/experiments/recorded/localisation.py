@@ -94,7 +94,6 @@ class Localisation(studies.Recorded):
     layer: str = features.LAST
     seed: int = 0
 
-    COMMAND: ClassVar[str] = "localisation"
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("network", "its features model the neurons", "alexnet"),
@@ -111,9 +110,12 @@ class Localisation(studies.Recorded):
         return {**super().identity(zoo), "weights": weights}
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
 
     @classmethod
@@ -251,10 +253,13 @@ def look(asked: Asked, image: Tensor, study: Localisation, key: int) -> Arrays:
     shuffled = [located(rng.permutation(answers)).map for _ in range(SHUFFLES)]
     foretold = [_foretold(m, second.discs, intact - fresh) for m in (place.map, *shuffled)]
     return {
-        "intact": intact, "answers": answers, "fresh": fresh, "mask": place.mask.numpy(),
+        "intact": intact,
+        "answers": answers,
+        "fresh": fresh,
+        "mask": place.mask.numpy(),
         "cleared": cleared,
         "foretold": np.array([foretold[0], np.mean(foretold[1:])], np.float32),
-    }  # fmt: skip
+    }
 
 
 def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
@@ -267,7 +272,7 @@ def measure(
     found: xr.Dataset,
     study: Localisation,
     zoo: Zoo,
-    known: Mapping[str, Any] | None = None,
+    known: State | None = None,
     save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
@@ -381,11 +386,15 @@ def _dataset(
     study: Localisation,
 ) -> xr.Dataset:
     dims = {
-        "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
-        "answers": ("who", "neuron", "disc"), "fresh": ("who", "neuron", "disc"),
-        "mask": ("who", "neuron", "row", "column"), "cleared": ("who", "neuron", "kind"),
-        "foretold": ("who", "neuron", "map"), "floor": ("who", "neuron"),
-    }  # fmt: skip
+        "codes": ("who", "neuron", "code"),
+        "intact": ("who", "neuron"),
+        "answers": ("who", "neuron", "disc"),
+        "fresh": ("who", "neuron", "disc"),
+        "mask": ("who", "neuron", "row", "column"),
+        "cleared": ("who", "neuron", "kind"),
+        "foretold": ("who", "neuron", "map"),
+        "floor": ("who", "neuron"),
+    }
     stacked = {
         key: (axes, np.stack([state[f"{n}.{key}"].numpy() for n in range(len(names))], 1))
         for key, axes in dims.items()
@@ -393,10 +402,12 @@ def _dataset(
     whole = xr.Dataset(
         stacked,
         {
-            "who": list(who), "neuron": list(names), "kind": list(KINDS),
+            "who": list(who),
+            "neuron": list(names),
+            "kind": list(KINDS),
             "map": ["measured", "shuffled"],
         },
-    )  # fmt: skip
+    )
     for key, values in found.items():
         whole[key] = ("neuron", np.asarray(values, np.float32))
     if "neuron" in who:
@@ -411,7 +422,13 @@ def _dataset(
 def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
     """Code [code] float16 of the preferred image, the best of all seeds."""
     found = evolve(
-        asked.rows.rows([0] * len(study.seeds)), asked.body, generator, study.seeds,
+        asked.rows.rows([0] * len(study.seeds)),
+        asked.body,
+        generator,
+        study.seeds,
         Search(study.optimizer, study.generations),
-    )  # fmt: skip
+    )
     return found.codes[found.activations.argmax()].half()
+
+
+PLUGIN = Localisation

@@ -86,7 +86,7 @@ def localised(whole: xr.Dataset, who: str) -> xr.Dataset:
     return own.isel(neuron=np.flatnonzero(own["found"]))
 
 
-def in_both(whole: xr.Dataset) -> Array:
+def in_both(whole: xr.Dataset) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Numbers of the neurons that have a place in their own image and in that of their model."""
     return np.flatnonzero(whole["found"].all("who"))
 
@@ -177,7 +177,7 @@ def by_surround(values: xr.DataArray, cells: Simulated) -> tuple[Array, Array] |
     None where either kind is missing.
     """
     planted = cells.truth()["background_suppression"].to_series() > 0
-    split = planted[values["neuron"].values].values
+    split = planted[values["neuron"].values].to_numpy(dtype=bool)
     if not split.any() or split.all():
         return None
     return values.values[split], values.values[~split]
