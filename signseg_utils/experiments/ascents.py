@@ -20,8 +20,7 @@ from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import along_conditions
 from signseg_utils.generators.pixels import Pixels
 from signseg_utils.metrics import recognition
-from signseg_utils.search import ascent
-from signseg_utils.search.ascent import Ascent
+from signseg_utils.search.ascent import Ascended, Ascent, ascend
 from signseg_utils.search.scoring import rescore
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
@@ -72,7 +71,10 @@ class Ascents(Experiment):
 
     @classmethod
     def of_provenance(cls, told: Mapping[str, Any]) -> Ascents:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in told["settings"].items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in told["settings"].items()
+        }
         return cls(**{**values, "ascent": Ascent(**values["ascent"])})
 
     @property
@@ -113,7 +115,7 @@ class Ascents(Experiment):
         """
         network, generator = zoo.network(self.network), self._generator(zoo)
         cells = self.cells(zoo, xr.Dataset())
-        found = ascent.ascend(
+        found = ascend(
             self._bank(network.readout, cells), network.backbone, generator,
             [self.seeds[s] for _, _, s in cells], self.ascent, device=device,
             resume=state, checkpoint=save, checkpoint_every=8,
@@ -170,10 +172,10 @@ class Ascents(Experiment):
         """All units of a plan of one network, along ``unit``."""
         return xr.concat([piece.drop_attrs() for piece in found], "unit", join="exact")
 
-    def _climbed(self, zoo: Zoo, cells: Sequence[Cell]) -> ascent.Ascended:
+    def _climbed(self, zoo: Zoo, cells: Sequence[Cell]) -> Ascended:
         network = zoo.network(self.network)
         seeds = [self.seeds[s] for _, _, s in cells]
-        return ascent.ascend(
+        return ascend(
             self._bank(network.readout, cells), network.backbone, self._generator(zoo), seeds,
             self.ascent,
         )  # fmt: skip
