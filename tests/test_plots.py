@@ -154,7 +154,7 @@ def test_panel_runs_from_positive_over_intact_to_negative() -> None:
 
 
 def test_many_panels_of_curves_go_below_each_other() -> None:
-    band = stats.bootstrap_curve(np.ones((3, 2)), resamples=2)
+    band = stats.mean_curve(np.ones((3, 2)))
     panels = {f"network {i}": {"positive": ([0, 1], band)} for i in range(5)}
     figure = plots.curve_panels(panels, xlabel="x", ylabel="y")
     boxes = [ax.get_subplotspec() for ax in figure.axes]
