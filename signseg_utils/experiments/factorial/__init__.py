@@ -16,6 +16,7 @@ from signseg_utils.experiments.factorial.analysis import (
 from signseg_utils.experiments.factorial.design import (
     FACTORS,
     GENERATORS,
+    IMAGES,
     UNITS,
     Factor,
     Setting,
@@ -29,7 +30,7 @@ from signseg_utils.experiments.factorial.showing import compared, extremes
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [
-    "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
+    "FACTORS", "GENERATORS", "IMAGES", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
     "aliases", "by_factor", "coded", "columns", "compared", "extremes", "levels", "look",
     "main_effects", "paired_effect", "plan", "searches", "settings", "strings", "table",
 ]  # fmt: skip

@@ -21,13 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     number = selection.argument
     parser.add_argument(
-        "--images", type=number("learned"), default=20_000, help="each network learns from"
+        "--images", type=number("learned"), default=factorial.IMAGES, help="each network learns from"
     )
     parser.add_argument(
         "--replicates", type=number("replicates"), default=1, help="networks of each setting"
     )
     parser.add_argument("--units", default=factorial.UNITS, help="classes, comma separated")
-    parser.add_argument("--alphas", default="0,0.75,1", help="list, or start:stop:step")
+    parser.add_argument("--alphas", default="0,1", help="list, or start:stop:step")
     parser.add_argument("--seeds", default="0-1", help="searches of each condition")
     parser.add_argument("--generations", type=selection.argument("generations"), default=25)
     parser.add_argument("--control", default="random_magnitude")

@@ -32,8 +32,11 @@ GAUGES = ("raw", "centred")
 
 
 def gauges(setting: Setting) -> tuple[str, ...]:
-    """Readouts that are searched: centring is a choice of gauge only under a softmax."""
-    return GAUGES if setting.loss == "softmax" else GAUGES[:1]
+    """Readouts that are searched: centring is a choice of gauge only under a softmax.
+
+    Under Dale's law there is none either: centred weights would break it.
+    """
+    return GAUGES if setting.loss == "softmax" and not setting.dale else GAUGES[:1]
 
 
 @dataclass(frozen=True)
