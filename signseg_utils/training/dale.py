@@ -1,12 +1,12 @@
 """Dale's law in training: the outgoing weights of each feature of a readout keep one sign.
 
-Half of the features excite and half inhibit, drawn at the start. After each step weights that have
-crossed zero are put back to it: projected gradient descent onto the allowed weights. So are the
-columns of recurrent networks constrained in Song, Yang & Wang 2016
-(doi:10.1371/journal.pcbi.1004792, there by rectification), and the "column excitatory-inhibitory"
-networks that Cornford et al. 2021 (arXiv, ICLR 2021, "Learning to live with Dale's principle")
-compare theirs with. Theirs, which need inhibitory units of their own kind between layers, learn
-better; a readout has no layer to put them into.
+Half of the features excite and half inhibit, drawn at the start. After each step, weights that
+have crossed zero are put back to it, which is projected gradient descent onto the weights that
+obey. The columns of recurrent networks are constrained alike, by rectification, in Song, Yang &
+Wang 2016 (doi:10.1371/journal.pcbi.1004792). Cornford et al. 2021
+(https://openreview.net/forum?id=eU776ZYxEpz) find that constraining the columns of a network costs
+learning, and give inhibitory units between layers a form of their own that costs none; a readout
+alone has no room for those.
 """
 
 import torch

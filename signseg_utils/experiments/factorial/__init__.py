@@ -9,9 +9,10 @@ from signseg_utils.experiments.factorial.analysis import (
     Effect,
     by_factor,
     coded,
+    interactions,
     main_effects,
-    paired_effect,
-    strings,
+    neither,
+    over_networks,
 )  # fmt: skip
 from signseg_utils.experiments.factorial.design import (
     FACTORS,
@@ -25,12 +26,27 @@ from signseg_utils.experiments.factorial.design import (
     levels,
     settings,
 )  # fmt: skip
-from signseg_utils.experiments.factorial.running import Searches, look, plan, searches, table
-from signseg_utils.experiments.factorial.showing import compared, extremes
+from signseg_utils.experiments.factorial.running import (
+    KINDS,
+    Searches,
+    look,
+    plan,
+    searches,
+    table,
+)  # fmt: skip
+from signseg_utils.experiments.factorial.showing import (
+    CONDITION_COLOURS,
+    by_refusal,
+    compared,
+    extremes,
+    left,
+    together,
+)  # fmt: skip
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [
-    "FACTORS", "GENERATORS", "IMAGES", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
-    "aliases", "by_factor", "coded", "columns", "compared", "extremes", "levels", "look",
-    "main_effects", "paired_effect", "plan", "searches", "settings", "strings", "table",
+    "CONDITION_COLOURS", "FACTORS", "GENERATORS", "IMAGES", "KINDS", "UNITS", "Effect", "Factor",
+    "Searches", "Setting", "World", "aliases", "by_factor", "by_refusal", "coded", "columns",
+    "compared", "extremes", "interactions", "left", "levels", "look", "main_effects", "neither",
+    "over_networks", "plan", "searches", "settings", "table", "together",
 ]  # fmt: skip

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     number = selection.argument
     parser.add_argument(
-        "--images", type=number("learned"), default=factorial.IMAGES, help="each network learns from"
+        "--images", type=number("learned"), default=factorial.IMAGES,
+        help="each network learns from",
     )
     parser.add_argument(
         "--replicates", type=number("replicates"), default=1, help="networks of each setting"
