@@ -10,6 +10,7 @@ import torch
 from conftest import collected, made, needs_data
 
 from signseg_utils import zoos
+from signseg_utils.chapter import claims
 from signseg_utils.experiments import base, factorial
 from signseg_utils.experiments.base import AuditError
 from signseg_utils.experiments.factorial import Setting, World
@@ -267,6 +268,10 @@ def runs():
         centred = table[kind] + 0.2
         kept = (table["loss"] == "softmax") & ~table["dale"]
         table[f"{kind}, centred"] = centred.where(kept)
+    for kind in factorial.KINDS[1:]:
+        table[f"{kind} intact"] = 0.8
+        for sign, change in (("positive", 0.1), ("negative", -0.3), ("random", 0.0)):
+            table[f"{kind} without {sign}"] = 0.8 + change + rng.normal(0, 0.01, 64)
     table["accuracy"] = rng.uniform(size=64)
     return table
 
@@ -298,3 +303,34 @@ def test_interactions_are_told_by_the_names_of_their_factors(runs):
 def test_each_network_is_one_dot_of_its_cell(runs):
     panels = factorial.by_refusal(runs, "presence")
     assert [len(cell) for panel in panels.values() for cell in panel.values()] == [8] * 8
+
+
+def test_every_claim_on_networks_has_its_effect_and_no_other(runs):
+    stated = [name for name, one in claims.claims(9).items() if one.sample == "networks"]
+    asked = {
+        **factorial.overall(runs), **factorial.of_factors(runs), **factorial.of_constraints(runs)
+    }  # fmt: skip
+    assert set(asked) == set(stated) - {"W-accuracy", "W-factors"}
+
+
+def test_falls_are_changes_from_the_intact_unit(runs):
+    found = factorial.overall(runs)
+    assert found["W-fall positive presence"].value == pytest.approx(0.1, abs=0.01)
+    assert found["W-fall negative shape"].value == pytest.approx(-0.3, abs=0.01)
+    assert found["W-mean shape"].value == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_planted_factor_survives_the_correction_for_ten(runs):
+    found = factorial.of_factors(runs)
+    assert sorted(name for name, (_, p) in found.items() if p < 1e-6) == sorted(
+        f"W-{name}{kind}" for name in ("hues", "gauge") for kind in ("", " presence", " shape")
+    )
+
+
+def test_constraints_are_asked_of_networks_that_obey(runs):
+    runs.loc[runs["dale"], "shape"] += 1.0
+    runs.loc[(runs["empty"] > 0) | (runs["loss"] == "one_vs_rest"), "presence"] += 0.4
+    found = factorial.of_constraints(runs)
+    assert found["W-dale mean shape"].value == pytest.approx(1.15, abs=0.01)
+    assert found["W-dale mean shape"].n == 32
+    assert found["W-refusal presence"].value == pytest.approx(0.4, abs=0.02)

@@ -14,6 +14,7 @@ from signseg_utils.experiments.factorial.analysis import (
     neither,
     over_networks,
 )  # fmt: skip
+from signseg_utils.experiments.factorial.asked import of_constraints, of_factors, overall
 from signseg_utils.experiments.factorial.design import (
     FACTORS,
     GENERATORS,
@@ -40,6 +41,7 @@ from signseg_utils.experiments.factorial.showing import (
     compared,
     extremes,
     left,
+    summary,
     together,
 )  # fmt: skip
 from signseg_utils.experiments.factorial.world import World
@@ -48,5 +50,6 @@ __all__ = [
     "CONDITION_COLOURS", "FACTORS", "GENERATORS", "IMAGES", "KINDS", "UNITS", "Effect", "Factor",
     "Searches", "Setting", "World", "aliases", "by_factor", "by_refusal", "coded", "columns",
     "compared", "extremes", "interactions", "left", "levels", "look", "main_effects", "neither",
-    "over_networks", "plan", "searches", "settings", "table", "together",
+    "of_constraints", "of_factors", "over_networks", "overall", "plan", "searches", "settings",
+    "summary", "table", "together",
 ]  # fmt: skip

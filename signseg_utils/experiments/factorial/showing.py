@@ -15,6 +15,11 @@ from signseg_utils.experiments.factorial.analysis import by_factor, coded, inter
 from signseg_utils.experiments.factorial.design import FACTORS, Setting
 from signseg_utils.experiments.factorial.running import KINDS
 
+Dots = dict[str, dict[str, np.ndarray]]  # panel to group to one value a network
+
+CONDITIONS = ("intact", "without positive", "without random", "without negative")
+CONDITION_COLOURS = ("intact", "positive", "random", "negative")
+
 
 def extremes(
     found: xr.Dataset, zoo: Any, runs: pd.DataFrame, settings: Sequence[Setting],
@@ -42,6 +47,12 @@ def extremes(
     ]
     names = [f"{word}: {unit}" for word in ends for unit in units]
     return torch.cat([images for images, _ in pieces]), pieces[0][1], names
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation, least and most over networks of each quantity but the factors."""
+    measured = runs.drop(columns=[factor.name for factor in FACTORS])
+    return measured.agg(["mean", "std", "min", "max"]).T
 
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:
@@ -77,14 +88,10 @@ def together(runs: pd.DataFrame, kind: str, most: int = 5) -> pd.DataFrame:
     return pd.DataFrame(lines).T.head(most)
 
 
-CONDITIONS = ("intact", "without positive", "without random", "without negative")
-CONDITION_COLOURS = ("none", "positive", "random", "negative")
-
-
-def left(runs: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+def left(runs: pd.DataFrame) -> Dots:
     """What scenes hold under each ablation, for a panel of dots: one dot a network."""
     return {
-        f"{title}": {
+        title: {
             condition.removeprefix("without "): runs[f"{kind} {condition}"].to_numpy()
             for condition in CONDITIONS
         }
@@ -92,7 +99,7 @@ def left(runs: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def by_refusal(runs: pd.DataFrame, kind: str) -> dict[str, dict[str, np.ndarray]]:
+def by_refusal(runs: pd.DataFrame, kind: str) -> Dots:
     """An asymmetry by loss and empty scenes, for a panel of dots: one dot a network.
 
     A panel each for free signs and for Dale's law.
