@@ -421,7 +421,8 @@ def report(found: dict[str, Any]) -> str:
         f"float32 {speed['float32']:.1f} images/s, bfloat16 {speed['bfloat16']:.1f}; "
         f"rank agreement {found['rank_agreement']:.5f} "
         f"(worst row {found['precision']['rank_agreement_worst']:.5f})"
-        + " (of random weights: trained ones agree better)" * ("random" in network),
+        + " (of random weights: trained ones agree better)"
+        * ("random" in network),
     ]
     for size, row in found["optimisers_alone"].items():
         cells = ", ".join(f"{k.split('_')[0]} {v:.2f}" for k, v in row.items())
@@ -443,9 +444,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=0, help="of the engine; default: what fits")
     parser.add_argument("--seconds", type=float, default=90, help="aimed at, about")
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[256, 1024, 4096],
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[256, 1024, 4096],
         help="code sizes at which optimisers are timed alone",
-    )  # fmt: skip
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--progress", action="store_true")
     options = parser.parse_args(arguments)

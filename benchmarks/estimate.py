@@ -36,13 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     units = options.units or ",".join(load_zoo(options.zoo).default_units[:2])
     asked = selection.parse(
-        {"zoo": options.zoo, "networks": options.networks, "generators": options.generators,
-         "units": units}
-    )  # fmt: skip
+        {
+            "zoo": options.zoo,
+            "networks": options.networks,
+            "generators": options.generators,
+            "units": units,
+        }
+    )
     plan = sweep.plan(
-        asked.zoo, asked.networks, asked.generators, asked.units,
-        alphas=(0.0, 0.5, 1.0), seeds=(0, 1), search=Search(generations=options.generations),
-    )  # fmt: skip
+        asked.zoo,
+        asked.networks,
+        asked.generators,
+        asked.units,
+        alphas=(0.0, 0.5, 1.0),
+        seeds=(0, 1),
+        search=Search(generations=options.generations),
+    )
     zoo = load_zoo(asked.zoo)
     expected = estimating.measured(plan, zoo)
     with tempfile.TemporaryDirectory() as folder:

@@ -194,10 +194,11 @@ class Work:
         levels = self._levels()
         named = [level for level in levels if not level.fine and level.total != 1]
         return ", ".join(
-            f"{_number(level.done)} {level.unit}" if level.total is None
+            f"{_number(level.done)} {level.unit}"
+            if level.total is None
             else f"{_number(level.done)} of {_number(level.total)} {level.unit}"
             for level in named or levels[:1]
-        )  # fmt: skip
+        )
 
     def _levels(self) -> list[Work]:
         """This work and the parts that are open in it."""

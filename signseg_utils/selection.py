@@ -4,7 +4,6 @@ Parameters of chapters and arguments of commands have the same names and mean th
 does not fit is refused by a `ParameterError` that says what was expected and what to do.
 """
 
-import argparse
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from signseg_utils import registry
-from signseg_utils.refusals import Refusal
+from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.registry import unknown
 
 CONTROLS = ("random_magnitude", "random_count")
@@ -29,17 +28,19 @@ class ParameterError(Refusal, ValueError):
 
 
 def parse(values: Mapping[str, Any]) -> SimpleNamespace:
-    """Parsed values of parameters whose names have a meaning; the others as they are."""
+    """Parsed values of parameters whose names have a meaning; the others as they are.
+
+    Networks of further seeds (``resnet-seed2``) are taken wherever those of the first are.
+    """
     parsed = {name: _PARSERS.get(name, _as_is)(name, value) for name, value in values.items()}
     _ordered(parsed, "low", "high")
     if "pool" in parsed:
         _ordered(parsed, "images", "pool")
     if "zoo" in parsed:
         zoo = registry.load("zoos", parsed["zoo"])()
-        of_zoo = f"of zoo {parsed['zoo']}"
         for plural, known, default in (
-            ("networks", zoo.all_networks, zoo.networks),
-            ("generators", zoo.generators, zoo.generators),
+            ("networks", zoo.known_networks, zoo.networks),
+            ("generators", zoo.known_generators, zoo.generators),
             ("units", zoo.classes, zoo.default_units),
         ):
             singular = plural[:-1]
@@ -50,25 +51,21 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
                 if plural == "networks":  # a family's name stands for its networks
                     each = [zoo.families.get(name, (name,)) for name in names]
                     names = tuple(dict.fromkeys(name for members in each for name in members))
-                parsed[plural] = tuple(_known(f"{singular} {of_zoo}", n, known) for n in names)
+                parsed[plural] = tuple(_of_zoo(zoo, singular, name, known) for name in names)
             if singular in parsed:
-                parsed[singular] = _known(
-                    f"{singular} {of_zoo}", parsed[singular] or default[0], known
-                )
+                parsed[singular] = _of_zoo(zoo, singular, parsed[singular] or default[0], known)
     return SimpleNamespace(**parsed)
 
 
-def argument(name: str, kind: type = int) -> Callable[[str], Any]:
-    """The type of a command-line argument: a number, checked as the parameter ``name`` is."""
+def check(name: str, value: Any) -> Any:
+    """One value, checked and parsed as the parameter ``name`` is.
 
-    def checked(text: str) -> Any:
-        try:
-            return _PARSERS[name](name, kind(text))
-        except ParameterError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    checked.__name__ = kind.__name__  # argparse names the type where the text is no number
-    return checked
+    Raises
+    ------
+    ParameterError
+        If it does not fit.
+    """
+    return _PARSERS.get(name, _as_is)(name, value)
 
 
 def split(text: str, name: str = "names") -> tuple[str, ...]:
@@ -244,6 +241,16 @@ def _ordered(values: Mapping[str, Any], smaller: str, larger: str) -> None:
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ParameterError(unknown(what, value, known))
+    return value
+
+
+def _of_zoo(zoo: Any, what: str, value: str, known: tuple[str, ...]) -> str:
+    if what != "network":
+        return _known(f"{what} of zoo {zoo.name}", value, known)
+    try:
+        zoo.config(value)
+    except UnknownName as error:
+        raise ParameterError(str(error)) from error
     return value
 
 

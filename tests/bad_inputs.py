@@ -30,11 +30,11 @@ from torch import nn
 
 from signseg_utils import cli, refusals, zoos
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.cli.experiment import EXPERIMENTS
+from signseg_utils.experiments import modules
 from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact, pictures, recordings, v4
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import chapters
 from signseg_utils.search import rig
 from signseg_utils.search.evolution import Search
 
@@ -153,7 +153,7 @@ def _tell(site: Site, rates: Any) -> None:
 
 
 def _chapters(folder: Path) -> None:
-    publish.chapters("mine", (), (), folder)
+    chapters("mine", (), (), folder)
 
 
 def _mirror(site: Site, name: str, mirror: Path, hash: str | None, **environment: str) -> None:
@@ -188,7 +188,7 @@ def _read_partial(place: store.Store) -> None:
 
 # Words of the command ``signseg`` that stand for the name of a row's command, where they differ.
 COMMANDS: Mapping[str, Sequence[str]] = {
-    **{name: ("experiment", name) for name in EXPERIMENTS},
+    **{name: ("experiment", name) for name in modules()},
     "fetch v4": ("fetch", "--v4"),
 }
 
@@ -307,6 +307,12 @@ for _words, _said in {
     "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many":
         "expected JSON epochs=many",
     "train | --set epochs=1": "expected --only --set",
+    "train | --zoo shapes --seeds 5": "expected --networks --seeds",
+    "train | --zoo shapes --networks alexnet --seeds 0": "expected --seeds 1 0",
+    "train | --zoo shapes --networks alexnet --seeds many": "--seeds many",
+    "train | --zoo shapes --networks dog --seeds 5": "expected network dog",
+    "train | --zoo shapes --networks alexnet-seed1": "expected alexnet-seed1 alexnet-seed2",
+    "train | --zoo shapes --networks alexnet --only vgg": "expected --only --networks",
     "session | OUT --zoo nowhere": "zoo nowhere shapes",
     "session | OUT --zoo shapes --generator gan": "expected generator gan scenes",
     "session | OUT --zoo shapes --generator scenes --optimizer adam": "adam cholesky_cma",

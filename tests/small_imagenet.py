@@ -21,10 +21,14 @@ from signseg_utils.zoos.imagenet import ImageNet
 
 TINY = dict(arch="resnet18", image_size=32, options=dict(layers=[1, 1, 1, 1]))
 BIGGAN = dict(
-    output_dim=16, z_dim=8, class_embed_dim=8, channel_width=8, num_classes=10,
+    output_dim=16,
+    z_dim=8,
+    class_embed_dim=8,
+    channel_width=8,
+    num_classes=10,
     layers=[(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)],
     attention_layer_position=2,
-)  # fmt: skip
+)
 
 
 def _small(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +102,13 @@ def robust_layout(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 def linear_layout(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """As SimSiam's ``main_lincls.py`` saves a network."""
     state = {f"module.{key}": value for key, value in tensors.items()}
-    return {"epoch": 90, "arch": "resnet50", "state_dict": state, "best_acc1": torch.tensor(68.3),
-            "optimizer": {"state": {}, "param_groups": [{"lr": 0.0}]}}  # fmt: skip
+    return {
+        "epoch": 90,
+        "arch": "resnet50",
+        "state_dict": state,
+        "best_acc1": torch.tensor(68.3),
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.0}]},
+    }
 
 
 LAYOUTS = {"robust": robust_layout, "simsiam": linear_layout, "torchvision": dict}
@@ -146,5 +155,9 @@ def remote(path: Path) -> Remote:
     known = REGISTRY[path.name]
     digits = len((known.hash or ":").partition(":")[2])
     found = hashlib.sha256(path.read_bytes()).hexdigest()[:digits]
-    return replace(known, hash=f"sha256:{found}" if digits else None, size=None,
-                   url=known.url and "http://127.0.0.1:1/nowhere")  # fmt: skip
+    return replace(
+        known,
+        hash=f"sha256:{found}" if digits else None,
+        size=None,
+        url=known.url and "http://127.0.0.1:1/nowhere",
+    )

@@ -236,8 +236,12 @@ def test_non_finite_weights_are_named() -> None:
 def test_conditions_have_one_intact_and_it_is_first() -> None:
     swept = conditions(["positive", "none", "negative"], [0, 0.5, 1.0, 0.5])
     assert [ablation.label for ablation in swept] == [
-        "intact", "positive 0.5", "positive 1", "negative 0.5", "negative 1",
-    ]  # fmt: skip
+        "intact",
+        "positive 0.5",
+        "positive 1",
+        "negative 0.5",
+        "negative 1",
+    ]
     assert {ablation.rule for ablation in conditions(["positive"], [1], rule="largest")} == {
         "largest"
     }

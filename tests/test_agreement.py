@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from signseg_utils.chapter.results import record_audit
 from signseg_utils.experiments.agreement import (
     AGREES,
     BEYOND,
@@ -16,7 +17,6 @@ from signseg_utils.experiments.agreement import (
     notes,
     worst,
 )
-from signseg_utils.publishing import publish
 
 FEW = Agreement(cells=5, by=1)
 
@@ -68,7 +68,7 @@ def test_other_shapes_are_no_comparison() -> None:
 
 def record(folder: Path, **told) -> dict:
     plain = dict(source="shipped", shards=2, seed=0, tolerance=1e-3, folder=folder)
-    path = publish.record_audit("01_it", **plain, **told)
+    path = record_audit("01_it", **plain, **told)
     return json.loads(path.read_text(encoding="utf-8"))
 
 

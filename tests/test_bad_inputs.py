@@ -180,16 +180,25 @@ def test_spoilt_files_are_read_or_refused_in_words(door: str, site: Site) -> Non
 
 
 VALUE = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8),
-    st.text("0123456789.,:-einfa ", max_size=12), st.lists(st.floats(), max_size=3),
-    st.lists(st.text(max_size=4), max_size=3), st.dictionaries(st.text(max_size=2), st.floats()),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=8),
+    st.text("0123456789.,:-einfa ", max_size=12),
+    st.lists(st.floats(), max_size=3),
+    st.lists(st.text(max_size=4), max_size=3),
+    st.dictionaries(st.text(max_size=2), st.floats()),
+)
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True, database=None,
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 @given(st.sampled_from(range(1, 16)), st.data())
 def test_any_value_of_a_parameter_is_taken_or_refused_by_name(
     site: Site, number: int, data: st.DataObject

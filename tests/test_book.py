@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from signseg_utils.chapter import parameters
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.profiles import read_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.md"))
@@ -54,7 +54,7 @@ def test_papermill_shows_every_parameter(chapter: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_profiles_hold_declared_parameters(chapter: str, profile: str) -> None:
-    table = publish.read_profile(profile)
+    table = read_profile(profile)
     assert chapter in table, f"add {chapter} to notebooks/profiles/{profile}.yaml"
     declared = parameters.declared(source(chapter))
     assert "zoo" in declared
@@ -98,12 +98,12 @@ def test_contents_exist(entry: str) -> None:
         return
     zoo, chapter = executed.groups()
     assert chapter in CHAPTERS
-    assert zoo in publish.read_profile("shipped")[chapter]
+    assert zoo in read_profile("shipped")[chapter]
 
 
 def test_every_published_chapter_is_in_the_contents() -> None:
     entries = set(toc_entries())
-    for chapter, zoos in publish.read_profile("shipped").items():
+    for chapter, zoos in read_profile("shipped").items():
         for zoo in zoos:
             assert f"book/executed/{zoo}/{chapter}" in entries
 

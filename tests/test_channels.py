@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 
 from signseg_utils import zoos
+from signseg_utils.cli import experiment as command
 from signseg_utils.experiments import base
 from signseg_utils.experiments import channel_maps as channels
 from signseg_utils.files.store import Store
@@ -123,7 +124,7 @@ def test_command_writes_what_a_chapter_reads(tiny_zoo, monkeypatch, tmp_path, ca
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     monkeypatch.setattr(zoo, "images", lambda split, limit: few)
     monkeypatch.setattr(channels.zoos, "load_zoo", lambda name: zoo)
-    channels.main(["--zoo", "shapes", "--networks", "alexnet"])
+    command.main(["channel_maps", "--zoo", "shapes", "--networks", "alexnet"])
     assert "1 networks measured" in capsys.readouterr().out
     plan = [channels.ChannelMaps("shapes", "alexnet")]
     assert len(base.read(plan, zoo, tmp_path / "results" / "shapes")) == 1

@@ -101,6 +101,7 @@ def test_a_study_is_stored_and_read(
         assert base.run([study], zoo, tmp_path / "out")[0].equals(found)
     with pytest.raises(ValueError, match="must not judge"):
         diverse_set.measure(
-            zoo.images("val", 5).pixels, {"alexnet": zoo.network("alexnet")},
+            zoo.images("val", 5).pixels,
+            {"alexnet": zoo.network("alexnet")},
             diverse_set.DiverseImages("shapes", ("alexnet",)),
-        )  # fmt: skip
+        )

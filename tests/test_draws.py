@@ -48,9 +48,12 @@ def everywhere() -> list[dict[str, str]]:
     found = []
     for processor in PROCESSORS:
         ended = subprocess.run(
-            [sys.executable, "-c", SHIPPED], env={**os.environ, **processor},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", SHIPPED],
+            env={**os.environ, **processor},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found.append(json.loads(ended.stdout.splitlines()[-1]))
     return found
 
@@ -99,8 +102,6 @@ def test_philox_draws_have_their_law() -> None:
         assert not torch.equal(draw(60, 3), draw(60, 4))
 
 
-
-
 @pytest.mark.parametrize("zoo", zoos.shipped())
 def test_no_weight_of_an_untrained_network_is_left_to_pytorch(zoo: str) -> None:
     opened = zoos.load_zoo(zoo)
@@ -129,9 +130,11 @@ def test_another_random_initialisation_is_refused() -> None:
 
 # What may ask PyTorch for random numbers, and why nothing that ships or is audited rests on it.
 ALLOWED = {
-    ("signseg_utils/training/loop.py", "torch.manual_seed(recipe.seed * 10_007 + epoch)"):
-        "dropout while training: what a training ends with ships",
-}  # fmt: skip
+    (
+        "signseg_utils/training/loop.py",
+        "torch.manual_seed(recipe.seed * 10_007 + epoch)",
+    ): "dropout while training: what a training ends with ships",
+}
 RANDOM = re.compile(
     r"torch\.(rand|randn|rand_like|randn_like|randint|randperm|normal|bernoulli|multinomial|poisson"
     r"|manual_seed|seed|Generator|random)\b|\.(uniform_|normal_|exponential_|bernoulli_|random_)\("

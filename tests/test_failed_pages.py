@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from test_browser import browser, build  # noqa: F401
 
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
-from signseg_utils.publishing import notices, publish
+from signseg_utils.files import paths
+from signseg_utils.publishing import chapters, notices, publish
 
 CHAPTER = """---
 jupytext:
@@ -94,7 +96,7 @@ def _shared() -> Iterator[pytest.MonkeyPatch]:
 def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch) -> Book:
     """Good pages first, then one of each kind of failure, published with two processes."""
     book = Book(tmp_path_factory.mktemp("broken"))
-    _shared.setattr(publish, "notebooks_folder", lambda: book.notebooks)
+    _shared.setattr(chapters, "notebooks_folder", lambda: book.notebooks)
     book.write("shapes", "01_good")
     book.write("shapes", "02_raises")
     book.write("tinyimagenet", "05_far")
@@ -112,13 +114,14 @@ def broken(tmp_path_factory: pytest.TempPathFactory, _shared: pytest.MonkeyPatch
 def told(broken: Book) -> tuple[int, str]:
     """Exit status and what was said by the command that met all failures."""
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
-        f"from signseg_utils.publishing import publish\n"
-        f"publish.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
+        f"from signseg_utils.publishing import chapters\n"
+        f"chapters.notebooks_folder = lambda: Path({str(broken.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *broken.command("--jobs", "2"),
-    ]  # fmt: skip
+    ]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     return run.returncode, run.stdout + run.stderr
 
@@ -251,7 +254,7 @@ def notices_of(page: Path) -> str:
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
     book = Book(tmp_path)
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: book.notebooks)
+    monkeypatch.setattr(chapters, "notebooks_folder", lambda: book.notebooks)
     book.write("shapes", "01_one")
     book.write("shapes", "02_two")
     return book
@@ -268,6 +271,52 @@ def test_an_error_of_the_publisher_itself_costs_one_page(
     assert capsys.readouterr().err.count("the publisher met OSError: no space left") == 2
     note = quick.note("shapes", "02_two")
     assert note is not None and "Traceback" in note.details
+
+
+def test_a_notice_names_no_folder_of_the_machine(
+    quick: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = paths.repository() / "data" / "zoo" / "a.safetensors"
+
+    def stop(*_: object) -> None:
+        raise OSError(f"cannot read {quick.root}/far/b.zip or '{inside}': see https://a.org/b/c")
+
+    monkeypatch.setattr(publish, "execute", stop)
+    assert cli.main(quick.command("--chapters", "1")) == cli.SOME_FAILED
+    note = quick.note("shapes", "01_one")
+    assert note is not None
+    said = "cannot read b.zip or 'data/zoo/a.safetensors': see https://a.org/b/c"
+    assert note.what == f"the publisher met OSError: {said}"
+    assert 'File "signseg_utils/publishing/publish.py"' in note.details
+    for folder in (quick.root, paths.repository(), sys.prefix):
+        assert str(folder) not in note.what + note.details
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("in /var/tmp/x/y.json: no", "in y.json: no"),
+        ("'C:\\\\Users\\\\ann\\\\a.zip'", "'a.zip'"),
+        ("~/a/b.csv and shapes/01_one, 1/2, and/or </b>", None),
+    ],
+)
+def test_only_folders_are_left_out(text: str, said: str | None) -> None:
+    assert notices.without_folders(text) == (said or text)
+
+
+def test_the_book_is_built_with_a_damaged_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(throwaway.ROOT / "book" / "_ext")
+    signseg_book = import_module("signseg_book")
+    folder = tmp_path / "book" / "executed" / "shapes"
+    folder.mkdir(parents=True)
+    (folder / "01_one.ipynb").write_text("{}")
+    (folder / "01_one.run.json").write_text('{"key": "ab')
+    (tmp_path / "_toc.yml").write_text("- file: book/executed/shapes/01_one\n")
+    assert signseg_book.read_runs(tmp_path) == []
+    assert "This page is not whole" in signseg_book.notice(folder, "01_one")
+    assert len(signseg_book.unwell(tmp_path)) == 1
 
 
 def test_an_unknown_outcome_is_refused(tmp_path: Path) -> None:
@@ -311,13 +360,14 @@ def test_a_stopped_publisher_leaves_nothing_behind(quick: Book, how: int, jobs: 
     quick.write("shapes", "01_one", SLEEPS.format(mark=str(mark)))
     quick.write("tinyimagenet", "03_other", "time.sleep(600)")
     words = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         f"import sys; from pathlib import Path; from signseg_utils.cli import publish as cli\n"
-        f"from signseg_utils.publishing import publish\n"
-        f"publish.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
+        f"from signseg_utils.publishing import chapters\n"
+        f"chapters.notebooks_folder = lambda: Path({str(quick.notebooks)!r})\n"
         f"if __name__ == '__main__': sys.exit(cli.main(sys.argv[1:]))",
         *quick.command("--jobs", str(jobs), "--zoo", "shapes,tinyimagenet"),
-    ]  # fmt: skip
+    ]
     run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(mark.exists)

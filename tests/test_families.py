@@ -23,7 +23,14 @@ RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, small_size=32)
 FINE_TUNED = replace(RECIPE, parent="alexnet", epochs=3)
 ROBUST = replace(FINE_TUNED, epsilon=40 / 255)
 UNLABELLED = simsiam.Recipe(
-    epochs=3, batch=16, size=24, smallest_area=0.5, hue=0.0, grey=0.0, width=16, bottleneck=8,
+    epochs=3,
+    batch=16,
+    size=24,
+    smallest_area=0.5,
+    hue=0.0,
+    grey=0.0,
+    width=16,
+    bottleneck=8,
     readout_epochs=2,
 )
 ZOOS = ("shapes", "tinyimagenet")
@@ -155,8 +162,10 @@ def test_training_stops_at_the_first_evaluation_that_reaches_the_goal(tmp_path, 
     assert card["epochs_seen"] == 0.3  # ten batches an epoch, an evaluation after each
     assert card["accuracy_float32"]["top1"] == seen[2]  # what ships is what was evaluated
     assert card["match"] == {
-        "name": "alexnet", "sha256": zoo.card("alexnet")["sha256"], "top1": 0.8,
-    }  # fmt: skip
+        "name": "alexnet",
+        "sha256": zoo.card("alexnet")["sha256"],
+        "top1": 0.8,
+    }
 
 
 def test_a_goal_out_of_reach_is_an_error(tmp_path) -> None:
@@ -184,9 +193,7 @@ def test_views_of_nothing_changed_are_the_image_or_its_mirror_image() -> None:
 def test_views_differ_keep_range_and_seed() -> None:
     pixels = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
     recipe = simsiam.Recipe(size=12)
-    one, again, other = (
-        simsiam.view(pixels, recipe, Twister(seed)) for seed in (1, 1, 2)
-    )
+    one, again, other = (simsiam.view(pixels, recipe, Twister(seed)) for seed in (1, 1, 2))
     assert one.shape == (8, 3, 12, 12)
     assert 0 <= one.min() and one.max() <= 1
     assert torch.equal(one, again)
@@ -383,14 +390,22 @@ def test_all_is_made_once_in_order(monkeypatch, tmp_path) -> None:
     def make(zoo, name, *_):
         made.append(name)
         zoo.path(name).touch()
+        zoo.path(name).with_suffix(".json").touch()
 
-    for module, function in ((whole.networks, "make"), (whole.decoder, "train"),
-                             (whole.components, "fit")):  # fmt: skip
+    for module, function in (
+        (whole.networks, "make"),
+        (whole.decoder, "train"),
+        (whole.components, "fit"),
+    ):
         monkeypatch.setattr(module, function, make)
     monkeypatch.setattr(whole.detector, "train", lambda zoo, recipe: make(zoo, whole.ARTEFACT))
     run("--zoo", "tinyimagenet", "--folder", str(tmp_path))
     assert made == [
-        *zoo.networks, "pca", "decoder", "detector", *zoo.all_networks[len(zoo.networks) :]
+        *zoo.networks,
+        "pca",
+        "decoder",
+        "detector",
+        *zoo.all_networks[len(zoo.networks) :],
     ]
     run("--zoo", "tinyimagenet", "--folder", str(tmp_path))
     assert len(made) == len(set(made))

@@ -19,9 +19,7 @@ def test_a_row_reads_its_feature() -> None:
         feature_images.single((2, 9), 7)
 
 
-def test_images_activate_their_feature_and_are_stored(
-    tiny_zoo: Path, tmp_path: Path
-) -> None:
+def test_images_activate_their_feature_and_are_stored(tiny_zoo: Path, tmp_path: Path) -> None:
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     wish = FeatureImages("shapes", "alexnet", "scenes", (3, 0), (0, 1), generations=4)
     (found,) = base.obtain([wish], zoo, tmp_path / "results").found
@@ -63,3 +61,15 @@ def test_finer_stripes_are_so_many_octaves_finer() -> None:
     images = torch.stack([wave.expand(3, 64, 64) for wave in waves])
     coarse, fine = feature_images.octaves(images)
     assert fine - coarse == pytest.approx(2, abs=0.15)
+
+
+def test_halves_are_told_by_sign() -> None:
+    groups = feature_images.by_sign(np.array([1.0, np.nan, 3.0, 4.0]))
+    assert {sign: own.tolist() for sign, own in groups.items()} == {
+        "positive": [1.0],
+        "negative": [3.0, 4.0],
+    }
+    assert feature_images.means(groups)["negative"].value == 3.5
+    rows, labels = feature_images.grid(torch.arange(10.0), across=4)
+    assert [row.tolist() for row in rows] == [[0, 1, 2, 3], [4], [5, 6, 7, 8], [9]]
+    assert labels == ["positive in most"] * 2 + ["negative in most"] * 2

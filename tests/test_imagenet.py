@@ -39,7 +39,8 @@ from signseg_utils.networks._cut import MEAN, STD, torchvision_model
 from signseg_utils.networks.torchvision import Torchvision
 from signseg_utils.search.evolution import Search
 from signseg_utils.zoos import DatasetMissing, load_zoo
-from signseg_utils.zoos.imagenet import UNITS, ImageNet, class_names
+from signseg_utils.zoos._imagenet_classes import UNITS, class_names
+from signseg_utils.zoos.imagenet import ImageNet
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from small_imagenet import SmallImageNet, make
 
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import notebooks_folder
 
 CHAPTERS = {
     "02_signs_in_balance": {"seeds": "1", "resamples": 100},
@@ -54,7 +54,7 @@ def test_chapter_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for variable in ("SIGNSEG_OFFLINE", "TQDM_DISABLE"):
         monkeypatch.setenv(variable, "1")
     monkeypatch.chdir(tmp_path)
-    source = publish.notebooks_folder() / f"{name}.md"
+    source = notebooks_folder() / f"{name}.md"
     values = {"zoo": "imagenet", **CHAPTERS[name]}
     parameters.cast(parameters.declared(source), values)
     shell = InteractiveShell.instance()

@@ -12,8 +12,9 @@ from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
 from signseg_utils.units.contributions import contributions, without_channels
 
-SETTINGS = dict(signs=("positive", "negative"), alphas=(0.0, 1.0), seeds=(0, 1),
-                search=Search(generations=2))  # fmt: skip
+SETTINGS = dict(
+    signs=("positive", "negative"), alphas=(0.0, 1.0), seeds=(0, 1), search=Search(generations=2)
+)
 WHAT = ("shapes", ("resnet",), ("scenes",), ("red disc",))
 
 

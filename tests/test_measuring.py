@@ -109,6 +109,15 @@ def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, s
     )
 
 
+def test_recognition_is_by_the_network_that_took_no_part(found, seen, zoo):
+    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=0, condition=1))
+    logits = zoo.network("alexnet").logits(images)  # of resnet's images of a red ring
+    expected = logits.double().softmax(1)[:, zoo.classes.index("red ring")]
+    here = seen.sel(network="resnet", generator="scenes", unit="red ring").isel(condition=1)
+    np.testing.assert_allclose(here["recognition"], expected.detach(), atol=1e-6)
+    assert (here["recognition_rank"] >= 1).all()
+
+
 def test_background_is_what_the_object_leaves_uncovered(found, seen, zoo):
     generator = zoo.generator("scenes")
     codes = torch.from_numpy(found["codes"].isel(shard=0, condition=1).values.astype("float32"))

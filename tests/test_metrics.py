@@ -1,12 +1,13 @@
 """The contract of metrics: whatever file lies in their folder is found, looked up and measured."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from signseg_utils import metrics, registry
-from signseg_utils.metrics import Seen
+from signseg_utils import draws, metrics, registry
+from signseg_utils.metrics import Seen, recognition
 
 COUNT, SIZE, CODE = 3, 16, 5
 
@@ -99,3 +100,46 @@ def test_a_file_in_the_folder_is_all_that_a_metric_takes(tmp_path, monkeypatch) 
     seen = looked(object())
     values = registry.load("metrics", "redness")(seen)
     torch.testing.assert_close(values["redness"], seen.images[:, 0].mean((1, 2)))
+
+
+def test_recognition_is_the_softmax_of_the_class_and_its_rank() -> None:
+    logits = torch.log(torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]))
+    labels = torch.tensor([1, 0, -1])
+    torch.testing.assert_close(
+        recognition.probability(logits, labels),
+        torch.tensor([0.2, 0.5, torch.nan], dtype=torch.float64), equal_nan=True,
+    )  # fmt: skip
+    assert recognition.rank(logits, labels)[:2].tolist() == [2, 1]
+    assert recognition.rank(logits, torch.tensor([2, 1, 0])).tolist() == [1, 2, 3]
+    assert recognition.rank(logits, labels)[2].isnan()
+
+
+def test_recognition_is_the_mean_over_those_that_took_no_part() -> None:
+    seen = looked(object())
+    assert registry.load("metrics", "recognition")(seen)["recognition"].isnan().all()
+    one, other = torch.eye(COUNT) * 9, torch.zeros(COUNT, COUNT)
+    labels = torch.arange(COUNT)
+    asked = dataclasses.replace(seen, answers={"a": one, "b": other}, labels=labels)
+    values = registry.load("metrics", "recognition")(asked)
+    sure = float(torch.softmax(one[0], 0)[0])
+    assert values["recognition"].tolist() == pytest.approx([(sure + 1 / 3) / 2] * COUNT)
+    assert values["recognition_rank"].tolist() == [1] * COUNT
+
+
+def test_chance_is_what_answers_without_knowledge_give() -> None:
+    random = draws.normal((4000, 10), 0)
+    labels = torch.arange(4000) % 10
+    level = recognition.chance(10)
+    assert level == (0.1, 5.5)
+    assert float(recognition.rank(random, labels).mean()) == pytest.approx(level.rank, abs=0.15)
+    nothing = torch.zeros(3, 10)
+    assert recognition.probability(nothing, labels[:3]).tolist() == pytest.approx([0.1] * 3)
+
+
+def test_photographs_are_recognised_as_far_as_the_network_can() -> None:
+    pixels = (255 * torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4)).to(torch.uint8)
+    network = SimpleNamespace(logits=lambda images: 20 * images.mean((2, 3)))
+    level = recognition.of_photographs(network, pixels, torch.tensor([0, 1, 2]))
+    assert level.probability > 0.99 and level.rank == 1
+    wrong = recognition.of_photographs(network, pixels, torch.tensor([1, 1, -1]))
+    assert wrong.rank == 1.5 and wrong.probability == pytest.approx(0.5, abs=0.01)

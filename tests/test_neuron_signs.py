@@ -24,9 +24,11 @@ def neurons(zoo: zoos.Zoo, weight: np.ndarray, noise: float, common: float = 0.0
     clean = clean / clean.std(0) + noise * rng.normal(size=clean.shape)
     clean = clean + common * rng.normal(size=(len(clean), 1))
     return recordings.recording(
-        clean, [str(i) for i in range(160)], pixels=pixels.numpy(),
+        clean,
+        [str(i) for i in range(160)],
+        pixels=pixels.numpy(),
         about={"session": "one", "area": "none"},
-    )  # fmt: skip
+    )
 
 
 def measured(
@@ -51,7 +53,7 @@ def mixed(tiny_zoo: Path) -> xr.Dataset:
 
 
 def test_the_constraint_costs_where_weights_are_negative(mixed: xr.Dataset) -> None:
-    assert mixed["kept"].all() and neuron_signs.tested([mixed]) == "fresh"
+    assert mixed["kept"].all() and studies.tested([mixed]) == "fresh"
     score = {kind: neuron_signs.at_choice([mixed], "fresh", kind) for kind in CONSTRAINTS}
     gain = score["free"] - score["positive"]
     assert gain.shape == (8,) and gain[:4].mean() > 0.05 + gain[4:].mean()
@@ -60,6 +62,26 @@ def test_the_constraint_costs_where_weights_are_negative(mixed: xr.Dataset) -> N
     assert curve.shape == (2, 16) and (curve[1] > curve[0]).all()  # weaker penalty, better fit
     worse = neuron_signs.fits([mixed], "train", "positive")
     assert (worse <= neuron_signs.fits([mixed], "train", "free") + 1e-3).all()
+
+
+def test_gains_are_over_positive_weights(mixed: xr.Dataset) -> None:
+    gained = neuron_signs.gains([mixed])
+    assert list(gained) == ["free", "random", "Dale"]
+    assert gained["free"][:4].mean() > gained["free"][4:].mean()
+    each = neuron_signs.gain_by_penalty([mixed])
+    assert each.shape == (2, 8) and each[1, :4].mean() > each[1, 4:].mean()
+    panels = neuron_signs.by_penalty([mixed])
+    assert list(panels) == ["training", "five folds", "left out"]
+    penalties, curve = panels["training"]["free"]
+    assert penalties.tolist() == [0.5, 0.05]
+    own = neuron_signs.fits([mixed], "train", "free")
+    np.testing.assert_array_equal(curve.value, np.median(own, 1))
+
+
+def test_the_table_of_signs_is_one_row_a_network(mixed: xr.Dataset) -> None:
+    table = neuron_signs.one_sign_table({"alexnet": [mixed], "resnet": [mixed]})
+    assert list(table.index) == ["alexnet", "resnet"]
+    assert table.loc["alexnet", "shuffles without any"] == 1  # eight models reject for none
 
 
 def test_the_choice_sees_no_image_that_it_is_tested_on(mixed: xr.Dataset) -> None:
@@ -79,7 +101,14 @@ def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
         ),
         *[zoos.load_zoo("shapes", tiny_zoo).network("alexnet")] * 2,
         EncodingSigns(
-            "r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05),
+            "r",
+            "one",
+            "shapes",
+            "alexnet",
+            images=100,
+            draws=2,
+            folds=3,
+            penalties=(0.5, 0.05),
         ),
     )
     assert noisy["kept"][:, :7].all() and not noisy["kept"][:, 7].any()

@@ -10,12 +10,13 @@ from conftest import needs_data
 from signseg_utils import selection, zoos
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.files import paths
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import Chapter, chapters
+from signseg_utils.publishing.publish import publish
 
-CHAPTERS = [c for c in publish.chapters("smoke") if c.source.exists()]
+CHAPTERS = [c for c in chapters("smoke") if c.source.exists()]
 
 
-def absent(chapter: publish.Chapter) -> list[str]:
+def absent(chapter: Chapter) -> list[str]:
     """Networks that a chapter asks for and whose weights are not here."""
     declared = parameters.declared(chapter.source)
     values = parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
@@ -26,12 +27,12 @@ def absent(chapter: publish.Chapter) -> list[str]:
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: f"{c.zoo}-{c.name}")
-def test_chapter_runs(chapter: publish.Chapter, tmp_path: Path) -> None:
+def test_chapter_runs(chapter: Chapter, tmp_path: Path) -> None:
     if not any(paths.zoo_folder(chapter.zoo).glob("*.safetensors")):
         needs_data(f"the weights of {chapter.zoo} are not here; `make zoo` trains them")
     if missing := absent(chapter):
         needs_data(f"{', '.join(missing)} of {chapter.zoo}: no weights; `make zoo` trains them")
-    output = publish.publish(chapter, tmp_path)
+    output = publish(chapter, tmp_path)
     page = nbformat.read(output, as_version=4)
     assert re.search(rf"^# .+ \({chapter.zoo}\)$", page.cells[0].source, re.MULTILINE)
     lines = ledger.read(output.with_suffix(".ledger.json"))

@@ -7,6 +7,7 @@ from conftest import made, needs_data
 from torch import nn
 
 from signseg_utils import zoos
+from signseg_utils.cli import experiment as command
 from signseg_utils.experiments import base, occlusion
 from signseg_utils.networks import Network
 from signseg_utils.units.readout import Readout
@@ -163,8 +164,12 @@ def test_predictions_are_above_zero_where_they_hold(network, images):
     assert np.array_equal(asked["untrained"], 0 * asked["object"])  # the twin is the same here
     assert "untrained" not in occlusion.predictions(loss, ["a"])
     dots, signs = occlusion.shares_lost(loss, ["a"])
-    assert list(dots["a"]) == ["pos., object", "pos., background", "neg., object",
-                               "neg., background"]  # fmt: skip
+    assert list(dots["a"]) == [
+        "pos., object",
+        "pos., background",
+        "neg., object",
+        "neg., background",
+    ]
     assert signs == ["positive", "positive", "negative", "negative"]
     assert np.allclose(dots["a"]["pos., object"], 1)
 
@@ -202,10 +207,12 @@ def test_stored_numbers_are_used_until_something_differs(tiny_zoo, tmp_path, mon
     plan = occlusion.plan("shapes", ["alexnet"], limit=120)
     first = made(plan, tmp_path / "results" / "shapes" / "occlusion", tiny_zoo)
     assert first["drive"].dims[0] == "network"
-    second, source = occlusion.obtain(zoo, ["alexnet"], limit=120)
-    assert source == "shipped" and second.equals(first)
+    own = base.obtain(plan, zoo)
+    assert own.source == "shipped"
+    assert occlusion.Occlusion.joined(plan, own.found).equals(first)
     monkeypatch.chdir(tmp_path)
-    assert occlusion.obtain(zoo, ["alexnet"], limit=50)[1] == "recomputed"
+    other = occlusion.plan("shapes", ["alexnet"], limit=50)
+    assert base.obtain(other, zoo).source == "recomputed"
 
 
 def test_drives_are_measured_again_and_compared(tiny_zoo, tmp_path):
@@ -221,8 +228,9 @@ def test_the_command_stores_and_continues(tmp_path, capsys, monkeypatch):
     zoo = zoos.load_zoo("shapes")
     if not zoo.path("alexnet").exists():
         needs_data("the weights of shapes are not here; `make zoo` trains them")
-    words = ["--zoo", "shapes", "--networks", "alexnet", "--limit", "120", "--out", str(tmp_path)]
-    occlusion.main(words)
+    words = ["occlusion", "--zoo", "shapes", "--networks", "alexnet", "--limit", "120"]
+    words += ["--folder", str(tmp_path)]
+    command.main(words)
     assert "alexnet" in capsys.readouterr().out
     monkeypatch.setattr(occlusion, "measure_drives", lambda *_, **__: pytest.fail("measured again"))
-    occlusion.main(words)
+    command.main(words)

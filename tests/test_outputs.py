@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from signseg_utils import zoos
+from signseg_utils.cli import experiment as command
 from signseg_utils.experiments import base
 from signseg_utils.experiments import class_accuracy as outputs
 from signseg_utils.files import paths
@@ -69,8 +70,8 @@ def test_an_unknown_class_is_named(zoo) -> None:
 
 
 def test_the_command_counts_and_stores(zoo, tmp_path, capsys) -> None:
-    with patch.object(outputs, "load_zoo", return_value=zoo):
-        outputs.main(["--zoo", "shapes", "--network", "resnet"])
+    with patch.object(zoos, "load_zoo", return_value=zoo):
+        command.main(["class_accuracy", "--zoo", "shapes", "--network", "resnet"])
     assert "images right" in capsys.readouterr().out
     assert len(base.read([ONE], zoo, tmp_path / "results" / "shapes")) == 1
 

@@ -211,8 +211,14 @@ def test_types_that_papermill_cannot_pass_are_refused() -> None:
 def test_declared_reads_type_default_and_help() -> None:
     found = declared(notebook())
     assert list(found) == [
-        "zoo", "units", "alphas", "seeds", "generations", "sigma", "recompute",
-    ]  # fmt: skip
+        "zoo",
+        "units",
+        "alphas",
+        "seeds",
+        "generations",
+        "sigma",
+        "recompute",
+    ]
     assert found["generations"] == (int, 40, "generations of the search")
     assert found["alphas"].help == "strengths # of ablation"
     assert found["recompute"] == (bool, False, 'do not use "shipped" results')
@@ -271,7 +277,8 @@ def test_plain_papermill_run_stops_at_an_unknown_parameter(tmp_path: Path) -> No
     import papermill
 
     book = notebook(
-        CELL, "parameters",
+        CELL,
+        "parameters",
         "from signseg_utils.chapter import parameters\nrun = parameters.read(globals())",
     )
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "p", "language": "python"}

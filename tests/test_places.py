@@ -13,6 +13,7 @@ from signseg_utils.analysis import localize
 from signseg_utils.experiments import base
 from signseg_utils.experiments.base import AuditError
 from signseg_utils.experiments.recorded import localisation as places
+from signseg_utils.experiments.recorded import localisation_effects as effects
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import in_silico, recordings, simulated
 from signseg_utils.neurons.twins import twins
@@ -126,7 +127,7 @@ def test_without_twins_the_model_is_asked_alone(
     assert not {"natural", "twin_r"} & set(whole)
     drawn = base.audit([study(neurons=2)], [whole], zoos.load_zoo("shapes"), sample=99)
     assert base.demand(drawn) == 2 * 9
-    assert set(places.evolved(places.together([whole]), generator())) == {"model"}
+    assert set(effects.evolved(effects.together([whole]), generator())) == {"model"}
 
 
 def generator() -> torch.nn.Module:
@@ -149,26 +150,64 @@ def test_audit_without_the_files_of_twins_asks_the_models(
 
 def test_changes_are_shares_of_the_response_above_nothing(recorded: xr.Dataset) -> None:
     one = places.measure(recorded, study(), zoos.load_zoo("shapes"))
-    whole = places.together([one, one.assign_coords(neuron=["a", "b", "c"])])
+    whole = effects.together([one, one.assign_coords(neuron=["a", "b", "c"])])
     assert whole.sizes["neuron"] == 6
     mine = one.sel(who="model").isel(neuron=1)
     by_hand = (mine["cleared"][0] - mine["floor"]) / (mine["intact"] - mine["floor"]) - 1
     assert float(whole["change"].sel(who="model")[1, 0]) == pytest.approx(float(by_hand))
     assert (whole["share"] == whole["mask"].mean(("row", "column"))).all()
-    images = places.evolved(whole, generator())
+    images = effects.evolved(whole, generator())
     assert images["neuron"].shape == (6, 3, 48, 48)
+
+
+def test_what_is_told_of_masks_counts_only_who_has_a_place(recorded: xr.Dataset) -> None:
+    whole = effects.together([places.measure(recorded, study(), zoos.load_zoo("shapes"))])
+    mask = whole["mask"].copy(data=np.zeros_like(whole["mask"].values))
+    field = CELLS.receptive_fields(48)[0].numpy()
+    mask.values[0, :2] = field  # neurons 0 and 1 have a place, and so has the model of 1
+    mask.values[1, 1] = field
+    whole = whole.assign(mask=mask, found=mask.any(("row", "column")))
+    own = effects.localised(whole, "neuron")
+    assert own["neuron"].values.tolist() == list(CELLS.labels[:2])
+    assert effects.in_both(whole).tolist() == [1]
+    images = effects.evolved(whole, generator())
+    kept = effects.masked(whole, images)
+    assert [image is None for image in kept["model"]] == [True, False, True]
+    outside = kept["neuron"][0][:, 47, 0]
+    torch.testing.assert_close(outside, torch.full((3,), 0.5))
+    rows, names, heads = effects.beside_masked(whole, images, kept)
+    assert names == [CELLS.labels[1]] and heads == ["neuron's", "masked", "model's", "masked"]
+    assert rows[0][3] is kept["model"][1]
+    assert effects.of_both(kept["neuron"], [1]).shape == (1, 3, 48, 48)
+    ahead = effects.on_own_field(own, CELLS, 48)
+    assert ahead[0] > 0.5 > 0 > ahead[1]  # both masks lie on the field of neuron 0
+
+
+def test_rises_are_parted_by_planted_surround() -> None:
+    about = dict(x=0.5, y=0.5, radius=0.27, excitatory="red cross")
+    cells = simulated.Simulated(
+        {
+            "a": simulated.Cell(**about, background=0.4),
+            "b": simulated.Cell(**about),
+            "c": simulated.Cell(**about),
+        }
+    )
+    values = xr.DataArray([1.0, 2.0, 3.0], {"neuron": ["c", "a", "b"]}, ("neuron",))
+    with_it, without = effects.by_surround(values, cells)  # type: ignore[misc]
+    assert with_it.tolist() == [2.0] and without.tolist() == [1.0, 3.0]
+    assert effects.by_surround(values[[0, 2]], cells) is None
 
 
 def test_own_images_are_more_alike_than_others(tiny_zoo: Path) -> None:
     judges = [zoos.load_zoo("shapes", tiny_zoo).network(name) for name in ("alexnet", "resnet")]
     images = torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     images[:, 0] *= torch.linspace(0, 1, 6)[:, None, None]  # unlike each other
-    again = places.own_less_others(images, images, judges)
+    again = effects.own_less_others(images, images, judges)
     assert again.shape == (6,) and (again > 0.3).all()
-    moved = places.own_less_others(images, images.roll(3, 0), judges)
+    moved = effects.own_less_others(images, images.roll(3, 0), judges)
     assert moved.mean() < 0.5 * again.mean()
     with pytest.raises(ValueError, match="two or more; got 1 and 1"):
-        places.own_less_others(images[:1], images[:1], judges)
+        effects.own_less_others(images[:1], images[:1], judges)
 
 
 def test_too_little_is_said(recorded: xr.Dataset) -> None:

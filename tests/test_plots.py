@@ -249,6 +249,45 @@ def test_named_curves_have_colours_of_their_own_and_ticks_where_points_are() -> 
     plt.close(figure)
 
 
+def test_named_curves_take_conditions_and_one_scale() -> None:
+    x = np.array([0.0, 1.0])
+    band = stats.Curve(x, x - 0.1, x + 0.2, 8, 0)
+    figure = plots.named_curves(
+        {"a": {"trained": (x, band)}, "b": {"untrained": (x, band)}}, xlabel="layer", ylabel="r2",
+        colours={"untrained": "negative"}, shared=True, marker="o",
+    )
+    first, second = figure.axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.lines[0].get_color() == plots.CYCLE[0] and first.lines[0].get_marker() == "o"
+    assert second.lines[0].get_color() == plots.COLOURS["negative"]
+    plt.close(figure)
+
+
+def test_histograms_add_up_to_one_whatever_the_size_of_a_group() -> None:
+    groups = {"fitted": [0.1, 0.1, 0.9, np.nan], "shuffled": np.full((2, 50), 0.5)}
+    figure = plots.histogram_panels(
+        {"vgg": groups, "resnet": groups}, [0, 0.25, 0.75, 1], xlabel="share", ylabel="features",
+        colours={"shuffled": "random"},
+    )
+    heights = [sorted(set(line.get_ydata().round(3))) for line in figure.axes[1].lines]
+    assert max(heights[0]) == pytest.approx(0.667) and max(heights[1]) == 1
+    assert figure.axes[0].lines[1].get_color() == plots.COLOURS["random"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(groups)
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
+def test_measures_have_a_scale_each() -> None:
+    groups = {"positive": [1.0, 2.0], "negative": [3.0]}
+    other = {name: 100 * np.asarray(own) for name, own in groups.items()}
+    means = {name: bootstrap(own) for name, own in groups.items()}
+    figure = plots.measure_panels({"share": groups, "octaves": other})
+    first, second = figure.axes
+    assert (first.get_ylabel(), second.get_ylabel()) == ("share", "octaves")
+    assert first.get_ylim()[1] < 10 < second.get_ylim()[1]
+    figure = plots.measure_panels({"share": groups}, estimates={"share": means})
+    assert figure.axes[0].lines[0].get_ydata()[0] == 1.5
+
+
 def test_forest_draws_each_effect_of_each_group_in_order() -> None:
     def found(value: float) -> stats.Estimate:
         return stats.Estimate(value, value - 0.1, value + 0.2, 8, 0)

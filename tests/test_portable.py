@@ -10,13 +10,14 @@ from signseg_utils import zoos
 from signseg_utils.cli import portable as cli
 from signseg_utils.experiments import audits
 from signseg_utils.experiments.agreement import AGREES, BEYOND, Agreement, compare, lines
-from signseg_utils.publishing import portable, publish
+from signseg_utils.publishing import portable
+from signseg_utils.publishing.chapters import Chapter
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 AGREED = {"source": "shipped", "checked": 4, "agreed": 4}
 
 
-def chapter(folder: Path, body: str) -> publish.Chapter:
+def chapter(folder: Path, body: str) -> Chapter:
     """A chapter in zoo shapes with one parameter and these lines."""
     source = folder / "07_small.md"
     source.write_text(
@@ -27,7 +28,7 @@ def chapter(folder: Path, body: str) -> publish.Chapter:
         f"```{{code-cell}} ipython3\n{body}\n```\n\n"
         '```{code-cell} ipython3\nraise SystemError("not to be reached")\n```\n'
     )
-    return publish.Chapter(source, "shapes", {}, "shipped")
+    return Chapter(source, "shapes", {}, "shipped")
 
 
 def test_each_machine_computes_as_it_says() -> None:
@@ -76,7 +77,7 @@ def test_cells_of_the_present_code_are_kept(
     small = chapter(tmp_path, "1")
     asked: list[str] = []
 
-    def publish_page(one: publish.Chapter, machine: str, scratch: Path) -> dict:
+    def publish_page(one: Chapter, machine: str, scratch: Path) -> dict:
         asked.append(machine)
         return {"outcome": "ok", "seconds": 1.0}
 

@@ -8,7 +8,9 @@ import torch
 import xarray as xr
 
 from signseg_utils import zoos
+from signseg_utils.analysis import stats
 from signseg_utils.experiments import base
+from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded import encoding_accuracy as predictions
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import features, recordings, tables
@@ -31,9 +33,11 @@ def neurons(tiny_zoo: Path) -> xr.Dataset:
     )  # fmt: skip
 
 
-def study(**changes: object) -> predictions.EncodingAccuracy:
+def study(
+    session: str = "one", network: str = "resnet", **changes: object
+) -> predictions.EncodingAccuracy:
     few = dict(images=60, draws=2, components=(1, 2, 3), folds=3, sides=(4,))
-    return predictions.EncodingAccuracy("r", "one", "shapes", "resnet", **{**few, **changes})  # type: ignore
+    return predictions.EncodingAccuracy("r", session, "shapes", network, **{**few, **changes})  # type: ignore
 
 
 def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr.Dataset) -> None:
@@ -58,6 +62,61 @@ def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr
     assert set(found["components"].values.ravel()) <= {1, 2, 3}
 
 
+def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> None:
+    zoo = zoos.load_zoo("shapes", tiny_zoo)
+    own = predictions.measure(neurons, zoo.network("resnet"), study())
+    fits = {"resnet": [own], "resnet-untrained": [own], "alexnet": [own]}
+    simulated = {"P-13", "P-13 layer", "P-16", "P-16 shuffled", "P-13 learned", "P-16 learned"}
+    found = predictions.effects(fits, "resnet")
+    assert set(found) == simulated
+    assert not found["P-13 learned"].any() and not found["P-16 learned"].any()  # its own twin
+    assert found["P-13 layer"].mean() > 0 and len(found["P-13"]) == 10
+    ratios = predictions.log_ratios([own])
+    np.testing.assert_array_equal(
+        found["P-16 shuffled"], ratios["fitted"] - ratios["shuffled"]
+    )
+    recorded = predictions.effects(fits, "alexnet", goal=0.25)
+    assert set(recorded) - simulated == {"P-13 number", "P-13 all", "P-13 penultimate"}
+    assert not any("learned" in id for id in recorded)
+    first = predictions.best([own])
+    reached = predictions.of_neurons([own], "sq_fresh")[first]
+    np.testing.assert_allclose(recorded["P-13 number"], reached - 0.25)
+
+
+def test_curves_by_depth_end_at_the_penultimate_layer(
+    tiny_zoo: Path, neurons: xr.Dataset
+) -> None:
+    network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
+    own = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
+    panels = predictions.by_depth({"resnet": [own], "resnet-untrained": [own]})
+    assert list(panels) == ["resnet, 2 x 2 places", "resnet, 4 x 4 places"]
+    for panel in panels.values():
+        assert list(panel) == ["trained", "untrained"]
+        depth, curve = panel["trained"]
+        assert depth == [0, 1, 2]
+        table = predictions.summary([study()], [own]).set_index("layer")["r2"]
+        assert curve.value[-1] == pytest.approx(table["features"])
+
+
+def test_words_of_studies() -> None:
+    assert studies.neurons_of("v4") == "V4 neurons"
+    assert studies.neurons_of("simulated") == "simulated neurons"
+    assert studies.neurons_of("data/mine.csv") == "neurons of mine"
+    estimate = stats.bootstrap(np.full(8, -0.5))
+    effects = {"a": {"P": np.ones(3)}, "b": {"P": estimate}, "c": {"P": None}, "d": {}}
+    assert studies.elsewhere(effects, "a", "P") == "; b: \N{MINUS SIGN}0.5"
+    assert studies.elsewhere(effects, "b", "P") == "; a: 1"
+    assert studies.elsewhere({"a": effects["a"]}, "a", "P") == ""
+
+
+def test_results_are_arranged_by_network() -> None:
+    plan = [study(session=s, network=n) for s in ("one", "two") for n in ("alexnet", "resnet")]
+    found = [xr.Dataset(attrs={"number": number}) for number in range(4)]
+    arranged = studies.by_network(plan, found)
+    numbers = {name: [own.attrs["number"] for own in of] for name, of in arranged.items()}
+    assert numbers == {"alexnet": [0, 2], "resnet": [1, 3]}
+
+
 def test_sides_of_a_map_are_layers_to_choose_from(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
     sizes = features.places(network)
@@ -79,7 +138,7 @@ def test_measure_needs_enough_images(tiny_zoo: Path, neurons: xr.Dataset) -> Non
         predictions.measure(neurons, network, study(images=160))
     none_left = predictions.measure(neurons, network, study(images=100, draws=1))
     assert np.isnan(none_left["r_fresh"]).all() and np.isfinite(none_left["r_test"]).all()
-    assert predictions.tested(none_left) == "test"
+    assert predictions.tested([none_left]) == "test"
 
 
 def test_an_interrupted_run_continues(
@@ -120,4 +179,4 @@ def test_settings_are_part_of_the_name() -> None:
     assert study().key != study(sides=(2,)).key
     assert study().key == study().key
     v4 = predictions.plan("v4", "shapes", ("alexnet",))
-    assert [s.session for s in v4] == list(predictions.V4_SESSIONS)
+    assert [s.session for s in v4] == list(studies.V4_SESSIONS)

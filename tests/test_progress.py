@@ -27,7 +27,7 @@ from signseg_utils.experiments import (
     occlusion,
     races,
     sweep,
-)  # fmt: skip
+)
 from signseg_utils.experiments.recorded import ablated_models, localisation
 from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.experiments.recorded import encoding_signs as signs
@@ -35,6 +35,7 @@ from signseg_utils.experiments.sweep import estimating
 from signseg_utils.neurons import recordings, simulated, stimuli
 from signseg_utils.progress import Work, each
 from signseg_utils.publishing import publish
+from signseg_utils.publishing.publisher import Publisher
 from signseg_utils.search.evolution import Search
 from signseg_utils.training import classifier, decoder
 
@@ -172,9 +173,9 @@ def test_times_in_words() -> None:
 
 # ---------------------------------------------------------------- notebooks
 
-TALK = '''from signseg_utils import progress
+TALK = """from signseg_utils import progress
 progress.SILENT = progress.JUDGED = progress.NEXT = progress.SHARE = 0
-for _ in progress.each(range(3), "steps", "mine"):'''
+for _ in progress.each(range(3), "steps", "mine"):"""
 
 
 def talkative(folder: Path) -> Path:
@@ -207,8 +208,11 @@ def test_papermill_by_hand_says_it_in_its_log(tmp_path: Path) -> None:
     nbformat.write(notebook, tmp_path / "in.ipynb")
     done = subprocess.run(
         [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "mine: 2 of 3 steps, about 0 s left\n" in done.stderr
     shown = (tmp_path / "out.ipynb").read_text()
     assert shown.count("mine: ") == 1  # as JupyterLab shows it below the cell: the last line
@@ -260,9 +264,14 @@ def in_studies(kind: type, **changes: object) -> None:
 
 def race(zoo: zoos.Zoo) -> None:
     plan = races.plan(
-        "shapes", ["alexnet"], ["scenes"], list(zoo.classes[:1]), ["sphere_cma", "random_search"],
-        seeds=(0,), generations=2,
-    )  # fmt: skip
+        "shapes",
+        ["alexnet"],
+        ["scenes"],
+        list(zoo.classes[:1]),
+        ["sphere_cma", "random_search"],
+        seeds=(0,),
+        generations=2,
+    )
     base.run(plan, zoo, Path("out"))
 
 
@@ -303,24 +312,28 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
         "2 shards",
     ),
-    "occlusion": (lambda zoo: occlusion.obtain(zoo, ["alexnet"], limit=60), "1 networks"),
+    "occlusion": (
+        lambda zoo: base.obtain(occlusion.plan("shapes", ["alexnet"], limit=60), zoo),
+        "1 networks",
+    ),
     "channels": (lambda zoo: channel_maps.table(zoo, ["alexnet"], limit=40), "1 networks"),
     "accuracy of classes": (
         lambda zoo: class_accuracy.outputs(zoo, "alexnet", zoo.images("val", 120), 60),
         "2 batches",
     ),
     "diverse sets": (
-        lambda zoo: diverse_images.obtain(
-            diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3), "out"
+        lambda zoo: base.obtain(
+            [diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3)],
+            zoo, "out",
         ),
         "1 diverse sets",
     ),
     "images of features": (
-        lambda zoo: feature_images.obtain(
-            feature_images.FeatureImages(
+        lambda zoo: base.obtain(
+            [feature_images.FeatureImages(
                 "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
-            ),
-            None, "out",
+            )],
+            zoo, "out",
         ),
         "1 sets of features",
     ),
@@ -381,10 +394,9 @@ def test_every_long_door_says_how_long_it_takes(door: str, small: zoos.Zoo, talk
 def test_the_publisher_counts_its_pages(
     talking: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "publish", lambda *_, **__: None)
-    monkeypatch.setattr(publish.Publisher, "attempt", lambda *_: None)
+    monkeypatch.setattr(Publisher, "attempt", lambda *_: None)
     chapter = throwaway.chapter(throwaway.write(tmp_path))
-    publish.Publisher(tmp_path, {}).in_turn([chapter] * 3)
+    Publisher(tmp_path, {}).in_turn([chapter] * 3)
     assert talking()[-1].startswith("shapes: 3 of 3 pages in ")
 
 

@@ -9,10 +9,18 @@ import throwaway
 import yaml
 
 from signseg_utils.chapter import ledger
+from signseg_utils.chapter.results import record_audit
 from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
+from signseg_utils.files import reads
 from signseg_utils.publishing import executed_notebook as pages
-from signseg_utils.publishing import publish
+from signseg_utils.publishing import provenance, publish
+from signseg_utils.publishing.chapters import Chapter, chapters
+from signseg_utils.publishing.keys import hashes, key
+from signseg_utils.publishing.profiles import read_profile
+from signseg_utils.publishing.publisher import Publisher
+
+FOLDERS = "signseg_utils.publishing.chapters"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def test_run_says_what_made_the_page(published: Path) -> None:
     run = read_run(published)
     assert run["parameters"]["seed"] == run["seed"] == 3
     assert run["parameters"]["slope"] == 1.0  # a default is on record too
-    assert set(run["hashes"]) == {"notebook", "utils", "zoo", "results", "lock"}
+    assert set(run["hashes"]) == {"notebook", "utils", "zoo", "claims", "lock"}
     assert run["seconds"] > 0 and run["peak_memory_mib"] > 20
     assert run["versions"]["python"] and run["hardware"]["cores"] >= 1
     assert run["command"].startswith("papermill notebooks/01_throwaway.ipynb")
@@ -73,7 +81,7 @@ def test_two_runs_are_byte_identical_and_an_unchanged_one_is_kept(
     notebooks: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chapter = throwaway.chapter(notebooks, seed=3)
-    parts = publish.hashes(chapter)
+    parts = hashes(chapter)
     monkeypatch.setattr(publish, "hashes", lambda chapter: parts)
     again = publish.publish(chapter, tmp_path)
     assert again.read_bytes() == published.read_bytes()
@@ -158,20 +166,46 @@ def test_key_follows_parameters_source_and_data(
 ) -> None:
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
     chapter = throwaway.chapter(notebooks)
-    first = publish.hashes(chapter)
-    assert publish.key({"seed": 0}, first) == publish.key({"seed": 0}, publish.hashes(chapter))
-    assert publish.key({"seed": 0}, first) != publish.key({"seed": 1}, first)
-    (tmp_path / "results" / "shapes").mkdir(parents=True)
-    (tmp_path / "results" / "shapes" / "a.zarr.zip").write_bytes(b"1")
-    second = publish.hashes(chapter)
-    assert second["results"] != first["results"] and second["zoo"] == first["zoo"]
+    first = hashes(chapter)
+    assert key({"seed": 0}, first) == key({"seed": 0}, hashes(chapter))
+    assert key({"seed": 0}, first) != key({"seed": 1}, first)
+    (tmp_path / "claims").mkdir(parents=True)
+    (tmp_path / "claims" / "01.csv").write_bytes(b"1")
+    second = hashes(chapter)
+    assert second["claims"] != first["claims"] and second["zoo"] == first["zoo"]
     (tmp_path / "zoo" / "shapes").mkdir(parents=True)
     (tmp_path / "zoo" / "shapes" / "net.json").write_text("{}")
-    assert publish.hashes(chapter)["zoo"] != first["zoo"]
+    assert hashes(chapter)["zoo"] != first["zoo"]
     changed = tmp_path / "01_throwaway.md"
     changed.write_text(throwaway.CHAPTER + "\nmore\n")
-    other = publish.Chapter(changed, "shapes", {}, "tiny")
-    assert publish.hashes(other)["notebook"] != first["notebook"]
+    other = Chapter(changed, "shapes", {}, "tiny")
+    assert hashes(other)["notebook"] != first["notebook"]
+
+
+def test_a_page_is_made_again_if_shipped_results_that_it_asked_for_change_and_only_then(
+    notebooks: Path, tmp_path: Path, instant: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
+    shards = tmp_path / "data" / "results" / "shapes"
+    shards.mkdir(parents=True)
+    own, lacking, others = (shards / f"{name}.zarr.zip" for name in ("own", "lacking", "others"))
+    own.write_bytes(b"1")
+    quick = publish.execute
+
+    def execute(*given: object) -> nbformat.NotebookNode:
+        reads.tell([own, lacking])
+        return quick(*given)
+
+    monkeypatch.setattr(publish, "execute", execute)
+    chapter = throwaway.chapter(notebooks)
+    runs = []
+    for file, content in ((others, b"1"), (others, b"2"), (own, b"2"), (own, b"1"), (lacking, b"")):
+        publish.publish(chapter, tmp_path / "book")
+        runs.append(len(instant))
+        file.write_bytes(content)
+    output = publish.publish(chapter, tmp_path / "book")
+    assert [*runs, len(instant)] == [1, 1, 1, 2, 3, 4]
+    assert set(read_run(output)["reads"]) == {"shapes/own.zarr.zip", "shapes/lacking.zarr.zip"}
 
 
 def test_a_touched_page_is_not_current(published: Path, tmp_path: Path) -> None:
@@ -179,22 +213,38 @@ def test_a_touched_page_is_not_current(published: Path, tmp_path: Path) -> None:
     for name in (".ipynb", ".run.json", ".ledger.json"):
         copy.with_suffix(name).write_bytes(published.with_suffix(name).read_bytes())
     key = read_run(published)["key"]
-    assert publish.is_current(copy, key)
-    assert not publish.is_current(copy, key[::-1])
+    assert provenance.is_current(copy, key)
+    assert not provenance.is_current(copy, key[::-1])
     copy.write_text(copy.read_text() + " ")
-    assert not publish.is_current(copy, key)
+    assert not provenance.is_current(copy, key)
+
+
+DAMAGED = [b"", b'{"key": "ab', b"\xff\x00", b"[]", b'{"audit": "fine"}', b'{"reads": 1}']
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_page_is_made_again_if_what_vouches_for_it_is_damaged(
+    notebooks: Path, tmp_path: Path, instant: list[dict], damage: bytes
+) -> None:
+    chapter = throwaway.chapter(notebooks)
+    output = publish.publish(chapter, tmp_path)
+    run, known = provenance.file_of(output), read_run(output)
+    run.write_bytes(damage)
+    assert not provenance.is_current(output, known["key"])
+    assert Publisher(tmp_path).attempt(chapter) is None
+    assert len(instant) == 2 and read_run(output)["sha256"] == known["sha256"]
 
 
 # ---------------------------------------------------------------- profiles and command line
 
 
 def test_profile_selects_chapters(notebooks: Path) -> None:
-    both = publish.chapters("tiny", folder=notebooks)
+    both = chapters("tiny", folder=notebooks)
     assert [(c.name, c.zoo) for c in both] == [
         ("01_throwaway", "shapes"),
         ("01_throwaway", "tinyimagenet"),
     ]
-    (one,) = publish.chapters("tiny", ["shapes"], [1], folder=notebooks)
+    (one,) = chapters("tiny", ["shapes"], [1], folder=notebooks)
     assert one.values == {"seed": 3}
 
 
@@ -208,7 +258,7 @@ def test_profile_selects_chapters(notebooks: Path) -> None:
 )
 def test_unknown_choices_list_what_there_is(notebooks: Path, words: tuple, message: str) -> None:
     with pytest.raises(KeyError, match=message):
-        publish.chapters(*words, folder=notebooks)
+        chapters(*words, folder=notebooks)
 
 
 def test_files_of_an_earlier_run_go(notebooks: Path, tmp_path: Path, instant: list[dict]) -> None:
@@ -228,7 +278,7 @@ def test_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: notebooks)
+    monkeypatch.setattr(f"{FOLDERS}.notebooks_folder", lambda: notebooks)
     words = ["--profile", "tiny", "--zoo", "shapes", "--chapters", "1", "--output", str(tmp_path)]
     assert cli.main(words) == 0
     assert (tmp_path / "shapes" / "01_throwaway.ipynb").exists() and instant[0]["seed"] == 3
@@ -243,7 +293,7 @@ def test_zoos_side_by_side_and_one_that_fails(
     folder, out = throwaway.write(tmp_path), tmp_path / "out"
     table = {throwaway.NAME: {"shapes": {"seed": 3}, "tinyimagenet": {"fail": True}}}
     (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(table))
-    monkeypatch.setattr(publish, "notebooks_folder", lambda: folder)
+    monkeypatch.setattr(f"{FOLDERS}.notebooks_folder", lambda: folder)
     words = ["--profile", "tiny", "--output", str(out)]
     assert cli.main([*words, "--jobs", "2"]) == cli.SOME_FAILED
     assert "error: tinyimagenet/01_throwaway: not published" in capsys.readouterr().err
@@ -256,7 +306,7 @@ def test_zoos_side_by_side_and_one_that_fails(
 
 def test_missing_chapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(publish.PublishError, match="09_none"):
-        publish.publish(publish.Chapter(tmp_path / "09_none.md", "shapes", {}, "tiny"), tmp_path)
+        publish.publish(Chapter(tmp_path / "09_none.md", "shapes", {}, "tiny"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -293,10 +343,16 @@ def test_ledger_of_another_zoo_is_refused(published: Path) -> None:
 
 def test_audit_of_unknown_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shipped, recomputed"):
-        publish.record_audit(
-            "01_x", source="guessed", shards=1, checked=1, agreed=1, seed=0, tolerance=0.1,
+        record_audit(
+            "01_x",
+            source="guessed",
+            shards=1,
+            checked=1,
+            agreed=1,
+            seed=0,
+            tolerance=0.1,
             folder=tmp_path,
-        )  # fmt: skip
+        )
 
 
 # ---------------------------------------------------------------- cleaning
@@ -361,15 +417,24 @@ def test_faults_name_errors_and_pictures_without_words() -> None:
 
 @pytest.mark.parametrize("profile", ["smoke", "shipped", "quick", "paper"])
 def test_shipped_profiles_can_be_read(profile: str) -> None:
-    table = publish.read_profile(profile)
-    assert set(table) == set(publish.read_profile("smoke"))
+    table = read_profile(profile)
+    assert set(table) == set(read_profile("smoke"))
     for zoos in table.values():
         for values in zoos.values():
             assert yaml.safe_load(yaml.safe_dump(values)) == values
 
 
 def test_all_zoos_are_those_that_ship() -> None:
-    zoos = {chapter.zoo for chapter in publish.chapters("paper", numbers=[3])}
+    zoos = {chapter.zoo for chapter in chapters("paper", numbers=[3])}
     assert zoos == {"shapes", "tinyimagenet"}
-    (own,) = publish.chapters("paper", ["imagenet"], [3])
+    (own,) = chapters("paper", ["imagenet"], [3])
     assert own.zoo == "imagenet"
+
+
+def test_a_kernel_that_is_done_is_ended_without_an_interrupt(tmp_path: Path) -> None:
+    """Else it says, now and then, that it caught one, in the midst of what the publisher says."""
+    body = "get_ipython().kernel.saved_sigint_handler = lambda *_: open('caught', 'w').close()"
+    cell = nbformat.v4.new_code_cell(body, metadata={"tags": ["parameters"]})
+    names = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    done = publish.execute(nbformat.v4.new_notebook(cells=[cell], metadata=names), {}, tmp_path)
+    assert not publish.faults(done) and not (tmp_path / "caught").exists()

@@ -55,8 +55,13 @@ def test_nobody_spends_more_than_the_reference(tiny_zoo: Path, raced: Path) -> N
 def test_dataset_has_named_dimensions(found: xr.Dataset) -> None:
     assert list(found["optimizer"].values) == list(NAMES)
     assert found["activation"].dims == (
-        "network", "generator", "optimizer", "unit", "noise", "seed"
-    )  # fmt: skip
+        "network",
+        "generator",
+        "optimizer",
+        "unit",
+        "noise",
+        "seed",
+    )
     assert np.isfinite(found["activation"]).all()
     assert found.sizes["share"] == racing.MILESTONES
 

@@ -162,9 +162,10 @@ def test_repeats_are_averaged_where_they_are() -> None:
 def test_sessions_join_and_come_apart() -> None:
     first, second = made(seed=1), made(images=25, seed=2)
     second = second.assign_coords(
-        image=[f"t{i}" for i in range(25)], neuron=[f"m{i}" for i in range(4)],
+        image=[f"t{i}" for i in range(25)],
+        neuron=[f"m{i}" for i in range(4)],
         session=("neuron", ["s2"] * 4),
-    )  # fmt: skip
+    )
     both = recordings.joined([first, second])
     assert both["response"].shape == (55, 8)
     apart = dict(recordings.by_session(both))

@@ -31,10 +31,15 @@ GENERATIONS = 12
 
 def small_plan() -> list[Shard]:
     return sweep.plan(
-        "shapes", ["alexnet"], ["scenes"], zoos.load_zoo("shapes").classes[:2],
-        signs=("positive", "negative"), alphas=(0.0, 1.0), seeds=(0, 1),
+        "shapes",
+        ["alexnet"],
+        ["scenes"],
+        zoos.load_zoo("shapes").classes[:2],
+        signs=("positive", "negative"),
+        alphas=(0.0, 1.0),
+        seeds=(0, 1),
         search=Search(generations=GENERATIONS, population=4),
-    )  # fmt: skip
+    )
 
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
@@ -109,9 +114,12 @@ def test_sweep_killed_ten_times_equals_one_that_ran_through(
 
 
 def test_full_disk_ends_with_a_message_and_the_same_command_continues(
-    tiny_zoo: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int],
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    tiny_zoo: Path,
+    tmp_path: Path,
+    uninterrupted: tuple[dict[str, bytes], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     room = iter([None] * (GENERATIONS + 5))
     real = os.fsync
 
@@ -138,9 +146,11 @@ def test_full_disk_ends_with_a_message_and_the_same_command_continues(
 
 @pytest.mark.slow
 def test_killed_worker_of_a_cluster_loses_nothing(
-    tiny_zoo: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int],
+    tiny_zoo: Path,
+    tmp_path: Path,
+    uninterrupted: tuple[dict[str, bytes], int],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """`--cluster local:2`; the busier worker gets SIGKILL as soon as there is a checkpoint."""
     pytest.importorskip("distributed", reason="extra 'cluster' is not installed")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

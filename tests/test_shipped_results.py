@@ -32,7 +32,7 @@ from signseg_utils.experiments.recorded import (
     localisation,
 )
 from signseg_utils.files import paths, store
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.search.evolution import Search
 
 RESULTS = paths.data_folder() / "results"
@@ -68,7 +68,7 @@ def test_a_sample_of_each_kind_is_made_again(kind: type) -> None:
 # ---------------------------------------------------------------- what the chapters ask for
 
 
-def values(chapter: publish.Chapter) -> SimpleNamespace:
+def values(chapter: Chapter) -> SimpleNamespace:
     """Parameters of a chapter as the shipped profile gives them."""
     declared = parameters.declared(chapter.source)
     given = {name: own.default for name, own in declared.items()}
@@ -78,9 +78,12 @@ def values(chapter: publish.Chapter) -> SimpleNamespace:
 
 def shared(run: SimpleNamespace) -> dict[str, Any]:
     return dict(
-        signs=("positive", "negative", run.control), alphas=run.alphas, seeds=run.seeds,
-        rule=run.rule, search=Search(run.optimizer, run.generations),
-    )  # fmt: skip
+        signs=("positive", "negative", run.control),
+        alphas=run.alphas,
+        seeds=run.seeds,
+        rule=run.rule,
+        search=Search(run.optimizer, run.generations),
+    )
 
 
 def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
@@ -115,14 +118,25 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         yield own / diverse_images.DiverseImages(run.zoo, run.networks, *sets).key
     if number == 11:
         plan = encoding_accuracy.plan(
-            run.recording, run.zoo, run.networks, run.sessions,
-            images=run.images, draws=run.draws, seed=run.seed,
-        )  # fmt: skip
+            run.recording,
+            run.zoo,
+            run.networks,
+            run.sessions,
+            images=run.images,
+            draws=run.draws,
+            seed=run.seed,
+        )
     if number == 12:
         plan = encoding_signs.plan(
-            run.recording, run.zoo, run.networks, run.sessions, seed=run.seed,
-            images=run.images, draws=run.draws, judge=run.networks[0],
-        )  # fmt: skip
+            run.recording,
+            run.zoo,
+            run.networks,
+            run.sessions,
+            seed=run.seed,
+            images=run.images,
+            draws=run.draws,
+            judge=run.networks[0],
+        )
         first = [study for study in plan if study.network == run.networks[0]]
         fits = [store.Store(recorded).read(study.key) for study in first]
         share = encoding_signs.positive_share(fits).mean(0)
@@ -132,13 +146,15 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         yield own / wish.key
     if number == 13:
         options = shared(run) | dict(
-            images=run.images, least=run.least_fit, generator=run.generator,
-            optimizer=run.optimizer, generations=run.generations, seed=run.seed,
-        )  # fmt: skip
-        del options["search"]
-        plan = ablated_models.plan(
-            run.recording, run.zoo, run.networks, run.sessions, **options
+            images=run.images,
+            least=run.least_fit,
+            generator=run.generator,
+            optimizer=run.optimizer,
+            generations=run.generations,
+            seed=run.seed,
         )
+        del options["search"]
+        plan = ablated_models.plan(run.recording, run.zoo, run.networks, run.sessions, **options)
     if number == 14:
         plan = localisation.plan(
             run.recording, run.zoo, run.networks[0], run.generators[0], run.sessions,
@@ -157,7 +173,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
 
 def test_the_shipped_profile_asks_for_all_that_ships_and_for_nothing_else() -> None:
     wanted: set[str] = set()
-    for chapter in publish.chapters("shipped"):
+    for chapter in chapters("shipped"):
         for path in asked(int(chapter.name[:2]), values(chapter)):
             assert path.with_name(path.name + store.SHARD).exists(), f"{chapter.name}: {path}"
             wanted.add(f"{path.relative_to(RESULTS)}{store.SHARD}")

@@ -10,8 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from signseg_utils import zoos
-from signseg_utils.analysis import stats
-from signseg_utils.chapter import ledger
+from signseg_utils.analysis import by_sign, stats
 from signseg_utils.experiments import base
 from signseg_utils.experiments.recorded import (
     ablated_models as shown,
@@ -137,12 +136,12 @@ def test_models_know_what_drives_and_what_suppresses_simulated_neurons() -> None
     plan = shown.plan("simulated", "shapes", ("alexnet",), images=400, generator="scenes")
     told = shown.fit(recordings.load("simulated"), plan[0])
     cells = in_silico.population()
-    for effect in shown_effects.planted(told, cells).values():
-        assert len(effect.values) > 8 and stats.bootstrap(effect.values).low > 0
+    for values in shown_effects.planted(told, cells):
+        assert len(values) > 8 and stats.bootstrap(values).low > 0
     others = told.models.rows([*range(1, len(told.models)), 0])
     strangers = replace(told, models=replace(others, labels=told.models.labels))
-    for effect in shown_effects.planted(strangers, cells).values():
-        assert stats.bootstrap(effect.values).low < 0  # models of other neurons do not
+    for values in shown_effects.planted(strangers, cells):
+        assert stats.bootstrap(values).low < 0  # models of other neurons do not
 
 
 def test_shapes_and_names(measured: xr.Dataset) -> None:
@@ -229,10 +228,6 @@ def test_a_plan_compares_like_with_like() -> None:
     assert mine.key.startswith("shown-my_data-alex")
 
 
-def effects_of(main: xr.Dataset) -> dict[str, shown_effects.Effect]:
-    return shown_effects.effects(main, main, {"bare": main}, "random_magnitude")
-
-
 def table(neurons: int = 12, drop: float = 1.0) -> xr.Dataset:
     """Measures in which positive ablation lowers responses by ``drop``, others by nothing."""
     rng = np.random.default_rng(0)
@@ -253,41 +248,42 @@ def table(neurons: int = 12, drop: float = 1.0) -> xr.Dataset:
     )  # fmt: skip
 
 
-def test_effects_and_their_verdicts() -> None:
+def test_effects_are_what_was_put_in() -> None:
     main = table()
-    found = effects_of(main)
-    rows = {line.id: line for line in shown_effects.lines(
-        found, main, recording="r", zoo="shapes", seed=0)}  # fmt: skip
-    assert found["P-10a"].values.mean() == pytest.approx(1, abs=0.05)
-    assert found["P-10a untrained"].values.mean() == pytest.approx(0, abs=1e-9)
-    for name in ("P-8a", "P-8a number", "P-10a", "P-10a random held", "P-10b", "P-10c",
-                 "P-10a negative"):  # fmt: skip
-        assert rows[name].verdict == "replicated", name
-    assert rows["P-9"].verdict == "not testable"
-    assert "power" in rows["P-10a"].test
-    said = shown_effects.opening(found, list(rows.values()))
-    assert said.startswith("Neurons respond less") and "power of 80 %" in said
+    own = shown_effects.response(main)
+    for values in (by_sign.sign_gap(own), shown_effects.fall(own),
+                   by_sign.sign_gap(own, "random_magnitude")):  # fmt: skip
+        assert values.dims == ("neuron",) and values.mean() == pytest.approx(1, abs=0.05)
+    assert by_sign.sign_gap(shown_effects.similarity(main)).mean() == pytest.approx(0.5, abs=0.05)
+    assert np.allclose(shown_effects.beyond(own, own), 0)
+    liked = shown_effects.intact(main, {"bare": main})
+    assert list(liked) == ["own model", "held", "other models", "bare"]
+    assert liked["own model"].mean() == pytest.approx(2, abs=0.05)
+    intact, negative = shown_effects.unmoved(main, "held")  # type: ignore[misc]
+    assert stats.equivalence(intact, negative, 0.25).equivalent
+    assert shown_effects.unmoved(main.isel(neuron=[0]), "held") is None
 
 
-def test_no_asymmetry_is_said_plainly() -> None:
-    main = table(drop=0.0)
-    found = effects_of(main)
-    rows = shown_effects.lines(found, main, recording="r", zoo="shapes", seed=0)
-    said = shown_effects.opening(found, rows)
-    assert said.startswith("No sign asymmetry of neurons was found")
-    assert next(row for row in rows if row.id == "P-10a").verdict == "not replicated"
+def test_curves_tell_the_change_of_each_neuron() -> None:
+    main = table()
+    main["response"] += 10 * np.arange(main.sizes["neuron"])[:, None, None]  # levels far apart
+    gone = main["similarity"].mean("judge") * np.nan
+    panels = {**shown_effects.responses(main), "centred": gone}
+    found = shown_effects.curves(panels, ("positive", "negative"), 0)
+    assert list(found) == ["predicted", "neuron, as is", "neuron, held", "others, as is",
+                           "others, held"]  # fmt: skip
+    strengths, curve = found["neuron, as is"]["positive"]
+    assert strengths.tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(curve.value, [0, -1], atol=0.05)
+    assert curve.high[1] - curve.low[1] < 0.1
 
 
-def test_without_neurons_only_models_are_judged() -> None:
+def test_without_neurons_only_models_have_curves() -> None:
     main = table()
     for name in ("response", "others", "strangers"):
         main[name] = main[name] * np.nan
-    found = effects_of(main)
-    rows = {row.id: row for row in shown_effects.lines(
-        found, main, recording="mine.csv", zoo="shapes", seed=0)}  # fmt: skip
-    assert rows["P-10a"].verdict == "not testable" and rows["P-10b"].verdict == "replicated"
-    assert "models alone" in shown_effects.opening(found, list(rows.values()))
-    assert isinstance(rows["P-10b"], ledger.Line)
+    assert not shown_effects.answered(main)
+    assert list(shown_effects.responses(main)) == ["predicted"]
 
 
 def test_stored_simulated_neurons_show_what_was_planted() -> None:
@@ -299,6 +295,6 @@ def test_stored_simulated_neurons_show_what_was_planted() -> None:
     stored = store.read(plan[0].key, plan[0].identity(zoos.load_zoo("shapes")))
     main = shown.of_kind(plan[:1], [stored], "alexnet")
     full = main.isel(condition=np.flatnonzero(main["alpha"].isin([0.0, 1.0])))
-    z = full["response"].sel(way="as is").mean("seed")
-    assert stats.bootstrap(shown_effects.gap(z, "random_magnitude")).low > 0
+    z = shown_effects.response(full)
+    assert stats.bootstrap(by_sign.sign_gap(z, "random_magnitude")).low > 0
     assert stats.bootstrap(shown_effects.fall(z)).low > 0

@@ -19,7 +19,7 @@ from signseg_utils import selection, zoos
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.base import AuditError, State
 from signseg_utils.experiments.sweep import Shard
-from signseg_utils.files import store
+from signseg_utils.files import reads, store
 from signseg_utils.files.store import Store, UnwritableStore
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
@@ -117,8 +117,12 @@ def test_only_what_was_asked_for_is_found(finished: Path, tiny_zoo: Path, tmp_pa
 def test_result_has_named_dimensions(finished: Path, tiny_zoo: Path) -> None:
     found = collected(small_plan(), finished, tiny_zoo)
     assert dict(found.sizes) == {
-        "shard": 2, "condition": 3, "seed": 2, "code": found.sizes["code"], "generation": 4,
-    }  # fmt: skip
+        "shard": 2,
+        "condition": 3,
+        "seed": 2,
+        "code": found.sizes["code"],
+        "generation": 4,
+    }
     assert found["codes"].dtype == np.float16
     assert found["activation"].dtype == np.float32
     assert list(found["unit"].values) == units()
@@ -426,9 +430,13 @@ def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
     (tmp_path / "results/shapes").symlink_to(finished)
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(reads.VARIABLE, str(tmp_path / "reads.txt"))
     plan, zoo = small_plan(), zoos.load_zoo("shapes")
     shown, folder, source, _ = base.obtain(plan, zoo)
     assert source == "shipped" and folder == tmp_path / "results/shapes"
+    asked = reads.told(tmp_path / "reads.txt")
+    assert set(asked) == {f"shapes/{one.key}.zarr.zip" for one in plan}
+    assert reads.unchanged(asked) and reads.ABSENT not in asked.values()
     other, elsewhere, source, _ = base.obtain(plan, zoo, recompute=True)
     assert source == "recomputed" and elsewhere == Path("runs/shapes")
     for one, two in zip(shown, other, strict=True):

@@ -93,8 +93,9 @@ def test_incomplete_archive_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("zoo", ZOOS)
 def test_unknown_names_are_refused_with_the_known_ones(zoo):
-    with pytest.raises(KeyError, match="did you mean resnet"):
-        load_zoo(zoo).network("resmet")
+    network = load_zoo(zoo).networks[-1]
+    with pytest.raises(KeyError, match=f"did you mean .*{network}"):
+        load_zoo(zoo).network(network[:-2] + network[-1])
     generator = load_zoo(zoo).generators[-1]
     with pytest.raises(KeyError, match=f"did you mean {generator}"):
         load_zoo(zoo).generator(generator[:-2] + generator[-1])
@@ -138,7 +139,7 @@ def test_what_ships_is_whole_and_says_how_it_was_made(zoo, name):
 
 def test_what_ships_stays_small():
     total = sum(path.stat().st_size for path in paths.data_folder().rglob("*") if path.is_file())
-    assert total < 80e6
+    assert total < 120e6
 
 
 def shipped(zoo):

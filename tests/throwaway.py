@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from signseg_utils.publishing import publish
+from signseg_utils.publishing.chapters import Chapter
+from signseg_utils.publishing.publish import publish
 
 NAME = "01_throwaway"
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ silent: bool = False  # write no ledger
 import matplotlib.pyplot as plt
 import numpy as np
 from signseg_utils.chapter import ledger, parameters
-from signseg_utils.publishing import publish
+from signseg_utils.chapter.results import record_audit
 
 run = parameters.read(globals())
 if run.fail:
@@ -89,7 +90,7 @@ line = ledger.Line(
 )
 if not run.silent:
     ledger.write([line], "01_throwaway.ledger.json")
-    publish.record_audit(
+    record_audit(
         "01_throwaway", source="recomputed" if run.recompute else "shipped",
         shards=1, checked=2, agreed=2, seed=run.seed, tolerance=1e-3,
     )
@@ -114,9 +115,9 @@ def write(folder: Path) -> Path:
     return notebooks
 
 
-def chapter(notebooks: Path, zoo: str = "shapes", **values: object) -> publish.Chapter:
+def chapter(notebooks: Path, zoo: str = "shapes", **values: object) -> Chapter:
     """The chapter in one zoo."""
-    return publish.Chapter(notebooks / f"{NAME}.md", zoo, values, "tiny")
+    return Chapter(notebooks / f"{NAME}.md", zoo, values, "tiny")
 
 
 def write_book(folder: Path) -> None:
@@ -124,7 +125,7 @@ def write_book(folder: Path) -> None:
     notebooks = write(folder)
     for zoo in ("shapes", "tinyimagenet"):
         executed = folder / "book" / "executed"
-        publish.publish(chapter(notebooks, zoo), executed, report=lambda line: None)
+        publish(chapter(notebooks, zoo), executed, report=lambda line: None)
     shutil.copy(ROOT / "_config.yml", folder)
     for path in (ROOT / "book").iterdir():
         if path.name in ("executed", "_build") or path.name.startswith("."):

@@ -1,6 +1,6 @@
 """Sphinx extension of this book: provenance strips, ledger, costs, links; nothing from outside.
 
-It reads what `signseg_utils.publishing.publish` left beside each executed chapter (``*.run.json``,
+It reads what `signseg_utils.publishing` left beside each executed chapter (``*.run.json``,
 ``*.ledger.json``, ``*.failure.json``) while the book is built, so the notebooks themselves stay
 free of timings. A page that could not be made says so over its earlier copy, or in place of it.
 """
@@ -21,7 +21,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import notices
+from signseg_utils.publishing import notices, provenance
+from signseg_utils.refusals import BadFile
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
@@ -93,9 +94,18 @@ def stay_local(
 
 
 def read_runs(source: Path) -> list[dict[str, Any]]:
-    """All ``run.json`` of the book, ordered by zoo and chapter."""
+    """What is known of the pages of the book, ordered by zoo and chapter."""
     files = sorted((source / "book" / "executed").glob("*/*.run.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    runs = [run_of(file.parent, file.name.removesuffix(".run.json")) for file in files]
+    return [run for run in runs if run]
+
+
+def run_of(folder: Path, chapter: str) -> dict[str, Any] | None:
+    """What is known of a page; None if that is not there, or damaged: then it is not whole."""
+    try:
+        return provenance.read(folder / f"{chapter}.ipynb")
+    except (BadFile, FileNotFoundError):
+        return None
 
 
 def origin(audit: dict[str, Any] | None) -> str:
@@ -164,22 +174,22 @@ def command_for(zoo: str, chapter: str) -> str:
 def notice(folder: Path, chapter: str) -> str:
     """HTML of what is wrong with a page as a whole, or '' if nothing is."""
     again = "To try again:"
-    page, run_file = folder / f"{chapter}.ipynb", folder / f"{chapter}.run.json"
+    page, run = folder / f"{chapter}.ipynb", run_of(folder, chapter)
     failure = notices.read(folder, chapter)
     command = failure.command if failure else command_for(folder.name, chapter)
     if failure:
         title = "✗ This page could not be made."
         when = notices.readable(failure.since)
         text = f"On {when}: {html.escape(failure.what)}."
-    elif page.exists() and run_file.exists():
+    elif page.exists() and run:
         return ""
     elif page.exists():
         title = "✗ This page is not whole."
-        text = "The publisher was stopped while it put the page in its place."
+        text = "What belongs to it is not all there, or damaged."
     else:
         title, text, again = "○ This page has not been made yet.", "", "To make it:"
     if failure and page.exists():
-        made = when_made(run_file) if run_file.exists() else ""
+        made = when_made(run) if run else ""
         text += f" Below stands its earlier copy{made}; what has changed since is not in it."
     elif failure:
         text += " There is no earlier copy to show."
@@ -190,9 +200,8 @@ def notice(folder: Path, chapter: str) -> str:
     )
 
 
-def when_made(run_file: Path) -> str:
+def when_made(run: dict[str, Any]) -> str:
     """When and from which commit a page was made, as a phrase after a noun."""
-    run = json.loads(run_file.read_text(encoding="utf-8"))
     when = f"of {notices.readable(run['made'])}, " if "made" in run else ""
     return f", {when}commit {html.escape(run['commit'])}"
 
@@ -224,8 +233,7 @@ def unwell(source: Path) -> list[tuple[str, str]]:
     """Address below ``book/`` and state of each page that is not as it should be."""
     found = []
     for folder, chapter in pages_of(source):
-        run_file = folder / f"{chapter}.run.json"
-        run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.exists() else {}
+        run = run_of(folder, chapter) or {}
         if notice(folder, chapter):
             earlier = (folder / f"{chapter}.ipynb").exists()
             state = "failed" if notices.read(folder, chapter) else "is not whole or not made yet"
@@ -312,13 +320,14 @@ def add_strip(app: Sphinx, page: str, content: list[str]) -> None:
     if not found or not app.env.doc2path(page).endswith(".ipynb"):
         return
     folder, chapter = Path(app.srcdir) / "book" / "executed" / found["zoo"], found["chapter"]
-    run_file = folder / f"{chapter}.run.json"
-    for path in (run_file, notices.file_of(folder, chapter)):
+    known = provenance.file_of(folder / f"{chapter}.ipynb")
+    for path in (known, notices.file_of(folder, chapter)):
         app.env.note_dependency(str(path))
     wrong = notice(folder, chapter)
     top = raw(wrong) if wrong else ""
-    if run_file.exists():
-        top += "\n" + strip(json.loads(run_file.read_text(encoding="utf-8")))
+    run = run_of(folder, chapter)
+    if run:
+        top += "\n" + strip(run)
     notebook = json.loads(content[0])
     for cell in notebook["cells"]:
         text = "".join(cell["source"])

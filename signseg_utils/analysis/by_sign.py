@@ -46,9 +46,11 @@ def relative(activation: xr.DataArray) -> xr.DataArray:
 def sign_gap(values: xr.DataArray, high: str = "negative", low: str = "positive") -> xr.DataArray:
     """Mean over strengths under ablation of ``high`` less that under ``low``: (network, unit).
 
-    ``values`` (network, unit, condition). Above 0, a measure stays higher where ``high`` goes.
+    ``values`` (network, unit, condition), or without networks, as of recorded neurons. Above 0, a
+    measure stays higher where ``high`` goes.
     """
-    return (over_alphas(values, high) - over_alphas(values, low)).transpose("network", "unit")
+    gap = over_alphas(values, high) - over_alphas(values, low)
+    return gap.transpose("network", "unit", ..., missing_dims="ignore")
 
 
 def rise(values: xr.DataArray, sign: str) -> xr.DataArray:

@@ -154,9 +154,11 @@ def measure(
         none paired with itself.
         What each metric of `signseg_utils.metrics` says (network, generator, unit, condition,
         seed): ``objectness``; ``change``, the perceptual distance to the control image of the same
-        seed; ``luminance`` and ``contrast``; ``foreground``, ``background`` and ``whiteness``.
+        seed; ``luminance`` and ``contrast``; ``foreground``, ``background`` and ``whiteness``;
+        ``recognition`` and ``recognition_rank`` of the unit's class by the other judges.
     """
-    backbones = {name: zoo.network(name).backbone for name in judges}
+    networks = {name: zoo.network(name) for name in judges}
+    backbones = {name: network.backbone for name, network in networks.items()}
     eye = zoo.perceptual(judges[0])
     detector = detector or zoo.detector()
     metrics = [registry.load("metrics", name) for name in registry.names("metrics")]
@@ -174,7 +176,11 @@ def measure(
         control = images[:1].expand_as(images).flatten(0, 1)
         codes = torch.from_numpy(piece["codes"].values.astype(np.float32)).flatten(0, -2)
         codes = codes[:, : generator.code_size]
-        looked_at = Seen(flat, control, codes, generator, detector, eye)
+        others = [name for name in judges if name != str(piece["network"].values)]
+        answers = {name: networks[name].readout.responses(features[name]) for name in others}
+        label = _class_number(zoo, str(piece["unit"].values))
+        labels = torch.full((len(flat),), label)
+        looked_at = Seen(flat, control, codes, generator, detector, eye, answers, labels)
         values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
@@ -183,6 +189,11 @@ def measure(
     stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
     images_seen = arranged(xr.Dataset(stacked, coords))
     return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
+
+
+def _class_number(zoo: zoos.Zoo, unit: str) -> int:
+    """Number of the class that a unit is named after; -1 for other units."""
+    return zoo.classes.index(unit) if unit in zoo.classes else -1
 
 
 def by_unit(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.Dataset:

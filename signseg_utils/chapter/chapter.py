@@ -99,6 +99,7 @@ class Chapter:
         self.judged: list[Judged] = []
         self._stated = stated
         self._opening = opening
+        self._audited: list[results.Audited] = []
 
     @cached_property
     def zoo(self) -> Any:
@@ -141,23 +142,25 @@ class Chapter:
 
         See `signseg_utils.chapter.results.results`.
         """
-        found = results.all_searches(plans, self.run, self.name)
+        found = [joined for joined, _ in self._results(plans)]
         return found[0] if len(plans) == 1 else found
 
     def fits(self, plan: Sequence[Any]) -> tuple[list[Any], str]:
-        """Results of studies of neurons, audited and recorded, and whether they shipped.
-
-        See `signseg_utils.chapter.results.fits`.
-        """
-        return results.fits(plan, self.run, self.name)
+        """Results of studies of neurons, audited and recorded, and whether they shipped."""
+        found, own = self.obtained(plan)
+        return found, own.source
 
     def obtained(self, plan: Sequence[Any]) -> tuple[Any, Any]:
         """As `results` of one plan, with the `signseg_utils.experiments.base.Results` beside it.
 
         These tell the folder in which results lie, and each by itself.
         """
-        ((found, own),) = results.results([plan], self.run, self.name)
+        ((found, own),) = self._results([plan])
         return found, own
+
+    def _results(self, plans: Sequence[Sequence[Any]]) -> list[tuple[Any, Any]]:
+        """The record of their audits grows with each call: it tells of all that the page shows."""
+        return results.results(plans, self.run, self.name, self._audited)
 
     def audited(self, **told: Any) -> None:
         """Say where results come from and how their audit ended, where neither of the above did.
@@ -209,7 +212,7 @@ class Chapter:
         p
             Of one effect among many: its p value corrected for their number.
         why
-            Why it cannot be measured; in place of the words of the test.
+            Why it cannot be measured, where ``effect`` is None; in place of the words of the test.
         fields
             For text that holds them; ``n`` is the sample of a bare number.
 
@@ -224,7 +227,7 @@ class Chapter:
         if margin is not None:
             fields["margin"] = margin
         found = judge(stated, effect, fields, seed=self.run.seed, p=p, together=together)
-        fields |= {"cells": len(found.cells), "holding": found.holding}
+        fields |= {"cells": len(found.cells), "holding": found.holding, "effect": found.effect}
         line = Line(
             id=stated.text("id", fields),
             zoo=self.run.zoo,
@@ -234,7 +237,7 @@ class Chapter:
             ci_low=found.low,
             ci_high=found.high,
             n=found.n,
-            test=why or stated.text("test", fields),
+            test=(effect is None and why) or stated.text("test", fields),
             seed=found.seed,
             verdict=found.verdict,
         )
@@ -243,7 +246,7 @@ class Chapter:
     def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
         if stated.reported:
             return stated.text("reported", fields)
-        return reported.words(stated.id.split()[0], stated.text("condition", fields) or None)
+        return reported.words(stated.stem, stated.text("condition", fields) or None)
 
     # ------------------------------------------------------------ the end
 

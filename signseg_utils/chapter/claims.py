@@ -7,9 +7,11 @@ for each verdict that the opening of a page may be made of.
 Text may hold ``{fields}``, filled in when the claim is measured: a chapter's parameters, what it
 passes to `signseg_utils.chapter.Chapter.claim`, and in the sentences also ``{value}``, ``{low}``,
 ``{high}``, ``{interval}`` (*0.2 to 0.4*), ``{n}``, and where a claim is about each network
-``{cells}``, their number, and ``{holding}``, in how many of them it holds. A number takes a format,
-as in ``{value:.0%}``. The id may hold fields as well: ``Z-acc-{network}`` is one row for each
-network's line.
+``{cells}``, their number, and ``{holding}``, in how many of them it holds. Of a direction of
+values ``{effect.p}`` is the p of a permutation test, and ``{effect.power}`` the smallest mean that
+so many values, so spread out, would have shown four times in five; of *alike* ``{effect.p}`` is the
+p of its test. A number takes a format, as in ``{value:.0%}``. The id may hold fields as well:
+``Z-acc-{network}`` is one row for each network's line.
 """
 
 from __future__ import annotations
@@ -115,6 +117,11 @@ class Claim:
     figure: str
     scale: str
     sentences: Mapping[str, str]
+
+    @property
+    def stem(self) -> str:
+        """The source's own id, without what tells its lines apart: P-4 of ``P-4 strict{also}``."""
+        return self.id.split()[0].partition("{")[0]
 
     def text(self, column: str, fields: Mapping[str, Any]) -> str:
         """A column's text with its fields filled in.

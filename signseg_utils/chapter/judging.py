@@ -28,6 +28,9 @@ class Measurement:
         is not about each.
     holding
         In how many cells the claim holds.
+    effect
+        What text may ask for more, such as ``{effect.p}``: the result of an equivalence test, or
+        the `Sample` of a direction.
     """
 
     verdict: str
@@ -38,6 +41,26 @@ class Measurement:
     seed: int | None = None
     cells: Mapping[str, Any] = field(default_factory=dict)
     holding: int = 0
+    effect: Any = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values ``[unit]`` of a direction; what else is told of them is computed when text asks."""
+
+    values: Any
+    seed: int
+
+    @property
+    def p(self) -> float:
+        """Of a permutation test of a mean of 0 (`signseg_utils.analysis.stats`)."""
+        values = np.asarray(self.values)
+        return stats.paired_permutation(values, 0 * values, seed=self.seed).p
+
+    @property
+    def power(self) -> float:
+        """The smallest mean that so many units would have shown four times in five."""
+        return stats.detectable(self.values) if len(self.values) > 1 else np.inf
 
 
 def judge(
@@ -57,7 +80,7 @@ def judge(
         return _one(found, ledger.judge_number(found, expected, _needed(margin)))
     if kind == "alike":
         alike = _alike(effect, margin)
-        return _one(alike, ledger.judge_alike(alike))
+        return _one(alike, ledger.judge_alike(alike), alike)
     if kind == "alike in each":
         first, second = (by_cell(values) for values in effect)
         each = {name: _alike((first[name], second[name]), margin) for name in first}
@@ -67,7 +90,8 @@ def judge(
     side = claims.SIDES[stated.expected]
     if kind == "direction":
         found = estimate(effect, seed)
-        return _one(found, ledger.judge_direction(found, side, margin, p=p))
+        more = found if effect is found else Sample(effect, seed)
+        return _one(found, ledger.judge_direction(found, side, margin, p=p), more)
     values = by_cell(effect)
     each = {name: estimate(own, seed) for name, own in values.items()}
     verdicts = [ledger.judge_direction(cell, side, margin, p=p) for cell in each.values()]
@@ -104,10 +128,11 @@ def _bare(stated: Claim, value: float, fields: Mapping[str, Any]) -> Measurement
     return Measurement(verdict, value if np.isfinite(value) else None, n=fields.get("n"))
 
 
-def _one(found: Any, verdict: str) -> Measurement:
+def _one(found: Any, verdict: str, effect: Any = None) -> Measurement:
     return Measurement(
-        verdict, found.value, found.low, found.high, found.n, found.seed, {"": found}
-    )
+        verdict, found.value, found.low, found.high, found.n, found.seed, {"": found},
+        effect=effect,
+    )  # fmt: skip
 
 
 def _each(each: Mapping[str, Any], verdicts: list[str], together: Any) -> Measurement:

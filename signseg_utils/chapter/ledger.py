@@ -6,14 +6,14 @@ import html
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 from signseg_utils.files.paths import write_text
 from signseg_utils.files.reading import read_text
-from signseg_utils.refusals import BadFile, UnknownName
+from signseg_utils.refusals import BadFile
 from signseg_utils.registry import unknown
 
 VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
@@ -29,19 +29,6 @@ _MARKS = {
     "reversed": ("⇄", "#CC79A7"),
     "inconclusive": ("?", "#E69F00"),
     "not testable": ("–", "#7F7F7F"),
-}
-
-
-# What the words after a claim's id say in the ids of its further lines, such as ``P-4 strict``.
-QUALIFIERS = {
-    "depth": "more so in the readout",
-    "matched": "among channels of equal activity",
-    "middle": "in the middle stage",
-    "objectness": "by objectness",
-    "random": "compared with random ablation",
-    "shuffled": "less the same with shuffled filters",
-    "strict": "as other networks see it",
-    "untrained": "compared with an untrained network",
 }
 
 
@@ -162,83 +149,6 @@ class Line:
             seed=estimate.seed,
             verdict=verdict,
         )
-
-
-def directions(
-    effects: Mapping[str, tuple[Measured, str]],
-    expected: str,
-    margin: float,
-    *,
-    zoo: str,
-    test: str,
-    reported: Callable[[str], str],
-) -> list[Line]:
-    """One line for each effect whose direction was stated beforehand (`judge_direction`).
-
-    Parameters
-    ----------
-    effects
-        Id of the line, whose first word is the claim's, to the estimate and the claim in words.
-    test
-        How the interval was made; side and margin are added.
-    reported
-        Claim to what is reported for it, such as `signseg_utils.chapter.reported.words`.
-    """
-    side = "above" if expected == "positive" else "below"
-    return [
-        Line.of(
-            estimate, id=name, zoo=zoo, statement=words, reported=reported(name.split()[0]),
-            test=f"{test}, {side} 0, margin {margin:g}",
-            verdict=judge_direction(estimate, expected, margin),
-        )
-        for name, (estimate, words) in effects.items()
-    ]  # fmt: skip
-
-
-def in_each(
-    cells: Mapping[str, Measured],
-    together: Measured,
-    expected: str,
-    margin: float,
-    *,
-    id: str,
-    zoo: str,
-    statement: str,
-    reported: str,
-    test: str,
-) -> Line:
-    """One line for a direction that must hold in each cell, such as each network.
-
-    Parameters
-    ----------
-    cells
-        Name to the estimate that `judge_direction` judges; the verdict is what they `agreed` on.
-    together
-        What the line shows as measured.
-    test
-        How the intervals were made; side, margin and number of cells are added.
-    """
-    side = "above" if expected == "positive" else "below"
-    return Line.of(
-        together, id=id, zoo=zoo, statement=statement, reported=reported,
-        test=f"{test}, {side} 0 in each of {len(cells)}, margin {margin:g}",
-        verdict=agreed([judge_direction(cell, expected, margin) for cell in cells.values()]),
-    )  # fmt: skip
-
-
-def qualified(statement: str, id: str, stem: str) -> str:
-    """The statement of the line ``stem``, for a line of the same claim with `QUALIFIERS` in its id.
-
-    Raises
-    ------
-    KeyError
-        If a word after the stem is no qualifier.
-    """
-    words = id.removeprefix(stem).split()
-    for word in words:
-        if word not in QUALIFIERS:
-            raise UnknownName(unknown("word after a claim's id", word, tuple(QUALIFIERS)))
-    return ", ".join([statement, *(QUALIFIERS[word] for word in words)])
 
 
 def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:

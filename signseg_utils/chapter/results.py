@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from signseg_utils.experiments import agreement
 from signseg_utils.experiments.agreement import Comparison
@@ -23,6 +23,7 @@ def record_audit(
     agreed: int | None = None,
     comparisons: Sequence[Comparison] = (),
     damaged: Sequence[str] = (),
+    notes: Sequence[str] = (),
     folder: str | Path = ".",
 ) -> Path:
     """Say where its results come from and how their audit ended.
@@ -46,6 +47,8 @@ def record_audit(
         Without them, it is beyond its bounds as soon as one number does not agree.
     damaged
         Names of shipped files that could not be used, so that they were computed again.
+    notes
+        Further sentences for the page.
     folder
         Where to write; the publisher looks in the working folder of the chapter.
     """
@@ -57,8 +60,8 @@ def record_audit(
         agreed = checked - sum(one.differing for one in comparisons)
     entry: dict[str, Any] = dict(
         source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
-        tolerance=tolerance, what=what, damaged=sorted(damaged), notes=agreement.notes(comparisons),
-        outcome=agreement.worst(comparisons),
+        tolerance=tolerance, what=what, damaged=sorted(damaged),
+        notes=[*agreement.notes(comparisons), *notes], outcome=agreement.worst(comparisons),
     )  # fmt: skip
     if not comparisons and agreed < checked:
         entry["outcome"] = agreement.BEYOND
@@ -69,23 +72,17 @@ def record_audit(
     return path
 
 
-def searches(plan: Sequence[Any], run: Any, chapter: str) -> Any:
-    """The searches that it shows, joined; see `results`."""
-    return all_searches([plan], run, chapter)[0]
+class Audited(NamedTuple):
+    """The results of one plan that a page shows, and some of them made again."""
+
+    plan: Sequence[Any]
+    own: Any  # signseg_utils.experiments.base.Results
+    again: Sequence[Comparison]
 
 
-def all_searches(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[Any]:
-    """The searches of several plans, each joined; see `results`."""
-    return [joined for joined, _ in results(plans, run, chapter)]
-
-
-def fits(plan: Sequence[Any], run: Any, chapter: str) -> tuple[list[Any], str]:
-    """Results of a plan in its order, and their source; see `results`."""
-    ((found, own),) = results([plan], run, chapter)
-    return found, own.source
-
-
-def results(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[tuple[Any, Any]]:
+def results(
+    plans: Sequence[Sequence[Any]], run: Any, chapter: str, before: list[Audited] | None = None
+) -> list[tuple[Any, Any]]:
     """Results of experiments, audited, their source and audit recorded.
 
     Parameters
@@ -97,31 +94,47 @@ def results(plans: Sequence[Sequence[Any]], run: Any, chapter: str) -> list[tupl
         them, ``cluster`` and ``audited`` are used.
     chapter
         Name of the chapter's files, as in `record_audit`.
+    before
+        What the page showed already and is told with these; they are added to it.
 
     Returns
     -------
     list
         Of each plan what its kind makes of them (``joined``), and the
-        `signseg_utils.experiments.base.Results`. The record says ``"shipped"`` only if all are.
+        `signseg_utils.experiments.base.Results`.
     """
     from signseg_utils import zoos  # brings torch, which the publisher itself does without
     from signseg_utils.experiments import base
 
-    each, compared, damaged, zoo = [], [], [], zoos.load_zoo(run.zoo)
-    sample = getattr(run, "audited", 32)
+    told, zoo = [] if before is None else before, zoos.load_zoo(run.zoo)
+    each, sample = [], getattr(run, "audited", 32)
     for plan in plans:
         own = base.obtain(plan, zoo, run.results, run.recompute, getattr(run, "cluster", ""))
         again = base.audit(plan, own.found, zoo, sample=sample, seed=run.seed)
         checked = sum(one.cells for one in again)
         agreed = checked - sum(one.differing for one in again)
-        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
-              "again agree")  # fmt: skip
+        print(
+            f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
+            "again agree"
+        )
         each.append((plan[0].joined(plan, own.found), own))
-        compared += again
-        damaged += own.damaged
-    record_audit(
-        chapter, source="shipped" if all(o.source == "shipped" for _, o in each) else "recomputed",
-        shards=sum(map(len, plans)), seed=run.seed, tolerance=plans[0][0].tolerance,
-        what=plans[0][0].WHAT, comparisons=compared, damaged=damaged,
-    )  # fmt: skip
+        told.append(Audited(plan, own, again))
+    _record(chapter, told, run.seed)
     return each
+
+
+def _record(chapter: str, told: Sequence[Audited], seed: int) -> None:
+    """Say of all results of a page where they come from; what was new beside shipped ones, too."""
+    shipped = [one for one in told if one.own.source == "shipped"]
+    new = [f"{len(one.plan)} {one.plan[0].UNIT}" for one in told if one.own.source != "shipped"]
+    record_audit(
+        chapter,
+        source="shipped" if shipped else "recomputed",
+        shards=sum(len(one.plan) for one in shipped or told),
+        seed=seed,
+        tolerance=max(one.plan[0].tolerance for one in told),
+        what="; ".join(dict.fromkeys(one.plan[0].WHAT for one in told)),
+        comparisons=[again for one in told for again in one.again],
+        damaged=[name for one in told for name in one.own.damaged],
+        notes=[f"Newly computed for this page: {', '.join(new)}."] if shipped and new else [],
+    )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from signseg_utils.files import paths
-from signseg_utils.publishing import portable, publish
+from signseg_utils.publishing import portable
+from signseg_utils.publishing.chapters import chapters
 
 
 def main(words: Sequence[str]) -> int:
@@ -19,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     zoos = [] if given.zoo == "all" else [z.strip() for z in given.zoo.split(",")]
     try:
         numbers = [] if given.chapters == "all" else [int(n) for n in given.chapters.split(",")]
-        wanted = publish.chapters("shipped", zoos, numbers)
+        wanted = chapters("shipped", zoos, numbers)
         machines = portable.chosen(given.machines, given.fast)
     except (KeyError, ValueError) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
@@ -36,7 +37,7 @@ def main(words: Sequence[str]) -> int:
         scratch = given.scratch or paths.repository() / "runs" / "portable"
         file = given.table or portable.table_file()
         table = portable.complete(wanted, machines, file, scratch, given.jobs)
-        asked = {f"{c.zoo}/{c.name}" for c in wanted}
+        asked = {c.page for c in wanted}
         rows = {
             page: {machine: cell for machine, cell in row.items() if machine in machines}
             for page, row in table["pages"].items()

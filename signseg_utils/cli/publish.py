@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signseg_utils import selection
-from signseg_utils.publishing import publish
+from signseg_utils.cli._arguments import number
+from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.publishing.notices import Notice
+from signseg_utils.publishing.publisher import Publisher
 
 SOME_FAILED = 3
 """Exit status of a command that made what it could, but not every page as it should be."""
@@ -26,11 +28,11 @@ def main(words: Sequence[str]) -> int:
     numbers = () if given.chapters == "all" else selection.integers(given.chapters, "chapters")
     selection.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
-    wanted = publish.chapters(given.profile, zoos, numbers)
-    groups: dict[str, list[publish.Chapter]] = {}
+    wanted = chapters(given.profile, zoos, numbers)
+    groups: dict[str, list[Chapter]] = {}
     for chapter in wanted:
         groups.setdefault(chapter.zoo, []).append(chapter)
-    publisher, jobs = publish.Publisher(given.output, how), min(given.jobs, len(groups))
+    publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
     try:
         if jobs <= 1:
             found = publisher.in_turn(wanted)
@@ -62,7 +64,9 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder that gets the searches it lacks")
     parser.add_argument("--force", action="store_true", help="run even what is current")
     parser.add_argument(
-        "--jobs", type=selection.argument("jobs"), default=os.cpu_count() or 1,
+        "--jobs",
+        type=number("jobs"),
+        default=os.cpu_count() or 1,
         help="zoos run side by side, at most",
     )
     return parser.parse_args(words)

@@ -8,9 +8,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from signseg_utils.cli._arguments import number
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.rig import MANIFEST, RATES, Session
-from signseg_utils.selection import argument, integers, split
+from signseg_utils.selection import integers, split
 from signseg_utils.zoos import load_zoo
 
 
@@ -27,10 +28,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--zoo", default="tinyimagenet", help="whose generator (%(default)s)")
     parser.add_argument("--generator", default="decoder", help="(%(default)s)")
     parser.add_argument("--optimizer", default=default.optimizer, help="(%(default)s)")
-    parser.add_argument("--generations", type=argument("generations"), default=default.generations)
+    parser.add_argument("--generations", type=number("generations"), default=default.generations)
     parser.add_argument(
         "--population",
-        type=argument("population"),
+        type=number("population"),
         help="images a generation (the optimiser's own)",
     )
     parser.add_argument("--seeds", default="0", help="one for each run: list or range")

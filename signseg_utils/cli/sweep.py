@@ -5,11 +5,13 @@ import concurrent.futures
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from signseg_utils import selection, zoos
+from signseg_utils.cli._arguments import number
 from signseg_utils.experiments.base import audit, demand, run
 from signseg_utils.experiments.cluster import ClusterError, connected
 from signseg_utils.experiments.sweep import SIGNS, Shard, estimating, plan, precision
@@ -19,7 +21,21 @@ from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
-from signseg_utils.selection import argument
+
+DEFAULT = Shard("", "", "", "")
+TEXT = {
+    "zoo": ("all", "zoo, or all that ship"),
+    "networks": ("", "comma separated; default: all of the zoo"),
+    "generators": ("", "comma separated; default: all of the zoo"),
+    "units": ("", "comma separated, or all; default: the zoo's own choice"),
+    "signs": (",".join(SIGNS), "comma separated"),
+    "alphas": ("0:1:0.1", "list, or start:stop:step"),
+    "seeds": ("0-3", "list or range"),
+    "rule": (DEFAULT.rule, "smallest or largest"),
+    "optimizer": (DEFAULT.search.optimizer, "name of an optimiser"),
+    "dtype": (DEFAULT.dtype, "precision of the search; auto: bfloat16 where it is certified"),
+    "layer": (DEFAULT.layer, "readout, or the layer whose channels are silenced"),
+}  # what a sweep is asked for in words, with the meaning that parameters of chapters have
 
 
 def main(words: Sequence[str]) -> int:
@@ -31,56 +47,69 @@ def main(words: Sequence[str]) -> int:
         With what happened and what to do: wrong arguments, a full disk, a cluster that is lost.
         What was stored stays, and the same command continues.
     """
+    parser = _parser()
+    given = parser.parse_args(words)
+    _refuse_what_contradicts(given, parser)
+    try:
+        asked = _asked(given)
+    except selection.ParameterError as error:
+        parser.error(str(error))
+    for sweep in asked:
+        shards, zoo = _planned(sweep, given)
+        if given.dtype == "auto":
+            shards, reasons = precision.certified(shards, zoo, given.device)
+            print("\n".join(reasons))
+        if given.estimate:
+            print(_estimated(shards, zoo, given))
+            continue
+        if sweep.zoo not in zoos.shipped():
+            print(estimating.counted(shards, zoo).words())
+        folder = given.out or paths.results_folder(sweep.zoo)
+        if given.out and len(asked) > 1:
+            folder = given.out / sweep.zoo
+        try:
+            _run(shards, zoo, folder, given)
+        except (UnwritableStore, ClusterError) as error:
+            notes = getattr(error, "__notes__", [])
+            raise SystemExit("\n".join([f"error: {error}", *notes])) from error
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="signseg sweep",
         description="Compute an ablation sweep; the same command continues an interrupted one.",
     )
-    default = Shard("", "", "", "")
-    text = {
-        "zoo": ("all", "zoo, or all that ship"),
-        "networks": ("", "comma separated; default: all of the zoo"),
-        "generators": ("", "comma separated; default: all of the zoo"),
-        "units": ("", "comma separated, or all; default: the zoo's own choice"),
-        "signs": (",".join(SIGNS), "comma separated"),
-        "alphas": ("0:1:0.1", "list, or start:stop:step"),
-        "seeds": ("0-3", "list or range"),
-        "rule": (default.rule, "smallest or largest"),
-        "optimizer": (default.search.optimizer, "name of an optimiser"),
-        "dtype": (default.dtype, "precision of the search; auto: bfloat16 where it is certified"),
-        "layer": (default.layer, "readout, or the layer whose channels are silenced"),
-    }
-    for name, (value, meaning) in text.items():
+    for name, (value, meaning) in TEXT.items():
         parser.add_argument(f"--{name}", default=value, help=f"{meaning} (%(default)s)")
-    parser.add_argument(
-        "--generations", type=argument("generations"), default=default.search.generations
-    )
-    parser.add_argument("--population", type=argument("population"), default=None)
-    parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
-    parser.add_argument("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--threads", type=argument("threads"), default=None, help="of torch, in each process"
-    )
-    parser.add_argument("--workers", type=argument("workers"), default=1, help="processes")
-    parser.add_argument(
-        "--cluster", metavar="ADDRESS",
+    add = parser.add_argument
+    add("--generations", type=number("generations"), default=DEFAULT.search.generations)
+    add("--population", type=number("population"), default=None)
+    add("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
+    add("--zoo-folder", type=Path, default=None, help="weights (data/zoo/<zoo>)")
+    add("--device", default="cpu")
+    add("--threads", type=number("threads"), default=None, help="of torch, in each process")
+    add("--workers", type=number("workers"), default=1, help="processes")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
         help="Dask cluster: tcp://host:port, a scheduler file *.json, or local:N (N processes)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--checkpoint-seconds", type=argument("checkpoint_seconds", float), default=15.0
     )
-    parser.add_argument("--estimate", action="store_true", help="say what it takes; run nothing")
-    parser.add_argument(
-        "--devices", type=argument("devices"), default=1, help="that share the estimated hours"
-    )
-    parser.add_argument(
-        "--rate", type=float, metavar="IMAGES/S",
+    add("--checkpoint-seconds", type=number("checkpoint_seconds", float), default=15.0)
+    add("--estimate", action="store_true", help="say what it takes; run nothing")
+    add("--devices", type=number("devices"), default=1, help="that share the estimated hours")
+    add(
+        "--rate",
+        type=float,
+        metavar="IMAGES/S",
         help="of each such device, where none is here to be measured",
-    )  # fmt: skip
-    parser.add_argument(
-        "--audit", type=argument("audited"), default=0, help="runs to audit at the end"
     )
-    given = parser.parse_args(words)
+    add("--audit", type=number("audited"), default=0, help="runs to audit at the end")
+    return parser
+
+
+def _refuse_what_contradicts(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together, or not with this machine."""
     if given.cluster and given.workers > 1:
         parser.error("expected --workers or --cluster, not both: a cluster has its own workers")
     if given.rate is not None and not 0 < given.rate < float("inf"):
@@ -90,61 +119,59 @@ def main(words: Sequence[str]) -> int:
             available(given.device)
     except NoDevice as error:
         parser.error(f"{error}; for an estimate, give --rate")
+
+
+def _asked(given: argparse.Namespace) -> list[SimpleNamespace]:
+    """What is asked for, zoo by zoo: values of `TEXT`, parsed.
+
+    Raises
+    ------
+    selection.ParameterError
+        If one does not fit.
+    """
+    folders = {"out": given.out, "folder": given.zoo_folder, "cluster": given.cluster}
+    selection.parse({name: str(value or "") for name, value in folders.items()})
+    values = {name: getattr(given, name) for name in TEXT}
+    if given.dtype == "auto":
+        values["dtype"] = DEFAULT.dtype
     names = zoos.shipped() if given.zoo == "all" else (given.zoo,)
-    certify = given.dtype == "auto"
-    given.dtype = default.dtype if certify else given.dtype
-    try:
-        folders = {"out": given.out, "folder": given.zoo_folder, "cluster": given.cluster}
-        selection.parse({name: str(value or "") for name, value in folders.items()})
-        asked = [
-            selection.parse({**{name: getattr(given, name) for name in text}, "zoo": zoo})
-            for zoo in names
-        ]
-    except selection.ParameterError as error:
-        parser.error(str(error))
-    for sweep in asked:
-        if sweep.layer != default.layer:
-            opened = zoos.load_zoo(sweep.zoo, given.zoo_folder)
-            for name in sweep.networks:
-                backbone: Any = opened.network(name).backbone
-                if sweep.layer not in backbone.layer_names:
-                    raise UnknownName(
-                        unknown(f"layer of {name}", sweep.layer, backbone.layer_names)
-                    )
-        shards = plan(
-            sweep.zoo, sweep.networks, sweep.generators, sweep.units,
-            signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
-            dtype=sweep.dtype, layer=sweep.layer,
-            search=Search(sweep.optimizer, given.generations, given.population),
-        )  # fmt: skip
-        zoo = zoos.load_zoo(sweep.zoo, given.zoo_folder and given.zoo_folder.resolve())
-        if certify:
-            shards, reasons = precision.certified(shards, zoo, given.device)
-            print("\n".join(reasons))
-        if given.estimate:
-            if given.rate:
-                found, kind = estimating.assumed(shards, zoo, given.rate), "so fast"
-            else:
-                found = estimating.measured(shards, zoo, given.device)
-                kind = "like this one"
-            print(f"{sweep.zoo}: {found.words(given.devices, kind)}")
-            continue
-        if sweep.zoo not in zoos.shipped():
-            print(estimating.counted(shards, zoo).words())
-        folder = given.out or paths.results_folder(sweep.zoo)
-        if given.out and len(asked) > 1:
-            folder = given.out / sweep.zoo
-        try:
-            _run_command(shards, zoo, folder, given)
-        except (UnwritableStore, ClusterError) as error:
-            notes = getattr(error, "__notes__", [])
-            raise SystemExit("\n".join([f"error: {error}", *notes])) from error
-    return 0
+    return [selection.parse({**values, "zoo": name}) for name in names]
 
 
-def _run_command(
-    shards: Sequence[Shard], zoo: zoos.Zoo, folder: Path, given: argparse.Namespace
-) -> None:
+def _planned(sweep: SimpleNamespace, given: argparse.Namespace) -> tuple[list[Shard], zoos.Zoo]:
+    """The shards of a sweep, and its zoo.
+
+    Raises
+    ------
+    UnknownName
+        If a network has no layer of that name.
+    """
+    zoo = zoos.load_zoo(sweep.zoo, given.zoo_folder and given.zoo_folder.resolve())
+    if sweep.layer != DEFAULT.layer:
+        for name in sweep.networks:
+            backbone: Any = zoo.network(name).backbone
+            if sweep.layer not in backbone.layer_names:
+                raise UnknownName(unknown(f"layer of {name}", sweep.layer, backbone.layer_names))
+    shards = plan(
+        sweep.zoo, sweep.networks, sweep.generators, sweep.units,
+        signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
+        dtype=sweep.dtype, layer=sweep.layer,
+        search=Search(sweep.optimizer, given.generations, given.population),
+    )  # fmt: skip
+    return shards, zoo
+
+
+def _estimated(shards: Sequence[Shard], zoo: zoos.Zoo, given: argparse.Namespace) -> str:
+    """What a sweep takes, in words: at the rate that was given, else at this machine's."""
+    if given.rate:
+        found, kind = estimating.assumed(shards, zoo, given.rate), "so fast"
+    else:
+        found, kind = estimating.measured(shards, zoo, given.device), "like this one"
+    return f"{zoo.name}: {found.words(given.devices, kind)}"
+
+
+def _run(shards: Sequence[Shard], zoo: zoos.Zoo, folder: Path, given: argparse.Namespace) -> None:
+    """Compute and store, here or with workers; audit, if asked to."""
     options = {
         "device": given.device,
         "threads": given.threads,
@@ -166,4 +193,3 @@ def _run_command(
     if given.audit:
         again = audit(shards, found, zoo, sample=given.audit)
         print(f"audit: {demand(again)} activations agree")
-

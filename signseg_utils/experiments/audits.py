@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from signseg_utils import zoos
-from signseg_utils.experiments import (
-    agreement,
-    base,
-    channel_maps,
-    class_accuracy,
-    diverse_images,
-    factorial,
-    feature_images,
-    occlusion,
-    races,
-    sweep,
-)
+from signseg_utils import experiments, zoos
+from signseg_utils.experiments import agreement, base, sweep
 from signseg_utils.experiments.agreement import Comparison
 from signseg_utils.experiments.base import Experiment
-from signseg_utils.experiments.recorded import (
-    ablated_models,
-    encoding_accuracy,
-    encoding_signs,
-    localisation,
-)
 from signseg_utils.files import paths, weights
 from signseg_utils.files.store import Store
 
 # Known by the folder or by the beginning of a file's name; all others are shards of sweeps.
-KINDS: tuple[type[Experiment], ...] = (
-    factorial.Searches,
-    occlusion.Occlusion,
-    races.Race,
-    ablated_models.AblatedModels,
-    channel_maps.ChannelMaps,
-    class_accuracy.ClassAccuracy,
-    diverse_images.DiverseImages,
-    encoding_accuracy.EncodingAccuracy,
-    encoding_signs.EncodingSigns,
-    feature_images.FeatureImages,
-    localisation.Localisation,
+KINDS: tuple[type[Experiment], ...] = tuple(
+    import_module(module).PLUGIN for module in experiments.modules().values()
 )
 
 
@@ -91,10 +65,9 @@ def shipped() -> list[Experiment]:
 
 
 def _kind(folder: Path, key: str) -> type[Experiment]:
-    for kind in KINDS:
-        if folder.name == kind.FOLDER or (kind.KIND and key.startswith(f"{kind.KIND}-")):
-            return kind
-    return sweep.Shard
+    named = [kind for kind in KINDS if kind.FOLDER and folder.name == kind.FOLDER]
+    named += [kind for kind in KINDS if kind.KIND and key.startswith(f"{kind.KIND}-")]
+    return named[0] if named else sweep.Shard
 
 
 def _audited(

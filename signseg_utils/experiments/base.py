@@ -15,10 +15,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple, Self, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -31,10 +32,12 @@ from signseg_utils import __version__
 from signseg_utils.experiments import agreement
 from signseg_utils.experiments.agreement import EXACTLY, Agreement, Comparison, compare
 from signseg_utils.experiments.cluster import connected
+from signseg_utils.files import reads
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
 from signseg_utils.progress import Work, each
 from signseg_utils.refusals import Refusal
+from signseg_utils.selection import split
 from signseg_utils.zoos import Zoo
 
 State = dict[str, Tensor]  # of a computation that was cut off
@@ -55,6 +58,28 @@ class AuditError(Refusal, ValueError):
 # ---------------------------------------------------------------- the contract
 
 
+@dataclass(frozen=True)
+class Option:
+    """What a command may ask of an experiment: ``signseg experiment NAME --name value``.
+
+    Attributes
+    ----------
+    name
+        As in `signseg_utils.selection`, which checks and parses what is given.
+    meaning
+        For whoever asks what there is.
+    default
+        Text or a number; None: it must be given.
+    checked_as
+        Name by whose rule a number is checked; default: its own.
+    """
+
+    name: str
+    meaning: str
+    default: str | float | None = ""
+    checked_as: str = ""
+
+
 class Experiment(ABC):
     """What is computed once and stored; subclasses are frozen dataclasses of settings."""
 
@@ -67,6 +92,8 @@ class Experiment(ABC):
     OTHERWISE: ClassVar[Agreement] = EXACTLY  # of variables that AGREEMENT does not name
     MOST_AUDITED: ClassVar[int] = 1_000_000  # cells of one audit, where one takes long
     ONE_AUDITED: ClassVar[bool] = False  # whether an audit keeps to one result, where that does
+    # What `signseg experiment` may ask, and `asked` is told; none: an option for each setting.
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()
 
     zoo: str
 
@@ -128,7 +155,10 @@ class Experiment(ABC):
 
     @abstractmethod
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """The result.
@@ -149,9 +179,7 @@ class Experiment(ABC):
         """Cells of a result that can be made again one by one; none if what for is not here."""
         return []
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Make some of the `cells` again and hold them against what is stored (see `compared`)."""
         raise NotImplementedError
 
@@ -161,6 +189,40 @@ class Experiment(ABC):
         """Stored values of a variable against the same made again, as its agreement asks."""
         exactly = self.AGREEMENT.get(variable, self.OTHERWISE)
         return compare(variable, stored, again, exactly, f"{self.key} {where}".strip())
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """What a command may ask: `OPTIONS`, or each setting; lists are comma separated."""
+        found = []
+        for own in fields(cls):  # type: ignore[arg-type]
+            default = None if own.default is MISSING else own.default
+            if isinstance(default, tuple):
+                default = ",".join(map(str, default))
+            found.append(Option(own.name, "as in the settings", default))
+        return cls.OPTIONS or tuple(found)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[Self]:
+        """The plan that a command asks for; by default one, of these settings.
+
+        Parameters
+        ----------
+        given
+            Values of `options` by name, parsed; what was left empty is ``""``.
+        """
+        types, values = get_type_hints(cls), {}
+        for own in fields(cls):  # type: ignore[arg-type]
+            kind, value = types[own.name], getattr(given, own.name)
+            if inner := get_args(kind)[:1]:
+                each = split(value, own.name) if isinstance(value, str) else value
+                value = tuple(inner[0](one) for one in each)
+            values[own.name] = value if inner else kind(value)
+        return [cls(**values)]
+
+    @classmethod
+    def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """What such a command says of the results of its plan, besides where they lie."""
+        return ""
 
     @classmethod
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> Any:
@@ -198,8 +260,12 @@ class Results(NamedTuple):
 
 
 def obtain(
-    plan: Sequence[Experiment], zoo: Zoo, results: str | Path = "", recompute: bool = False,
-    cluster: str = "", **options: Any,
+    plan: Sequence[Experiment],
+    zoo: Zoo,
+    results: str | Path = "",
+    recompute: bool = False,
+    cluster: str = "",
+    **options: Any,
 ) -> Results:
     """What a chapter shows: each result that ships, else one of ``results``, else a new one.
 
@@ -220,6 +286,8 @@ def obtain(
     """
     home = plan[0].home
     shipped = results_folder("") / home
+    if not (results or recompute):
+        reads.tell(Store(shipped).path(one.key) for one in plan)
     folder = Path(results) / plan[0].FOLDER if results else Path("runs") / home
     found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
     missing = [one for one, its in zip(plan, found, strict=True) if its is None]
@@ -237,9 +305,14 @@ def obtain(
 
 
 def run(
-    plan: Sequence[Experiment], zoo: Zoo, folder: Path,
-    executor: concurrent.futures.Executor | None = None, *,
-    recompute: bool = False, speaks: bool = True, **options: Any,
+    plan: Sequence[Experiment],
+    zoo: Zoo,
+    folder: Path,
+    executor: concurrent.futures.Executor | None = None,
+    *,
+    recompute: bool = False,
+    speaks: bool = True,
+    **options: Any,
 ) -> list[xr.Dataset]:
     """Compute what a folder does not hold yet, and read all of the plan.
 
@@ -271,9 +344,14 @@ def run(
     if pending:
         there = [one for one, its in zip(plan, found, strict=True) if its is not None]
         with Work(
-            len(plan), plan[0].UNIT, str(plan[0].home), there=len(there),
-            costs=[one.cost for one in [*there, *pending]], resumes=not recompute, speaks=speaks,
-        ) as work:  # fmt: skip
+            len(plan),
+            plan[0].UNIT,
+            str(plan[0].home),
+            there=len(there),
+            costs=[one.cost for one in [*there, *pending]],
+            resumes=not recompute,
+            speaks=speaks,
+        ) as work:
             for _ in _each(pending, zoo, folder, executor, options):
                 work.advance()
     return [
@@ -283,8 +361,13 @@ def run(
 
 
 def compute_one(
-    experiment: Experiment, zoo: Zoo, folder: Path, *, device: str = "cpu",
-    threads: int | None = None, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    experiment: Experiment,
+    zoo: Zoo,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     recompute: bool = False,
 ) -> str:
     """Compute and store one experiment, in this process; return its key.
@@ -328,7 +411,11 @@ def compute_one(
 
 
 def audit(
-    plan: Sequence[Experiment], found: Sequence[xr.Dataset], zoo: Zoo, *, sample: int = 32,
+    plan: Sequence[Experiment],
+    found: Sequence[xr.Dataset],
+    zoo: Zoo,
+    *,
+    sample: int = 32,
     seed: int = 0,
 ) -> list[Comparison]:
     """Make a random sample of stored cells again, and compare.
@@ -426,8 +513,11 @@ def timings(folder: Path) -> pd.DataFrame:
 
 
 def _each(
-    pending: Sequence[Experiment], zoo: Zoo, folder: Path,
-    executor: concurrent.futures.Executor | None, options: Mapping[str, Any],
+    pending: Sequence[Experiment],
+    zoo: Zoo,
+    folder: Path,
+    executor: concurrent.futures.Executor | None,
+    options: Mapping[str, Any],
 ) -> Iterator[None]:
     """Compute, here or on an executor; yield after each."""
     if executor is None:

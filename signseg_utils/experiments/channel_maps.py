@@ -7,9 +7,9 @@ object-like, channels that project negatively dispersed and background-like.
 zoo's images and stores the numbers, which a chapter reads, so that it needs no dataset.
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,12 +19,11 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from signseg_utils import registry, selection, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis.images import own_images
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files.paths import results_folder
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
 
@@ -130,6 +129,10 @@ class ChannelMaps(Experiment):
         "activity": Agreement(1e-4, 1e-3),
     }
     MOST_AUDITED: ClassVar[int] = 1
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "whose networks and images", None),
+        Option("networks", "comma separated; default: those here"),
+    )
 
     zoo: str
     network: str
@@ -139,12 +142,28 @@ class ChannelMaps(Experiment):
     def names(self) -> tuple[str, ...]:
         return (self.network,)
 
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: zoos.Zoo) -> list["ChannelMaps"]:
+        """One a network; default: standard and untrained ones whose weights are here."""
+        plain = (*zoo.networks, *zoo.families.get("untrained", ()))
+        names = given.networks or [name for name in plain if zoo.path(name).exists()]
+        return [ChannelMaps(zoo.name, name) for name in names]
+
+    @classmethod
+    def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: zoos.Zoo) -> str:
+        """How many channels there are."""
+        count = sum(own.sizes["row"] for own in found)
+        return f"{count} channels of {len(found)} networks measured"
+
     def identity(self, zoo: zoos.Zoo) -> dict[str, Any]:
         sha256 = zoo.card(self.network)["sha256"]
         return {**self.settings, "version": self.VERSION, "network_sha256": sha256}
 
     def compute(
-        self, zoo: zoos.Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: zoos.Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``spread``, ``on_object``, ``activity`` [row], with ``layer`` and ``channel`` of each."""
@@ -190,9 +209,10 @@ class ChannelMaps(Experiment):
     def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> pd.DataFrame:
         """A table, one row a channel: `COLUMNS`."""
         pieces = [
-            own[list(MEASURES)].to_dataframe().reset_index(drop=True).assign(
-                network=one.network, layer=own["layer"].values, channel=own["channel"].values
-            )  # fmt: skip
+            own[list(MEASURES)]
+            .to_dataframe()
+            .reset_index(drop=True)
+            .assign(network=one.network, layer=own["layer"].values, channel=own["channel"].values)
             for one, own in zip(plan, found, strict=True)
         ]
         empty = pd.DataFrame(columns=list(COLUMNS))
@@ -301,7 +321,10 @@ def unit_gaps(
 
 
 def gaps_by_network(
-    zoo: zoos.Zoo, searches: Any, networks: Sequence[str], measured: Sequence[str],
+    zoo: zoos.Zoo,
+    searches: Any,
+    networks: Sequence[str],
+    measured: Sequence[str],
     units: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
     """`unit_gaps` of several networks, contributions taken at their units' own preferred images.
@@ -329,7 +352,11 @@ def gaps_by_network(
 
 
 def _gaps(
-    zoo: zoos.Zoo, channels: pd.DataFrame, name: str, word: str, units: Sequence[str],
+    zoo: zoos.Zoo,
+    channels: pd.DataFrame,
+    name: str,
+    word: str,
+    units: Sequence[str],
     images: Tensor,
 ) -> dict[str, np.ndarray]:
     rows = channels[channels["network"] == name]
@@ -347,24 +374,4 @@ def _gaps(
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment channel_maps",
-        description="Measure where the channels of a zoo's networks are active, and store it.",
-    )
-    parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
-    parser.add_argument("--networks", default="", help="comma separated; default: those here")
-    given = parser.parse_args(arguments)
-    names = list(selection.parse({"zoo": given.zoo, "networks": given.networks}).networks)
-    names = names if given.networks else []
-    zoo = zoos.load_zoo(given.zoo)
-    plain = (*zoo.networks, *zoo.families.get("untrained", ()))
-    names = names or [name for name in plain if zoo.path(name).exists()]
-    plan = [ChannelMaps(zoo.name, name) for name in names]
-    found = base.run(plan, zoo, results_folder("") / plan[0].home, recompute=True)
-    print(f"{sum(own.sizes['row'] for own in found)} channels of {len(found)} networks measured")
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = ChannelMaps

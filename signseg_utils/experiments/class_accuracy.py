@@ -5,9 +5,9 @@ The images of a zoo need not be at hand: how many of each class a network gets r
 anew.
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +18,10 @@ from torch import Tensor
 from signseg_utils import registry
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files.paths import results_folder
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.progress import each
 from signseg_utils.refusals import Refusal, UnknownName
-from signseg_utils.zoos import DatasetMissing, Images, Zoo, load_zoo
+from signseg_utils.zoos import DatasetMissing, Images, Zoo
 
 
 class NotCounted(Refusal, FileNotFoundError):
@@ -55,6 +54,10 @@ class ClassAccuracy(Experiment):
     UNIT: ClassVar[str] = "networks"
     WHAT: ClassVar[str] = "stored counts, made again"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"right": Agreement(cells=50, by=2)}  # near ties
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "whose classes and images", None),
+        Option("network", "that recognises them", "resnet"),
+    )
 
     zoo: str
     network: str
@@ -68,7 +71,10 @@ class ClassAccuracy(Experiment):
         return {**self.settings, "version": self.VERSION, "split": "val", "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``right`` and ``n`` [class]; DatasetMissing if the images are not on this machine."""
@@ -84,12 +90,21 @@ class ClassAccuracy(Experiment):
             return []
         return [()]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Count again."""
         again = self.compute(zoo)
         return [self.compared(name, stored[name], again[name]) for name in ("right", "n")]
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list["ClassAccuracy"]:
+        """One network."""
+        return [ClassAccuracy(given.zoo, given.network)]
+
+    @classmethod
+    def told(cls, plan: Sequence["ClassAccuracy"], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How many images the network gets right."""
+        right, count = (int(found[0][name].sum()) for name in ("right", "n"))
+        return f"{plan[0].key}: {right} of {count} images right"
 
 
 def class_accuracy(
@@ -131,21 +146,4 @@ def class_accuracy(
     return accuracy
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment class_accuracy",
-        description="Count how many validation images of each class a network gets right.",
-    )
-    parser.add_argument("--zoo", required=True, choices=registry.names("zoos"))
-    parser.add_argument("--network", default="resnet", help="(%(default)s)")
-    given = parser.parse_args(arguments)
-    one, zoo = ClassAccuracy(given.zoo, given.network), load_zoo(given.zoo)
-    zoo.config(given.network)
-    folder = results_folder("") / one.home
-    (found,) = base.run([one], zoo, folder, recompute=True)
-    print(f"{one.key}: {int(found['right'].sum())} of {int(found['n'].sum())} images right")
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = ClassAccuracy

@@ -7,10 +7,10 @@ the space of another network, against random sets of the same size.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,14 +19,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils import selection
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files.paths import results_folder
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
-from signseg_utils.zoos import DatasetMissing, Zoo, load_zoo
+from signseg_utils.zoos import DatasetMissing, Zoo
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -267,9 +264,14 @@ class DiverseImages(Experiment):
     WHAT: ClassVar[str] = "stored sets of images, chosen again"
     # Of centres between two images the last digits choose one; what the set covers hardly changes.
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
-        "chosen": Agreement(cells=50, by=1e6), **dict.fromkeys(MEASURES, Agreement(0.02)),
-    }  # fmt: skip
+        "chosen": Agreement(cells=50, by=1e6),
+        **dict.fromkeys(MEASURES, Agreement(0.02)),
+    }
     MOST_AUDITED: ClassVar[int] = 1
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "whose images are the pool", "tinyimagenet"),
+        Option("networks", "one chooses, others judge", "alexnet,vgg,resnet,alexnet-untrained"),
+    )
 
     zoo: str
     networks: tuple[str, ...]
@@ -290,12 +292,27 @@ class DiverseImages(Experiment):
         return {**self.settings, "weights": [zoo.card(name)["sha256"] for name in self.networks]}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure`; DatasetMissing if the zoo's images are not on this machine."""
         networks = {name: zoo.network(name) for name in self.networks}
         return measure(zoo.images("val", self.pool).pixels, networks, self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[DiverseImages]:
+        """One, of all networks together."""
+        return [DiverseImages(given.zoo, given.networks)]
+
+    @classmethod
+    def told(cls, plan: Sequence[DiverseImages], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How well sets cover the pool, chosen and at random."""
+        own = found[0][list(MEASURES)].mean("set").to_dataframe()
+        chance = found[0][[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe()
+        return "\n".join(table.round(3).to_string() for table in (own, chance))
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Sets, if the images are here."""
@@ -305,9 +322,7 @@ class DiverseImages(Experiment):
             return []
         return [(place,) for place in range(len(self.seeds))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Choose the sets of one seed again."""
         places = [place for (place,) in sample]
         seeds = tuple(self.seeds[place] for place in places)
@@ -350,13 +365,17 @@ def measure(pixels: Tensor, networks: Mapping[str, Network], study: DiverseImage
     chance = random_sets(len(pixels), study.images, study.random_sets)
     out: dict[str, Any] = {}
     for kind in MEASURES:
-        out[kind] = (("chooser", "set", "judge"), [
-            [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
-            for c in choosers
-        ])  # fmt: skip
-        out[f"random_{kind}"] = (("random", "judge"), [
-            [getattr(judge(rows), kind) for judge in judges.values()] for rows in chance
-        ])  # fmt: skip
+        out[kind] = (
+            ("chooser", "set", "judge"),
+            [
+                [[getattr(judge(own.images), kind) for judge in judges.values()] for own in sets[c]]
+                for c in choosers
+            ],
+        )
+        out[f"random_{kind}"] = (
+            ("random", "judge"),
+            [[getattr(judge(rows), kind) for judge in judges.values()] for rows in chance],
+        )
     out["chosen"] = (("chooser", "set", "image"), [[s.images for s in sets[c]] for c in choosers])
     first = [sets[c][0].space.explained for c in choosers]
     out["components"] = ("chooser", [len(one) for one in first])
@@ -372,36 +391,4 @@ def outputs(network: Network, pixels: Tensor, batch: int = 64) -> Array:
     return np.asarray(torch.cat(parts).numpy())
 
 
-# What chapter 10 calls until it calls `base.obtain` with its opened zoo.
-
-
-def obtain(
-    study: DiverseImages, results: str = "", recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain` of one."""
-    own = base.obtain([study], load_zoo(study.zoo), results, recompute)
-    return own.found[0], own.source
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment diverse_images",
-        description=(__doc__ or "").splitlines()[0],
-    )
-    parser.add_argument("--zoo", default="tinyimagenet", help="whose images are the pool")
-    parser.add_argument("--networks", default="alexnet,vgg,resnet,alexnet-untrained", help="names")
-    parser.add_argument("--folder", default="", help="default: data/results/<zoo>")
-    given = parser.parse_args(arguments)
-    asked = selection.parse(
-        {"zoo": given.zoo, "networks": given.networks, "folder": given.folder}
-    )
-    study = DiverseImages(given.zoo, asked.networks)
-    folder = Path(given.folder or results_folder(given.zoo))
-    (found,) = base.run([study], load_zoo(given.zoo), folder)
-    print(found[list(MEASURES)].mean("set").to_dataframe().round(3).to_string())
-    print(found[[f"random_{kind}" for kind in MEASURES]].mean("random").to_dataframe().round(3))
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = DiverseImages

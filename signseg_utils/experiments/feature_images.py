@@ -15,15 +15,14 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils.analysis import localize
+from signseg_utils.analysis import localize, stats
 from signseg_utils.analysis.spectrum import radial_spectrum
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost
 from signseg_utils.search.evolution import Search, evolve, rescore
 from signseg_utils.units.readout import Readout
-from signseg_utils.zoos import Zoo, load_zoo
+from signseg_utils.zoos import Zoo
 
 
 @dataclass(frozen=True)
@@ -103,17 +102,6 @@ class FeatureImages(Experiment):
         return [self.compared("activation", kept, again.tolist())]
 
 
-# What chapter 12 calls until it calls `base.obtain` with its opened zoo.
-Wish = FeatureImages
-
-
-def obtain(
-    wish: FeatureImages, shipped: object = None, results: str = "", recompute: bool = False
-) -> xr.Dataset:
-    """`base.obtain` of one."""
-    return base.obtain([wish], load_zoo(wish.zoo), results, recompute).found[0]
-
-
 @torch.inference_mode()
 def images(found: xr.Dataset, generator: nn.Module) -> Tensor:
     """The image of each feature that activates it most: ``[feature, 3, height, width]``."""
@@ -154,6 +142,35 @@ def octaves(pictures: Tensor) -> np.ndarray:
     return mean.log2().numpy()
 
 
+def by_sign(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Values ``[feature]`` of as many positive features as negative ones after them, by sign.
+
+    The order is that of `signseg_utils.experiments.recorded.encoding_signs.extremes`; features
+    without a value (NaN) are left out.
+    """
+    halves = dict(zip(("positive", "negative"), np.split(values, 2), strict=True))
+    return {sign: own[np.isfinite(own)] for sign, own in halves.items()}
+
+
+def means(groups: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, stats.Estimate]:
+    """Mean of each group ``[feature]`` with its 95 % interval over features."""
+    return {name: stats.bootstrap(values, seed=seed) for name, values in groups.items()}
+
+
+def grid(pictures: Tensor, across: int = 8) -> tuple[list[Tensor], list[str]]:
+    """Rows of images and what stands beside them, for `plots.image_grid`.
+
+    ``pictures [feature, ...]`` are those of positive features, then of as many negative ones; a
+    row holds ``across`` of one sign.
+    """
+    rows, labels = [], []
+    for sign, half in zip(("positive", "negative"), pictures.chunk(2), strict=True):
+        parts = half.split(across)
+        rows += parts
+        labels += [f"{sign} in most"] * len(parts)
+    return rows, labels
+
+
 def single(features: tuple[int, ...], count: int) -> Readout:
     """Rows that each read one of ``count`` features.
 
@@ -167,3 +184,6 @@ def single(features: tuple[int, ...], count: int) -> Readout:
     weight = torch.zeros(len(features), count)
     weight[torch.arange(len(features)), list(features)] = 1.0
     return Readout(weight, torch.zeros(len(features)), tuple(f"feature {n}" for n in features))
+
+
+PLUGIN = FeatureImages

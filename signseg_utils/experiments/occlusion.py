@@ -7,11 +7,10 @@ What each sign's inputs lose then needs neither a generator nor a search (compar
 ``signseg experiment occlusion --zoo tinyimagenet`` stores the numbers.
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import draws, selection, zoos
-from signseg_utils.experiments import base
+from signseg_utils import draws
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files.paths import results_folder
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.progress import each
 from signseg_utils.registry import unknown
@@ -206,10 +203,13 @@ def measure_drives(
             "covered": masks.float().mean().item(),
         },
         {
-            "sign": ["positive", "negative"], "fill": list(fills), "place": list(PLACES),
-            "whose": ["own", "other"], "unit": list(names),
+            "sign": ["positive", "negative"],
+            "fill": list(fills),
+            "place": list(PLACES),
+            "whose": ["own", "other"],
+            "unit": list(names),
         },
-    )  # fmt: skip
+    )
 
 
 def losses(drives: xr.DataArray) -> xr.DataArray:
@@ -300,11 +300,15 @@ def examples(images: Images, seed: int, count: int = 2) -> tuple[list[list[Tenso
     moved, free = displaced(masks, seed)
     pixels, first = images.pixels / 255, free.nonzero()[:count, 0]
     painted = [
-        [pixels[first], *(
-            occluded(pixels[first], region[first], fill, (pixels, masks), first) for fill in FILLS
-        )]
+        [
+            pixels[first],
+            *(
+                occluded(pixels[first], region[first], fill, (pixels, masks), first)
+                for fill in FILLS
+            ),
+        ]
         for region in (masks, moved)
-    ]  # fmt: skip
+    ]
     rows = [[part[place] for part in row] for place in range(len(first)) for row in painted]
     return rows, ["object", "background"] * len(first)
 
@@ -333,6 +337,13 @@ class Occlusion(Experiment):
     limit: int = 0
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "whose networks and images", "tinyimagenet"),
+        Option("networks", "comma separated; default: the standard ones"),
+        Option("limit", "validation images; 0: all", limit),
+        Option("seed", "of places and of images that lend", seed),
+    )
+
     @property
     def names(self) -> tuple[str, ...]:
         return (self.network,)
@@ -344,7 +355,10 @@ class Occlusion(Experiment):
         return {**self.settings, **about, "network_sha256": sha256}
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measure_drives`; DatasetMissing if the zoo's images are not on this machine."""
@@ -359,9 +373,7 @@ class Occlusion(Experiment):
             return []
         return [(fill,) for fill in range(len(FILLS))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure all drives under one fill again."""
         images, network = validation(zoo, self.limit), zoo.network(self.network)
         compared = []
@@ -370,6 +382,18 @@ class Occlusion(Experiment):
             kept = stored["drive"].isel(fill=[fill])
             compared.append(self.compared("drive", kept, again["drive"], FILLS[fill]))
         return compared
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list["Occlusion"]:
+        """One a network."""
+        return plan(zoo.name, given.networks or zoo.networks, given.limit, given.seed)
+
+    @classmethod
+    def told(cls, plan: Sequence["Occlusion"], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How many images each network saw."""
+        counts = [int(own["images"].sel(whose="own").sum()) for own in found]
+        pairs = zip(plan, counts, strict=True)
+        return "\n".join(f"{one.network}: {count} images" for one, count in pairs)
 
     @classmethod
     def joined(cls, plan: Sequence["Occlusion"], found: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -389,35 +413,4 @@ def plan(zoo: str, networks: Sequence[str], limit: int = 0, seed: int = 0) -> li
     return [Occlusion(zoo, network, limit, seed) for network in networks]
 
 
-# What chapter 9 calls until it calls `base.obtain` and `base.audit`.
-
-
-def obtain(
-    zoo: Zoo, networks: Sequence[str], *, limit: int = 0, seed: int = 0, recompute: bool = False
-) -> tuple[xr.Dataset, str]:
-    """`base.obtain`, joined."""
-    planned = plan(zoo.name, networks, limit, seed)
-    own = base.obtain(planned, zoo, recompute=recompute)
-    return Occlusion.joined(planned, own.found), own.source
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: store the numbers of a zoo's networks; it continues where it was cut off."""
-    parser = argparse.ArgumentParser(prog="signseg experiment occlusion")
-    parser.add_argument("--zoo", default="tinyimagenet")
-    parser.add_argument("--networks", default="", help="comma separated (the standard ones)")
-    limit = selection.argument("limit")
-    parser.add_argument("--limit", type=limit, default=0, help="validation images; 0: all")
-    parser.add_argument("--seed", type=selection.argument("seed"), default=0)
-    parser.add_argument("--out", type=Path, default=None, help="folder (data/results/<zoo>)")
-    given = parser.parse_args(arguments)
-    asked = selection.parse({"zoo": given.zoo, "networks": given.networks, "out": given.out or ""})
-    zoo = zoos.load_zoo(given.zoo)
-    planned = plan(zoo.name, asked.networks, given.limit, given.seed)
-    found = base.run(planned, zoo, given.out or results_folder("") / planned[0].home)
-    for one, dataset in zip(planned, found, strict=True):
-        print(f"{one.network}: {int(dataset['images'].sel(whose='own').sum())} images")
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = Occlusion

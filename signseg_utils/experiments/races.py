@@ -70,7 +70,10 @@ class Race(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """All runs of the race, rows of one bank.
@@ -90,11 +93,17 @@ class Race(Experiment):
         counted = spent(self.optimizer, int(generator.code_size), self.evaluations)  # type: ignore[arg-type]
         counted = counted[counted <= self.evaluations]
         found = evolution.evolve(
-            concatenate([units.rows([unit]) for unit, _, _ in runs]), network.backbone, generator,
-            [seed for _, _, seed in runs], Search(self.optimizer, len(counted)), device=device,
+            concatenate([units.rows([unit]) for unit, _, _ in runs]),
+            network.backbone,
+            generator,
+            [seed for _, _, seed in runs],
+            Search(self.optimizer, len(counted)),
+            device=device,
             noise=[noise * float(deviations[unit]) for unit, noise, _ in runs],
-            resume=state, checkpoint=save, checkpoint_every=1,
-        )  # fmt: skip
+            resume=state,
+            checkpoint=save,
+            checkpoint_every=1,
+        )
         shape = (len(units), len(self.noises), len(self.seeds))
 
         def grid(values: Tensor, dtype: str) -> np.ndarray:
@@ -108,18 +117,20 @@ class Race(Experiment):
                 "codes": (("unit", "code"), grid(found.codes, "float16")[:, 0, 0]),
                 "spread": ("unit", deviations.numpy().astype("float32")),
             },
-            {"unit": list(self.units), "noise": list(self.noises), "seed": list(self.seeds),
-             "evaluations": ("generation", counted)},
+            {
+                "unit": list(self.units),
+                "noise": list(self.noises),
+                "seed": list(self.seeds),
+                "evaluations": ("generation", counted),
+            },
             {"cost": cost(found)},
-        )  # fmt: skip
+        )
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Units: of each one code is kept."""
         return [(unit,) for unit in range(len(self.units))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, score them again."""
         network, generator = load(zoo, self.network, self.generator)
         units = [unit for (unit,) in sample]
@@ -184,13 +195,19 @@ def plan(
     sizes = {name: int(opened.generator(name).code_size) for name in generators}  # type: ignore[arg-type]
     return [
         Race(
-            opened.name, network, generator, optimizer, tuple(units), tuple(noises), tuple(seeds),
+            opened.name,
+            network,
+            generator,
+            optimizer,
+            tuple(units),
+            tuple(noises),
+            tuple(seeds),
             int(spent(reference, sizes[generator], generations)[-1]),
         )
         for network in networks
         for generator in generators
         for optimizer in optimizers
-    ]  # fmt: skip
+    ]
 
 
 def spent(optimizer: str, code_size: int, generations: int) -> np.ndarray:
@@ -230,3 +247,6 @@ def to_target(found: xr.Dataset, target: float, reference: str = "cholesky_cma")
     there = found["trace"] >= target * end
     first = found["share"].isel(share=there.argmax("share"))
     return first.where(there.any("share") & (end > 0), 1.0).drop_vars("share").rename("to_target")
+
+
+PLUGIN = Race

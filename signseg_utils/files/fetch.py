@@ -179,7 +179,7 @@ def _stream(remote: Remote, part: Path, progress: bool) -> None:
                 there=done / 1e6,
                 resumes=True,
                 speaks=progress,
-            ) as work,  # fmt: skip
+            ) as work,
         ):
             for block in answer.iter_content(_BLOCK):
                 file.write(block)

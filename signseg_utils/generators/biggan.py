@@ -157,7 +157,10 @@ class _Reader:
     """Folds the package's tensors; says which are missing and which nobody asked for."""
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], source: str, config: Mapping[str, Any],
+        self,
+        tensors: Mapping[str, Tensor],
+        source: str,
+        config: Mapping[str, Any],
         truncation: float,
     ):
         self.tensors, self.source, self.config = tensors, source, config

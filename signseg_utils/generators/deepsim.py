@@ -19,12 +19,16 @@ from signseg_utils.files import checkpoints
 # Name in either layout, channels in and out (thirds of width 256 and so on), kernel, stride.
 _LINEAR = (("defc7", "fc7"), ("defc6", "fc6"), ("defc5", "fc5"))
 _CONVOLUTIONS = (
-    ("deconv5", "tconv5_0", 256, 256, 4), ("conv5_1", "tconv5_1", 256, 512, 3),
-    ("deconv4", "tconv4_0", 512, 256, 4), ("conv4_1", "tconv4_1", 256, 256, 3),
-    ("deconv3", "tconv3_0", 256, 128, 4), ("conv3_1", "tconv3_1", 128, 128, 3),
-    ("deconv2", "tconv2", 128, 64, 4), ("deconv1", "tconv1", 64, 32, 4),
+    ("deconv5", "tconv5_0", 256, 256, 4),
+    ("conv5_1", "tconv5_1", 256, 512, 3),
+    ("deconv4", "tconv4_0", 512, 256, 4),
+    ("conv4_1", "tconv4_1", 256, 256, 3),
+    ("deconv3", "tconv3_0", 256, 128, 4),
+    ("conv3_1", "tconv3_1", 128, 128, 3),
+    ("deconv2", "tconv2", 128, 64, 4),
+    ("deconv1", "tconv1", 64, 32, 4),
     ("deconv0", "tconv0", 32, 3, 4),
-)  # fmt: skip
+)
 _RED_GREEN_BLUE = (123.0, 117.0, 104.0)
 
 

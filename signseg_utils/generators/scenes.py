@@ -177,9 +177,7 @@ class Scenes(nn.Module):
             raise ValueError(f"expected context in 0..1, a probability; got {context}")
         labels = np.asarray(labels)
         if labels.ndim != 1 or labels.min(initial=0) < -1 or labels.max(initial=0) >= len(CLASSES):
-            raise ValueError(
-                f"expected a list of labels in -1..{len(CLASSES) - 1}; got {labels!r}"
-            )
+            raise ValueError(f"expected a list of labels in -1..{len(CLASSES) - 1}; got {labels!r}")
         rng = np.random.default_rng(seed)
         codes = rng.standard_normal((len(labels), self.code_size), dtype=np.float32)
         families = rng.integers(len(BACKGROUNDS), size=len(labels))

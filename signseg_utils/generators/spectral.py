@@ -21,10 +21,7 @@ from torch import Tensor, nn
 
 from signseg_utils import draws
 from signseg_utils.files import weights
-
-# Karhunen-Loeve axes of natural colours: luminance, blue-yellow, red-green, with their spread
-# (Olah et al. 2017, colour decorrelation; columns scaled to unit luminance).
-_COLOURS = ((1.0, 1.0, 1.0), (0.35, 0.0, -0.35), (0.09, -0.18, 0.09))
+from signseg_utils.generators import COLOURS
 
 
 class Spectral(nn.Module):
@@ -193,6 +190,6 @@ def _pink_basis(size: int, components: int) -> Tensor:
         amplitude = math.sqrt(2) / math.hypot(u, v)
         waves += [amplitude * np.cos(phase), amplitude * np.sin(phase)]
     spatial = np.stack(waves[:per_colour])
-    basis = np.einsum("whx,kc->wkchx", spatial, np.array(_COLOURS)).reshape(-1, 3, size, size)
+    basis = np.einsum("whx,kc->wkchx", spatial, np.array(COLOURS)).reshape(-1, 3, size, size)
     basis = basis[:components]
     return torch.from_numpy(basis * 0.22 / math.sqrt((basis**2).sum(0).mean())).float()

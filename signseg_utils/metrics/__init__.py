@@ -9,7 +9,8 @@ measure takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ class Seen:
         Of any object: ``objectness(images) [image]``.
     perceptual
         A distance between images: ``distance(images, controls).values [image]``.
+    answers
+        Logits ``[image, class]`` of networks that took no part in the search, by name.
+    labels
+        ``[image]``, number of the class whose unit was searched for; -1 where it is none.
     """
 
     images: Tensor
@@ -45,6 +50,8 @@ class Seen:
     generator: Any
     detector: Any
     perceptual: Any
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
     def luminance(self) -> Tensor:
         """Luminance of each pixel of ``images``: ``[image, height, width]``, 0..1."""

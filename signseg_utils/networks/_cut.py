@@ -148,13 +148,14 @@ class Cut(nn.Module):
 def fold(module: nn.Module) -> None:
     """Absorb each batch norm into the convolution that its parent defines right before it.
 
-    This is what it follows in torchvision's AlexNet, VGG and ResNet; the function stays the same.
+    This is what it follows in torchvision's AlexNet, VGG and ResNet and in timm's EfficientNet,
+    where a batch norm holds the activation behind it, which stays; so does the function.
     """
     before: tuple[str, nn.Conv2d] | None = None
     for name, child in list(module.named_children()):
         if isinstance(child, nn.BatchNorm2d) and before is not None:
             setattr(module, before[0], fuse_conv_bn_eval(before[1].eval(), child.eval()))
-            setattr(module, name, nn.Identity())
+            setattr(module, name, getattr(child, "act", nn.Identity()))
         before = (name, child) if isinstance(child, nn.Conv2d) else None
         fold(child)
 

@@ -137,9 +137,12 @@ class Neurons(nn.Module, ABC):
             )
         if images.shape[2:] != (self.image_size, self.image_size):
             images = nn.functional.interpolate(
-                images, size=(self.image_size,) * 2, mode="bilinear",
-                align_corners=False, antialias=True,
-            )  # fmt: skip
+                images,
+                size=(self.image_size,) * 2,
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
+            )
         return images
 
     def forward(self, images: Tensor) -> Tensor:

@@ -85,9 +85,13 @@ def read(
         values[place[name], :, used[name]] = row
         used[name] += 1
     return recording(
-        values, images, neurons=[f"unit{label}" for label in labels],
-        paths=[str(path.parent / name) for name in images], about=about, source=path.name,
-    )  # fmt: skip
+        values,
+        images,
+        neurons=[f"unit{label}" for label in labels],
+        paths=[str(path.parent / name) for name in images],
+        about=about,
+        source=path.name,
+    )
 
 
 def _content(

@@ -82,9 +82,13 @@ def read_csv(path: Path) -> xr.Dataset:
     values[shown, :, repeat] = table[neurons].to_numpy()
     about = _about(path.with_name(f"{path.stem}.neurons.csv"), neurons)
     return recording(
-        values if most > 1 else values[..., 0], files.tolist(), neurons=neurons,
-        paths=[_absolute(file, path.parent) for file in files], about=about, source=path.name,
-    )  # fmt: skip
+        values if most > 1 else values[..., 0],
+        files.tolist(),
+        neurons=neurons,
+        paths=[_absolute(file, path.parent) for file in files],
+        about=about,
+        source=path.name,
+    )
 
 
 def write_csv(found: xr.Dataset, path: Path) -> Path:
@@ -139,14 +143,15 @@ def read_npz(path: Path) -> xr.Dataset:
         if name in arrays
     }
     return recording(
-        arrays["responses"], words.get("images", words["paths"]),
+        arrays["responses"],
+        words.get("images", words["paths"]),
         neurons=words.get("neurons"),
         paths=[_absolute(file, path.parent) for file in words["paths"]],
         about={key: words[key] for key in ABOUT if key in words},
         pixels=arrays.get("pixels"),
         source=str(arrays.get("source", path.name)),
         licence=str(arrays.get("licence", "")),
-    )  # fmt: skip
+    )
 
 
 def write_npz(found: xr.Dataset, path: Path) -> Path:
@@ -260,8 +265,9 @@ def _array(stream: Any, size: int, name: str = "the array") -> np.ndarray[Any, A
     """One array of ``size`` bytes, head included: what its head claims is checked before."""
     version = np.lib.format.read_magic(stream)
     heads = {
-        (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
-    }  # fmt: skip
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     if version not in heads:
         raise ValueError(f"format {version} of {name}")
     shape, fortran, dtype = heads[version](stream)

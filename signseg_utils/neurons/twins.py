@@ -44,3 +44,9 @@ def twins(recording: str, session: str, neurons: Sequence[str]) -> Neurons | Non
         return None
     found.labels = tuple(neurons)
     return found
+
+
+def in_words(recording: str) -> str:
+    """Who answers to new images in place of a recording's neurons, in words for a sentence."""
+    known = {"v4": "digital twins of V4 neurons", "simulated": "simulated neurons"}
+    return known.get(recording, "neurons")

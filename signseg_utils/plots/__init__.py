@@ -5,9 +5,17 @@ colours, lines and markers of `style`; grids of images are drawn by hand, since 
 """
 
 from signseg_utils.plots.curves import curve_panels, curve_with_interval, named_curves
-from signseg_utils.plots.dots import dot_panels, ranked_dots, scatter, scatter_panels, unit_dots
+from signseg_utils.plots.dots import (
+    dot_panels,
+    measure_panels,
+    ranked_dots,
+    scatter,
+    scatter_panels,
+    unit_dots,
+)
 from signseg_utils.plots.effects import beside_reported, forest, small_studies
 from signseg_utils.plots.figure import Shown, figure_with_alt
+from signseg_utils.plots.histograms import histogram_panels
 from signseg_utils.plots.images import ablation_panel, add_boxes, image_grid, panel_order
 from signseg_utils.plots.style import (
     COLOURS,
@@ -31,7 +39,9 @@ __all__ = [
     "dot_panels",
     "figure_with_alt",
     "forest",
+    "histogram_panels",
     "image_grid",
+    "measure_panels",
     "named_curves",
     "paints",
     "panel_order",

@@ -119,6 +119,9 @@ def named_curves(
     columns: int = 2,
     level: float | None = None,
     points: ArrayLike | None = None,
+    colours: Mapping[str, str] | None = None,
+    shared: bool = False,
+    marker: str | None = None,
 ) -> Figure:
     """Panels of curves that are no ablations, such as one for each method, in the order of `CYCLE`.
 
@@ -134,19 +137,30 @@ def named_curves(
     points
         Where measurements lie that are few and unevenly spread: a marker and a tick at each, on
         an axis that is straight up to the first above 0 and logarithmic beyond.
+    colours
+        Name to a condition of `COLOURS`, whose line style it takes too, or a matplotlib colour, in
+        place of `CYCLE`.
+    shared
+        All panels have the same scale.
+    marker
+        At each point of a curve, by default where ``points`` are given.
     """
+    if points is not None:
+        marker = marker or "o"
     across = min(len(panels), columns)
     rows = -(-len(panels) // across)
     figure, axes = plt.subplots(
-        rows, across, sharex=True, squeeze=False, figsize=(PAGE_WIDTH, 2.6 * rows + 0.7)
+        rows, across, sharex=True, sharey=shared, squeeze=False,
+        figsize=(PAGE_WIDTH, 2.6 * rows + 0.7),
     )
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (title, curves) in zip(axes.flat, panels.items(), strict=False):
         for paint, (name, (x, found)) in zip(CYCLE, curves.items(), strict=False):
             curve_with_interval(
-                ax, x, found.value, found.low, found.high, colour=paint, label=name,
-                marker=None if points is None else "o",
+                ax, x, found.value, found.low, found.high,
+                colour=(colours or {}).get(name, paint), label=name,
+                marker=marker,
             )
         if level is not None:
             reference_line(ax, level, label=None)

@@ -16,6 +16,7 @@ from signseg_utils.plots.style import (
     COLOURS,
     CYCLE,
     GIVEN,
+    PAGE_WIDTH,
     interval_rows,
     paints,
     reference_line,
@@ -91,6 +92,32 @@ def dot_panels(
         if crowded:  # side by side the names would touch
             ax.tick_params(axis="x", rotation=60)
     axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
+def measure_panels(
+    measures: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    estimates: Mapping[str, Mapping[str, Any]] | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """One panel of `unit_dots` for each measure, each with a scale of its own.
+
+    Parameters
+    ----------
+    measures
+        What is measured, the label of the y axis, to group to values ``[unit]``.
+    estimates
+        The same labels to group to an object with ``value``, ``low``, ``high``.
+    colours
+        As in `unit_dots`.
+    """
+    width = min(PAGE_WIDTH, 3.2 * len(measures))
+    figure, axes = plt.subplots(1, len(measures), squeeze=False, figsize=(width, 3.2))
+    for ax, (label, groups) in zip(axes[0], measures.items(), strict=True):
+        found = None if estimates is None else estimates[label]
+        unit_dots(ax, groups, estimates=found, colours=colours)
+        ax.set(xlabel="", ylabel=label)
     return figure
 
 

@@ -5,6 +5,8 @@ book shows it as a notice over that copy or in place of it. A later run that suc
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from signseg_utils.files import paths
+
+_FOLDERS = re.compile(
+    r"""(?<![\w.:/\\~-])(?:[A-Za-z]:)?[/\\]+(?:[^\s/\\:'"<>|]+[/\\]+)+(?=[^\s/\\:'"<>|])"""
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,18 @@ def readable(moment: str) -> str:
     """``2026-03-01T09:05:00+00:00`` as ``1 March 2026, 09:05 UTC``."""
     when = datetime.fromisoformat(moment).astimezone(UTC)
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def without_folders(text: str) -> str:
+    """``text`` with files named from the root of the checkout, others by their names alone.
+
+    Where a machine keeps its files is nobody's business who reads a page.
+
+    >>> without_folders("cannot read /home/ann/data/a.zip: see https://example.org/a/b")
+    'cannot read a.zip: see https://example.org/a/b'
+    """
+    text = text.replace(f"{paths.repository()}{os.sep}", "")
+    return _FOLDERS.sub("", text)
 
 
 def file_of(folder: Path, chapter: str) -> Path:

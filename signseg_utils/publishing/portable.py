@@ -23,7 +23,9 @@ from typing import Any
 
 from signseg_utils.experiments.agreement import AGREES, WITHIN
 from signseg_utils.files import paths
-from signseg_utils.publishing import publish
+from signseg_utils.publishing import provenance
+from signseg_utils.publishing.chapters import Chapter
+from signseg_utils.publishing.keys import hashes, key, results
 from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 
@@ -106,9 +108,13 @@ def _fresh(machine: str, words: Sequence[str], seconds: float = SECONDS) -> tupl
     plain = {name: value for name, value in os.environ.items() if name not in imitated}
     try:
         run = subprocess.run(
-            [sys.executable, *words], env=plain | dict(MACHINES[machine].environment),
-            capture_output=True, text=True, check=False, timeout=seconds,
-        )  # fmt: skip
+            [sys.executable, *words],
+            env=plain | dict(MACHINES[machine].environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
     except subprocess.TimeoutExpired:
         return 124, "", f"not finished after {seconds:.0f} s"
     return run.returncode, run.stdout, run.stderr
@@ -148,13 +154,13 @@ def _judged(audit: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"outcome": outcome, **({"why": said[0]} if said else {})}
 
 
-def publish_page(chapter: publish.Chapter, machine: str, scratch: Path) -> dict[str, Any]:
+def publish_page(chapter: Chapter, machine: str, scratch: Path) -> dict[str, Any]:
     """Publish one page as ``machine`` into a folder of its own: a cell of the table."""
     folder = scratch / machine.replace(" ", "_")
-    number = chapter.name.split("_")[0]
     words = [
         "-m", "signseg_utils", "publish", "--profile", chapter.profile, "--zoo",
-        chapter.zoo, "--chapters", number, "--output", str(folder), "--jobs", "1", "--force",
+        chapter.zoo, "--chapters", chapter.number, "--output", str(folder), "--jobs", "1",
+        "--force",
     ]  # fmt: skip
     start = time.perf_counter()
     status, _, err = _fresh(machine, words)
@@ -216,7 +222,7 @@ def shown(pages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def complete(
-    chapters: Sequence[publish.Chapter],
+    chapters: Sequence[Chapter],
     machines: Sequence[str],
     path: Path,
     scratch: Path,
@@ -225,16 +231,14 @@ def complete(
 ) -> dict[str, Any]:
     """Fill in the cells of the table that are missing or of other code; it is kept after each."""
     table = read(path)
-    keys = {
-        f"{c.zoo}/{c.name}": publish.key({**c.values, "zoo": c.zoo}, publish.hashes(c))[:16]
-        for c in chapters
-    }
-    commit = publish._commit()
+    shipped = {"results": results()}
+    keys = {c.page: key({**c.values, "zoo": c.zoo}, hashes(c) | shipped)[:16] for c in chapters}
+    commit = provenance.commit()
     todo = []
     for machine in machines:
         table["machines"][machine] = _described(machine)
         for chapter in chapters:
-            page = f"{chapter.zoo}/{chapter.name}"
+            page = chapter.page
             if table["pages"].get(page, {}).get(machine, {}).get("key") != keys[page]:
                 todo.append((chapter, machine))
     report(f"{len(todo)} of {len(chapters) * len(machines)} cells are to be made")
@@ -242,7 +246,7 @@ def complete(
         running = {pool.submit(publish_page, c, m, scratch): (c, m) for c, m in todo}
         for number, done in enumerate(as_completed(running), 1):
             chapter, machine = running[done]
-            page, cell = f"{chapter.zoo}/{chapter.name}", done.result()
+            page, cell = chapter.page, done.result()
             cell |= {"key": keys[page], "commit": commit}
             table["pages"].setdefault(page, {})[machine] = cell
             paths.write_text(path, json.dumps(table, indent=1, sort_keys=True) + "\n")

@@ -5,8 +5,6 @@ shares one generator and one backbone. Runs that share a seed share their noise:
 between conditions are paired.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from signseg_utils import registry
 from signseg_utils.optimizers import response_noise
 from signseg_utils.progress import Work
+from signseg_utils.search import resuming
 from signseg_utils.search.scoring import Certificate, Scorer, certify, rescore
 from signseg_utils.units.readout import Readout
 
@@ -234,18 +233,7 @@ class Loop:
         ValueError
             If the checkpoint belongs to another search; the message names what differs.
         """
-        if "identity" not in state:
-            raise ValueError(
-                "expected a checkpoint of evolve(), which has an entry 'identity'; "
-                f"got entries {sorted(state)[:5]}"
-            )
-        theirs, mine = _decode(state["identity"]), self.identity
-        differing = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
-        if differing:
-            raise ValueError(
-                "expected a checkpoint of the same search, because a search continues from it; "
-                f"it differs in: {', '.join(differing)}; start anew or restore those arguments"
-            )
+        resuming.check(state, self.identity, "evolve")
         device = self.scorer.device
         self.best_codes = state["loop.best_codes"].to(device).clone()
         self.best_scores = state["loop.best_scores"].to(device).clone()
@@ -274,31 +262,15 @@ class Loop:
             "seeds": list(self.seeds),
             "labels": list(self.readout.labels),
             "dtype": str(self.scorer.dtype),
-            "readout": _digest({"weight": self.readout.weight, "bias": self.readout.bias}),
-            "backbone": _digest(self.backbone.state_dict()),
-            "generator": _digest(self.generator.state_dict()),
-            "initial codes": _digest({"codes": self.optimizer.initial}),
+            "readout": resuming.digest({"weight": self.readout.weight, "bias": self.readout.bias}),
+            "backbone": resuming.digest(self.backbone.state_dict()),
+            "generator": resuming.digest(self.generator.state_dict()),
+            "initial codes": resuming.digest({"codes": self.optimizer.initial}),
         }
 
     @cached_property
     def _encoded_identity(self) -> Tensor:
-        """JSON as a tensor of bytes, so that a checkpoint is tensors only (safetensors)."""
-        return torch.tensor(list(json.dumps(self.identity).encode()), dtype=torch.uint8)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names and bytes of tensors."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        total.update(name.encode())
-        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
-
-
-def _decode(tensor: Tensor) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(bytes(tensor.tolist()).decode())
-    return decoded
+        return resuming.encoded(self.identity)
 
 
 def iterate(

@@ -200,7 +200,9 @@ def gather(zoo: Zoo, split: str, limit: int, recipe: Recipe) -> tuple[Tensor, Te
 
 
 def _trainer(
-    train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    config: dict[str, Any],
     recipe: Recipe,
 ) -> Any:
     """Class of ultralytics' trainer on tensors in memory; it writes no checkpoint."""
@@ -238,8 +240,11 @@ def _trainer(
 
 
 def fit(
-    train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], config: dict[str, Any],
-    recipe: Recipe, scratch: Path,
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    config: dict[str, Any],
+    recipe: Recipe,
+    scratch: Path,
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
     quiet_ultralytics()
@@ -258,8 +263,12 @@ def fit(
     trainer.train()
     if trainer.metrics is None or trainer.ema is None:
         raise RuntimeError("expected ultralytics to validate at the end of training; it did not")
-    named = {"precision(B)": "precision", "recall(B)": "recall", "mAP50(B)": "mAP50",
-             "mAP50-95(B)": "mAP50_95"}
+    named = {
+        "precision(B)": "precision",
+        "recall(B)": "recall",
+        "mAP50(B)": "mAP50",
+        "mAP50-95(B)": "mAP50_95",
+    }
     scores = {
         name: round(float(trainer.metrics[f"metrics/{key}"]), 4) for key, name in named.items()
     }

@@ -9,6 +9,7 @@ from signseg_utils.refusals import UnknownName
 from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.training.networks import altered
 from signseg_utils.zoos import Zoo
+from signseg_utils.zoos._families import parted
 
 # Recipes of the shipped decoders and detectors: natural images take more of both.
 DECODERS = {
@@ -22,7 +23,7 @@ DETECTORS = {
 
 
 def artefacts(zoo: Zoo) -> tuple[str, ...]:
-    """What is trained for a zoo, each after what it builds on."""
+    """What is trained for a zoo, each after what it builds on; of networks the first seed."""
     fitted = ("decoder", "spectral")
     generators = [name for name in zoo.generators if zoo.generator_modules[name] in fitted]
     families = zoo.all_networks[len(zoo.networks) :]
@@ -45,7 +46,7 @@ def make(zoo: Zoo, name: str, scratch: Path, changes: Sequence[str] = ()) -> Pat
         If the zoo has no such artefact, or its recipe no such field.
     """
     known = artefacts(zoo)
-    if name not in known:
+    if parted(name)[0] not in known:
         raise UnknownName(registry.unknown(f"artefact of zoo {zoo.name}", name, known))
     if name == ARTEFACT:
         return detector.train(zoo, altered(DETECTORS[zoo.name], changes))

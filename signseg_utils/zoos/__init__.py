@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from signseg_utils import draws, registry
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
-from signseg_utils.refusals import Refusal, UnknownName
+from signseg_utils.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.units.readout import Readout
+from signseg_utils.zoos._families import SECOND, parted, seeded
 
 
 class DatasetMissing(Refusal, FileNotFoundError):
@@ -75,21 +77,88 @@ class Zoo(ABC):
 
     @property
     def all_networks(self) -> tuple[str, ...]:
-        """Names of the standard networks, then of all families."""
+        """Names of the standard networks, then of all families: the first of each design."""
         return (*self.networks, *(name for names in self.families.values() for name in names))
 
-    def config(self, network: str) -> Mapping[str, Any]:
-        """Architecture of a network, trained or not.
+    def placed(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Manifests of further artefacts of a kind that were put into the folder, by name.
+
+        So a network or generator of one's own joins a zoo without a change of its code: its
+        manifest says ``kind`` (``network`` or ``generator``), ``module``, the plugin that builds
+        it, and what its plugin needs besides.
+        """
+        own = {*self.networks, *self.generators}
+        own |= {name for configs in self.family_configs.values() for name in configs}
+        found = {}
+        for name in sorted(file.stem for file in self.folder.glob("*.safetensors")):
+            if {name, parted(name)[0]} & own:
+                continue
+            with suppress(BadFile, FileNotFoundError):  # it is named when it is asked for
+                found[name] = self.card(name)
+        return {name: card for name, card in found.items() if card.get("kind") == kind}
+
+    @property
+    def known_networks(self) -> tuple[str, ...]:
+        """Names of all networks that can be asked for: the zoo's, then those `placed` in it."""
+        return (*self.all_networks, *self.placed("network"))
+
+    @property
+    def known_generators(self) -> tuple[str, ...]:
+        """Names of all generators that can be asked for: the zoo's, then those `placed` in it."""
+        return (*self.generators, *self.placed("generator"))
+
+    def seeds(self, network: str) -> tuple[str, ...]:
+        """The sample for claims about a design: all its networks that are here, by seed.
+
+        They have the same architecture and recipe and differ in the seed of their weights and of
+        the order of images. Networks of one seed, such as ``alexnet-relu-seed3`` and
+        ``alexnet-tanh-seed3``, share both, so that designs can be compared in pairs.
+
+        Parameters
+        ----------
+        network
+            Name of any of them, here or not.
 
         Raises
         ------
         KeyError
             If the zoo has no network of that name.
         """
+        self.config(network)
+        first, _ = parted(network)
+        if not self.ships:
+            return (first,)
+        beside = (parted(path.stem) for path in self.folder.glob(f"{first}-seed*.safetensors"))
+        further = sorted(seed for design, seed in beside if design == first and seed is not None)
+        return tuple(
+            filter(self.holds, (first, *(seeded(first, n) for n in further if n >= SECOND)))
+        )
+
+    def config(self, network: str) -> Mapping[str, Any]:
+        """Architecture of a network, trained or not.
+
+        Any network that this project trains has siblings from further seeds: ``resnet-seed2``.
+
+        Raises
+        ------
+        KeyError
+            If the zoo has no network of that name.
+        """
+        first, seed = parted(network) if self.ships else (network, None)
         for configs in (self.network_configs, *self.family_configs.values()):
-            if network in configs:
-                return configs[network]
-        known = self.all_networks
+            if first in configs:
+                if seed is not None and seed < SECOND:
+                    raise UnknownName(
+                        f"expected a further seed of {first} to be {SECOND} or more, because "
+                        f"seeds below belong to the networks without a seed in their name; got "
+                        f"{network!r}; take {first}, or {seeded(first, SECOND)}"
+                    )
+                return configs[first]
+        placed = self.placed("network")
+        if network in placed:
+            config: Mapping[str, Any] = placed[network]["config"]
+            return config
+        known = self.known_networks
         raise UnknownName(registry.unknown(f"network of zoo {self.name}", network, known))
 
     @abstractmethod
@@ -105,6 +174,11 @@ class Zoo(ABC):
     def path(self, artefact: str) -> Path:
         """Where the weights of one network, generator or the detector lie."""
         return self.folder / f"{artefact}.safetensors"
+
+    def holds(self, artefact: str) -> bool:
+        """Whether weights and manifest of an artefact are here: training wrote both to the end."""
+        path = self.path(artefact)
+        return path.exists() and path.with_suffix(".json").exists()
 
     def card(self, artefact: str) -> dict[str, Any]:
         """Manifest of one artefact: configuration, seed, scores, seconds, sha256."""
@@ -165,14 +239,13 @@ class Zoo(ABC):
 
     def generator(self, name: str) -> nn.Module:
         """Load a generator: codes [image, code] to images [image, 3, height, width] in 0..1."""
-        if name not in self.generators:
+        if name not in self.known_generators:
             raise UnknownName(
-                registry.unknown(f"generator of zoo {self.name}", name, self.generators)
+                registry.unknown(f"generator of zoo {self.name}", name, self.known_generators)
             )
+        plugin = self.generator_modules.get(name) or self.card(name)["module"]
         with weights.fitting(self.path(name)):
-            module: nn.Module = registry.load(
-                "generators", self.generator_modules[name]
-            ).from_folder(self.folder, name)
+            module: nn.Module = registry.load("generators", plugin).from_folder(self.folder, name)
         return module.eval().requires_grad_(False)
 
     generator_modules: dict[str, str]

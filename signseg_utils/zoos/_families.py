@@ -1,8 +1,10 @@
 """Families: networks of a zoo that differ from a standard one in a single respect.
 
 Architecture and name stand here; how each is trained stands in `signseg_utils.training.networks`.
+The same design trained once more, from another seed, has that seed in its name: ``resnet-seed2``.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,26 @@ TWINS = {
     "alexnet-gelu": "gelu",
     "alexnet-softplus": "softplus",
 }
+
+# The first network of a design, whose name tells no seed, is trained from seed 0 or 1 (its manifest
+# says which), so that names count, too: ``resnet-seed2`` is the second of its kind.
+SECOND = 2
+_SEEDED = re.compile(r"(?P<design>.+)-seed(?P<seed>0|[1-9]\d{0,3})")
+
+
+def seeded(design: str, seed: int) -> str:
+    """Name of the network of a design that is trained from a further seed, 2 or more."""
+    return f"{design}-seed{seed}"
+
+
+def parted(network: str) -> tuple[str, int | None]:
+    """Design and seed that a network's name tells; no seed for the first of a design.
+
+    >>> parted("resnet-linf-0.5-seed3"), parted("resnet")
+    (('resnet-linf-0.5', 3), ('resnet', None))
+    """
+    found = _SEEDED.fullmatch(network)
+    return (found["design"], int(found["seed"])) if found else (network, None)
 
 
 def families(standard: Mapping[str, Config]) -> dict[str, dict[str, Config]]:

@@ -11,15 +11,19 @@ _RESNET50: dict[str, Any] = {"source": "torchvision", "arch": "resnet50"}
 
 STANDARD: dict[str, dict[str, Any]] = {
     "alexnet": dict(
-        source="torchvision", arch="alexnet", file="alexnet-owt-7be5be79.pth",
+        source="torchvision",
+        arch="alexnet",
+        file="alexnet-owt-7be5be79.pth",
         accuracy=(0.56522, 0.79066),
     ),
     "vgg16": dict(
-        source="torchvision", arch="vgg16", file="vgg16-397923af.pth",
+        source="torchvision",
+        arch="vgg16",
+        file="vgg16-397923af.pth",
         accuracy=(0.71592, 0.90382),
     ),
     "resnet50": dict(_RESNET50, file="resnet50-0676ba61.pth", accuracy=(0.76130, 0.92862)),
-}  # fmt: skip
+}
 
 _ROBUST = {"0.5": 0.7373, "1.0": 0.7205, "2.0": 0.6910, "4.0": 0.6386, "8.0": 0.5453}
 

@@ -4,46 +4,26 @@ Nothing of it ships: each file is fetched when it is first needed, and checked
 (`signseg_utils.files.fetch`; terms in `signseg_utils.files.sources`). A GPU should run it; what a
 sweep takes, ``signseg sweep --zoo imagenet --estimate`` says
 beforehand.
-
-Classes have torchvision's names. Names that differ in nothing but case, or not at all, are told
-apart by their class number: "Cardigan (264)", "cardigan (474)".
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights
 
 from signseg_utils import registry
 from signseg_utils.files import checkpoints, fetch, paths, weights
 from signseg_utils.files.sources import REGISTRY, Remote
 from signseg_utils.refusals import UnknownName
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
+from signseg_utils.zoos._imagenet_classes import CLASSES, UNITS
 from signseg_utils.zoos._imagenet_networks import FAMILIES, JUDGES, STANDARD
-
-# Figure captions: ten classes of imagenette and the macaque. The appendix numbers some of them
-# otherwise, wrongly.
-UNITS = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701, 373)
 
 CONFIG = "biggan-deep-256-config.json"
 DETECTOR = "yolo11m.pt"
 ALEXNET = "alexnet-owt-7be5be79.pth"  # LPIPS is defined on it
-
-
-def class_names(categories: list[str]) -> tuple[str, ...]:
-    """Categories, each name once whatever its case: what is there twice gets its number."""
-    count = Counter(name.lower() for name in categories)
-    return tuple(
-        f"{name} ({number})" if count[name.lower()] > 1 else name
-        for number, name in enumerate(categories)
-    )
-
-
-_CLASSES = class_names(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 class ImageNet(Zoo):
@@ -60,8 +40,8 @@ class ImageNet(Zoo):
     name = "imagenet"
     ships = False
     image_size = 224
-    classes = _CLASSES
-    default_units = tuple(map(_CLASSES.__getitem__, UNITS))
+    classes = CLASSES
+    default_units = tuple(map(CLASSES.__getitem__, UNITS))
     network_configs = STANDARD
     family_configs = FAMILIES
     judges = JUDGES
@@ -84,6 +64,10 @@ class ImageNet(Zoo):
             "expected images of ImageNet; this zoo reads none, because chapters 2 to 8 take "
             "networks and generators and leave out what needs images; take zoo tinyimagenet for it"
         )
+
+    def placed(self, kind: str) -> dict[str, dict[str, Any]]:
+        """None: the folder holds what others publish, which brings no manifests."""
+        return {}
 
     def path(self, artefact: str) -> Path:
         return self._substitute(artefact) or fetch.located(self.file(artefact), self.folder)

@@ -32,7 +32,6 @@ from signseg_utils.experiments.factorial.running import (
     Searches,
     look,
     plan,
-    searches,
     table,
 )  # fmt: skip
 from signseg_utils.experiments.factorial.showing import (
@@ -50,6 +49,8 @@ __all__ = [
     "CONDITION_COLOURS", "FACTORS", "GENERATORS", "IMAGES", "KINDS", "UNITS", "Effect", "Factor",
     "Searches", "Setting", "World", "aliases", "by_factor", "by_refusal", "coded", "columns",
     "compared", "extremes", "interactions", "left", "levels", "look", "main_effects", "neither",
-    "of_constraints", "of_factors", "over_networks", "overall", "plan", "searches", "settings",
+    "of_constraints", "of_factors", "over_networks", "overall", "plan", "settings",
     "summary", "table", "together",
 ]  # fmt: skip
+
+PLUGIN = Searches

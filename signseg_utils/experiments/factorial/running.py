@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,15 +14,18 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
-from signseg_utils.chapter import results
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.experiments.factorial.design import FACTORS, Setting
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
+from signseg_utils.experiments.factorial.design import FACTORS, UNITS, Setting, settings
 from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
 from signseg_utils.generators.scenes import SHAPES
+from signseg_utils.refusals import UnknownName
+from signseg_utils.registry import unknown
 from signseg_utils.search import evolution
+from signseg_utils.search.evolution import Search
+from signseg_utils.selection import integers
 from signseg_utils.training import classifier
 from signseg_utils.units.ablation import ablate
 from signseg_utils.units.readout import Readout, concatenate
@@ -62,6 +66,16 @@ class Searches(Experiment):
     FOLDER: ClassVar[str] = "factorial"
     UNIT: ClassVar[str] = "networks and gauges"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"activation": ACTIVATION}
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("images", "each network learns from", 20_000, checked_as="learned"),
+        Option("replicates", "networks of each setting", 1),
+        Option("units", "classes, comma separated", UNITS),
+        Option("alphas", "list, or start:stop:step", "0,0.75,1"),
+        Option("seeds", "searches of each condition", "0-1"),
+        Option("generations", "of each search", 25),
+        Option("control", "random_magnitude or random_count", "random_magnitude"),
+        Option("rows", "of the design, such as 0-7; default: all"),
+    )
 
     setting: Setting
     gauge: str
@@ -73,6 +87,21 @@ class Searches(Experiment):
     def of_provenance(cls, told: Mapping[str, Any]) -> "Searches":
         sweep = Shard.from_settings(told["sweep"])
         return cls(Setting(**told["setting"]), told["gauge"], tuple(told["units"]), sweep)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list["Searches"]:
+        """All rows of the design, or some of them."""
+        chosen = settings(given.images, given.replicates)
+        known = sorted({one.row for one in chosen})
+        wanted = integers(given.rows, "rows") if given.rows else known
+        for row in wanted:
+            if row not in known:
+                raise UnknownName(unknown("number in rows", str(row), [*map(str, known)]))
+        sweep = Shard(
+            "factorial", "", "", "", signs=("positive", "negative", given.control),
+            alphas=given.alphas, seeds=given.seeds, search=Search(generations=given.generations),
+        )  # fmt: skip
+        return plan([one for one in chosen if one.row in wanted], given.units, sweep)
 
     @property
     def key(self) -> str:
@@ -213,19 +242,6 @@ def _read(found: xr.Dataset, generator: Any) -> xr.Dataset:
     })
     names = along.set_index(shard=["network", "unit"]).unstack("shard")
     return names.drop_vars(["zoo", "key"], errors="ignore")
-
-
-def searches(
-    settings: Sequence[Setting], template: Shard, given: Any, chapter: str
-) -> tuple[xr.Dataset, Path]:
-    """Called by a chapter: the searches that it shows, audited, source and audit recorded.
-
-    As `signseg_utils.chapter.results.searches`, for networks that are in no zoo. ``given``: the
-    chapter's parameters, of which also ``units``. Also returns the folder of the networks.
-    """
-    planned = plan(settings, given.units, template)
-    ((found, own),) = results.results([planned], given, chapter)
-    return found, own.folder
 
 
 def table(seen: xr.Dataset, settings: Sequence[Setting], folder: Path) -> pd.DataFrame:

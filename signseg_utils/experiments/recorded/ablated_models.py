@@ -10,11 +10,12 @@ yet.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,29 +23,25 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import selection, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
-from signseg_utils.progress import each
 from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import split
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
 
 __all__ = [
     "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "AblatedModels", "Fit", "alike", "bank",
-    "fit",
-    "measure", "of_kind", "plan", "predicted", "rendered", "searched", "show",
+    "by_kind", "fit", "measure", "of_kind", "plan", "predicted", "rendered", "searched", "show",
+    "write_images",
 ]  # fmt: skip
 
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
@@ -104,6 +101,14 @@ class AblatedModels(studies.Recorded):
     folds: int = 5
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,alexnet-untrained"),
+        Option("generator", "makes the images", generator),
+        Option("images", "to fit models to", images),
+        Option("generations", "of each search", generations),
+    )
+
     @property
     def judge(self) -> str:
         """The network that decides which neurons are well-fitted."""
@@ -128,14 +133,29 @@ class AblatedModels(studies.Recorded):
             "file": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None,
         }
 
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[AblatedModels]:
+        return plan(
+            given.recording,
+            given.zoo,
+            given.networks,
+            given.sessions,
+            generator=given.generator,
+            images=given.images,
+            generations=given.generations,
+        )
+
     @property
     def cost(self) -> float:
         return len(self.conditions) * len(self.seeds)
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
@@ -147,9 +167,7 @@ class AblatedModels(studies.Recorded):
             return []
         return list(np.ndindex(stored["predicted"].shape))
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Fit again, render codes, ask models and stand-ins again."""
         session = self.recorded()
         own = fit(session, self, zoo)
@@ -250,22 +268,14 @@ def fit(found: xr.Dataset, study: AblatedModels, zoo: Zoo | None = None) -> Fit:
     signseg_utils.neurons.recordings.RecordingError
         If the session has fewer images than asked for, or no neuron is well-fitted.
     """
-    whole = recordings.complete(found)
+    whole, order = studies.one_experiment(found, study)
     y, zoo = whole["response"].values, zoo or zoos.load_zoo(study.zoo)
-    studies.enough(whole, study)
     shown = pictures(whole, zoo.image_size)
-    order = np.random.default_rng([study.seed, 0]).permutation(len(y))
     train, fresh = order[: study.images], order[study.images :]
     folds, seed = study.folds, study.seed
     last = features.extract_layers(zoo.network(study.judge), [features.LAST], shown[train])
     cv = encoding.cross_validate(last[features.LAST].double(), y[train], folds=folds, seed=seed)[0]
-    rows = np.flatnonzero(cv >= study.least).tolist()
-    if not rows:
-        raise recordings.RecordingError(
-            f"expected a neuron of session {study.session!r} whose model reaches R2 = "
-            f"{study.least:g} in cross-validation; got {cv.max():.2f} at most; lower least=, or "
-            "record more images or repeats"
-        )
+    rows = studies.well_fitted(cv, study.least, study.session, "least").tolist()
     network = zoo.network(study.network)
     maps = [f"{n}/{study.side}" for n in features.layers(network) if n != features.LAST]
     names = [features.LAST] if study.layer != CHOSEN else [*maps, features.LAST]
@@ -283,10 +293,16 @@ def fit(found: xr.Dataset, study: AblatedModels, zoo: Zoo | None = None) -> Fit:
         told = encoding.correlation(guess, y[fresh][:, rows])
     size = int(zoo.generator(study.generator).image_size)  # type: ignore[arg-type]
     return Fit(
-        models.to(dtype=torch.float32), layer, features.Features(network, layer), rows, cv[rows],
-        told, y[train][:, rows].mean(0), y[train][:, rows].std(0), pictures(
-            whole.isel(image=train), size),
-    )  # fmt: skip
+        models.to(dtype=torch.float32),
+        layer,
+        features.Features(network, layer),
+        rows,
+        cv[rows],
+        told,
+        y[train][:, rows].mean(0),
+        y[train][:, rows].std(0),
+        pictures(whole.isel(image=train), size),
+    )
 
 
 def bank(models: Readout, study: AblatedModels) -> tuple[Readout, list[int]]:
@@ -306,20 +322,24 @@ def searched(
     generator = zoo.generator(study.generator)
     rows, seeds = bank(own.models, study)
     shape, count = (len(study.conditions), len(study.seeds)), len(own.models)
-    kinds = ("codes", "scores")
-    state = {f"{kind}.{n}": values for kind in kinds for n in range(count)
-             if (values := (known or {}).get(f"{kind}.{n}")) is not None}  # fmt: skip
-    pending = [n for n in range(count) if not all(f"{kind}.{n}" in state for kind in kinds)]
-    for number in each(pending, "neurons", there=count - len(pending), resumes=True):
+
+    def of_neuron(number: int) -> dict[str, Tensor]:
         its = range(number * len(rows) // count, (number + 1) * len(rows) // count)
         found = evolve(
-            rows.rows(its), own.backbone, generator, [seeds[row] for row in its],
+            rows.rows(its),
+            own.backbone,
+            generator,
+            [seeds[row] for row in its],
             Search(study.optimizer, study.generations),
-        )  # fmt: skip
-        state[f"codes.{number}"] = found.codes.reshape(*shape, -1)
-        state[f"scores.{number}"] = found.activations.cpu().reshape(shape)
-        save(state)
-    codes, scores = (torch.stack([state[f"{kind}.{n}"] for n in range(count)]) for kind in kinds)
+        )
+        scores = found.activations.cpu().reshape(shape)
+        return {"codes": found.codes.reshape(*shape, -1), "scores": scores}
+
+    state = studies.neuron_by_neuron(count, known, save, of_neuron)
+    codes, scores = (
+        torch.stack([state[f"{number}.{name}"] for number in range(count)])
+        for name in ("codes", "scores")
+    )
     return codes, scores
 
 
@@ -410,20 +430,29 @@ def measure(
             **{n: (along, np.asarray(v, dtype=np.float16)) for n, (along, v) in values.items()},
         },
         {
-            "neuron": np.asarray(own.models.labels, dtype=str), "sign": ("condition", list(signs)),
-            "alpha": ("condition", list(alphas)), "seed": list(study.seeds), "way": list(WAYS),
+            "neuron": np.asarray(own.models.labels, dtype=str),
+            "sign": ("condition", list(signs)),
+            "alpha": ("condition", list(alphas)),
+            "seed": list(study.seeds),
+            "way": list(WAYS),
             "judge": judges,
         },
         {
-            "layer": own.layer, "of": whole.sizes["neuron"], "excluded": whole.attrs["excluded"],
-            "natural_luminance": light, "natural_contrast": spread,
+            "layer": own.layer,
+            "of": whole.sizes["neuron"],
+            "excluded": whole.attrs["excluded"],
+            "natural_luminance": light,
+            "natural_contrast": spread,
             "population": 0 if population is None else whole.sizes["neuron"],
         },
-    )  # fmt: skip
+    )
 
 
 def _answers(
-    population: Neurons | None, own: Fit, ways: dict[str, Tensor], natural: Tensor,
+    population: Neurons | None,
+    own: Fit,
+    ways: dict[str, Tensor],
+    natural: Tensor,
     everybody: bool,
 ) -> dict[str, tuple[Sequence[str], Array]]:
     """What stand-ins answer to images each way, as variables of `measure`; NaN without any."""
@@ -496,10 +525,15 @@ def alike(images: Tensor, judges: dict[str, Any]) -> tuple[Array, Array]:
 
 
 def of_kind(
-    planned: Sequence[AblatedModels], found: Sequence[xr.Dataset], network: str,
+    planned: Sequence[AblatedModels],
+    found: Sequence[xr.Dataset],
+    network: str,
     layer: str = features.LAST,
 ) -> xr.Dataset:
-    """Results of one network and layer, the neurons of all sessions together; no attributes."""
+    """Results of one network and layer, the neurons of all sessions together.
+
+    The attribute ``of`` is the number of recorded neurons; some are not well-fitted.
+    """
     own = [
         result
         for study, result in zip(planned, found, strict=True)
@@ -510,41 +544,40 @@ def of_kind(
             f"expected a study of {network}, layer {layer}; there is none in this plan"
         )
     joined: xr.Dataset = xr.concat(
-        own, "neuron", data_vars="minimal", coords="minimal", compat="override", join="override",
+        own,
+        "neuron",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
         combine_attrs="drop",
-    )  # fmt: skip
-    return joined.map(lambda values: values if values.name == "codes" else values.astype(float))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment ablated_models", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument("--networks", default="alexnet,alexnet-untrained", help="comma separated")
-    own, number = AblatedModels, selection.argument
-    parser.add_argument("--generator", default=own.generator, help="makes the images")
-    parser.add_argument(
-        "--images", type=number("images"), default=own.images, help="to fit models to"
     )
-    parser.add_argument("--generations", type=number("generations"), default=own.generations)
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks", "generator")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        generator=given.generator, images=given.images, generations=given.generations,
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    base.run(planned, zoos.load_zoo(given.zoo), folder, recompute=given.recompute)
+    joined = joined.map(lambda values: values if values.name == "codes" else values.astype(float))
+    return joined.assign_attrs(of=sum(result.attrs["of"] for result in own))
 
 
-if __name__ == "__main__":
-    main()
+def by_kind(
+    planned: Sequence[AblatedModels], found: Sequence[xr.Dataset]
+) -> tuple[xr.Dataset, xr.Dataset, dict[str, xr.Dataset]]:
+    """Results of a `plan`: of the first network, of its chosen layer, of each further network."""
+    first, *further = dict.fromkeys(study.network for study in planned)
+    main, layer = (of_kind(planned, found, first, name) for name in (features.LAST, CHOSEN))
+    return main, layer, {name: of_kind(planned, found, name) for name in further}
+
+
+def write_images(
+    planned: Sequence[AblatedModels], found: Sequence[xr.Dataset], folder: str | Path
+) -> None:
+    """Write all evolved images as PNG files, a folder a study, to show them to neurons.
+
+    Files are named by neuron, ablation and search, such as ``7_positive0.5_seed0.png``.
+    """
+    for study, own in zip(planned, found, strict=True):
+        ablations = zip(own["sign"].values, own["alpha"].values, strict=True)
+        cells = product(own["neuron"].values, ablations, own["seed"].values)
+        names = [f"{neuron}_{sign}{alpha:g}_seed{seed}" for neuron, (sign, alpha), seed in cells]
+        images = rendered(study, own["codes"]).flatten(0, 2)
+        stimuli.write_images(images, names, Path(folder) / study.key)
+
+
+PLUGIN = AblatedModels

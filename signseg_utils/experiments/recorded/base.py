@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -16,19 +16,28 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
-from signseg_utils.files import paths
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
+from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 NUMBERS = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
+FEWEST_TESTED = 10  # images; on fewer neither R2 nor a correlation says anything
+
+
+OPTIONS = (
+    Option("recording", "v4, simulated, or a file", "v4"),
+    Option("sessions", "comma separated; default: two of v4, else all"),
+    Option("zoo", "zoo of the networks", "tinyimagenet"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,10 @@ class Recorded(Experiment):
         return recordings.load(self.recording, [self.session])
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """As `measured`, and with what is told of the recording.
@@ -88,7 +100,10 @@ class Recorded(Experiment):
 
     @abstractmethod
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:
         """The result from a session, as `signseg_utils.neurons.recordings.load` gives it."""
@@ -142,9 +157,7 @@ class Drawn(Recorded):
             return []
         return [(0,)]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure the first draw again, and compare all of its numbers."""
         again = replace(self, draws=1).measured(self.recorded(), zoo)
         first = stored.isel(draw=[0])
@@ -160,12 +173,74 @@ def enough(whole: xr.Dataset, study: Any) -> None:
         )
 
 
+def one_experiment(session: xr.Dataset, study: Any) -> tuple[xr.Dataset, np.ndarray]:
+    """Complete responses of a session, and all its images in random order.
+
+    The first ``study.images`` of that order are those of one experiment, drawn by the study's
+    seed; the rest are left over. RecordingError as of `enough`.
+    """
+    whole = recordings.complete(session)
+    enough(whole, study)
+    return whole, np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
+
+
+def well_fitted(r2: np.ndarray, least: float, session: str, option: str) -> np.ndarray:
+    """Rows of the neurons that their models predict: R2 ``[neuron]`` of at least ``least``.
+
+    Raises
+    ------
+    signseg_utils.neurons.recordings.RecordingError
+        If there is none; ``option`` names the setting that asks for less.
+    """
+    rows = np.flatnonzero(r2 >= least)
+    if not len(rows):
+        raise recordings.RecordingError(
+            f"expected a neuron of session {session!r} whose model reaches R2 = {least:g} in "
+            f"cross-validation; got {r2.max():.2f} at most; ask for less with {option}=, or "
+            "record more images or repeats"
+        )
+    return rows
+
+
+def row_labels(neurons: Sequence[str]) -> list[str]:
+    """Names of neurons, short enough to stand beside their images: ``simulated-7`` is neuron 7."""
+    return [name.replace("simulated-", "neuron ") for name in neurons]
+
+
+def neuron_by_neuron(
+    count: int,
+    known: State | None,
+    save: Callable[[State], None],
+    measured: Callable[[int], Mapping[str, Tensor]],
+) -> State:
+    """Measure one neuron after the other, and tell ``save`` after each what there is so far.
+
+    Parameters
+    ----------
+    known
+        State of an interrupted measurement, as ``save`` was given it; neurons in it are kept.
+    measured
+        Number of a neuron to its values by name; in the state they are ``<number>.<name>``.
+    """
+    state = dict(known or {})
+    there = {name.partition(".")[0] for name in state}
+    pending = [number for number in range(count) if str(number) not in there]
+    for number in each(pending, "neurons", there=count - len(pending), resumes=True):
+        state |= {f"{number}.{name}": values for name, values in measured(number).items()}
+        save(state)
+    return state
+
+
 S = TypeVar("S", bound=Drawn)
 
 
 def plan(
-    kind: type[S], recording: str, zoo: str, networks: Sequence[str],
-    sessions: Sequence[str] = (), **settings: Any,
+    kind: type[S],
+    recording: str,
+    zoo: str,
+    networks: Sequence[str],
+    sessions: Sequence[str] = (),
+    **settings: Any,
 ) -> list[S]:
     """Studies of all networks; sessions: those given, else `V4_SESSIONS` or all of the recording.
 
@@ -194,6 +269,38 @@ def inputs(network: Network, layers: Sequence[str], whole: xr.Dataset) -> dict[s
     return {name: values.to(torch.float64).numpy() for name, values in seen.items()}
 
 
-def shipped_folder(recording: str) -> Path:
-    """Where the results of a recording lie that ship with the book."""
-    return paths.results_folder(Path(recording).stem)
+def by_network(plan: Sequence[S], found: Sequence[xr.Dataset]) -> dict[str, list[xr.Dataset]]:
+    """Results of a plan by network: those of its sessions, in their order."""
+    fits: dict[str, list[xr.Dataset]] = {}
+    for study, own in zip(plan, found, strict=True):
+        fits.setdefault(study.network, []).append(own)
+    return fits
+
+
+def tested(sessions: Sequence[xr.Dataset], fresh: str = "fresh") -> str:
+    """Which images tell how well models predict: ``fresh`` or ``test``, as the results name them.
+
+    Fresh ones are those of the session that a draw left over; where a session leaves too few for
+    a number in the variable ``fresh``, the draw's own test images, a fifth of it, must do.
+    """
+    return "fresh" if all(np.isfinite(own[fresh]).all() for own in sessions) else "test"
+
+
+def neurons_of(recording: str) -> str:
+    """Whose answers a recording holds, in words for a sentence: ``"V4 neurons"``."""
+    known = {"v4": "V4 neurons", "simulated": "simulated neurons"}
+    return known.get(recording, f"neurons of {Path(recording).stem}")
+
+
+def elsewhere(effects: Mapping[str, Mapping[str, Any]], network: str, id: str) -> str:
+    """What the other networks give for a claim, to end a sentence about one: ``"; vgg: 0.13"``.
+
+    Parameters
+    ----------
+    effects
+        Network to claim to values ``[neuron]``, an estimate, or None where there is none.
+    """
+    own = {name: of[id] for name, of in effects.items() if name != network and id in of}
+    means = {n: getattr(v, "value", v) for n, v in own.items() if v is not None}
+    told = ", ".join(f"{name}: {np.mean(value):.3g}" for name, value in means.items())
+    return f"; {told}".replace("-", "\N{MINUS SIGN}") if told else ""

@@ -1,37 +1,30 @@
 """Which layers of which networks predict which neurons: measured once, stored, read by chapters.
 
 A result holds numbers about fitted models only, no response and no image
-(`signseg_utils.experiments.recorded.base`). ``python -m
-signseg_utils.experiments.recorded.encoding_accuracy --recording v4`` computes what the store does
-not hold yet; the same command continues an interrupted one.
+(`signseg_utils.experiments.recorded.base`). ``signseg experiment encoding_accuracy --recording v4``
+computes what the store does not hold yet; the same command continues an interrupted one.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
-from signseg_utils import selection, zoos
-from signseg_utils.experiments import base
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.analysis import stats
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import V4_SESSIONS, shipped_folder
+from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
 
-__all__ = ["V4_SESSIONS", "EncodingAccuracy", "measure", "plan"]
-
-FEWEST_TESTED = 10  # on fewer images a correlation says nothing
 KINDS = (
     "cv", "r2_test", "r2_fresh", "r_test", "r_fresh", "r_test_one", "r_fresh_one", "r_fresh_all",
     "ratio", "ratio_one", "ratio_shuffled",
@@ -59,11 +52,32 @@ class EncodingAccuracy(studies.Drawn):
     components: tuple[int, ...] = (1, 2, 3, 4)
     sides: tuple[int, ...] = (4, 8)
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated; default: standard ones"),
+        Option("draws", "choices of images", studies.Drawn.draws),
+        Option("images", "images of a draw", studies.Drawn.images),
+    )
+
     def measured(
         self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingAccuracy]:
+        networks = given.networks or zoo.networks
+        return plan(
+            given.recording, given.zoo, networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
+
+    @classmethod
+    def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """Which layers were chosen, and how well they predict."""
+        tables = (chosen(plan, found), summary(plan, found))
+        return "\n".join(table.to_string(index=False, float_format="%.3f") for table in tables)
 
 
 def plan(
@@ -223,29 +237,122 @@ def best(sessions: Sequence[xr.Dataset], count: int = 10, layer: str | None = No
     return np.concatenate(found)
 
 
-def tested(measured: xr.Dataset) -> str:
-    """Where models are tested: ``fresh`` images, or the drawn ``test`` images if none are left."""
-    return "fresh" if np.isfinite(measured["r_fresh"]).all() else "test"
+def tested(sessions: Sequence[xr.Dataset]) -> str:
+    """Which images test the models; see `signseg_utils.experiments.recorded.base.tested`."""
+    return studies.tested(sessions, "r_fresh")
+
+
+def log_ratios(sessions: Sequence[xr.Dataset]) -> dict[str, Array]:
+    """Do models use more positive weight? Logarithm of positive over negative, ``[neuron]``.
+
+    Above 0 a model sums more positive than negative weight. Models are those of the paper (Fig.
+    16): penultimate features, one component, the ten best neurons a session. ``fitted`` are models
+    of the responses, ``shuffled`` of the same responses to images that they were not given to.
+    """
+    first = best(sessions, layer=features.LAST)
+    kinds = {"fitted": "log_ratio_one", "shuffled": "log_ratio_shuffled"}
+    return {name: of_neurons(sessions, kind, features.LAST)[first] for name, kind in kinds.items()}
+
+
+def by_depth(
+    fits: Mapping[str, Sequence[xr.Dataset]], seed: int = 0
+) -> dict[str, dict[str, tuple[list[int], stats.Curve]]]:
+    """Which layer predicts? r2 of the ten best neurons a session, for `plots.named_curves`.
+
+    Parameters
+    ----------
+    fits
+        Network to the results of its sessions.
+
+    Returns
+    -------
+    dict
+        Architecture and side of its maps to ``trained`` and ``untrained``, each with the numbers of
+        the maps from the stem to the penultimate layer, and r2 there with its interval over
+        neurons. Each layer ranks neurons anew, by cross-validation on training images.
+    """
+    sides = {_place(layer)[1] for own in fits.values() for layer in _layers(own[0])} - {0}
+    panels: dict[str, dict[str, tuple[list[int], stats.Curve]]] = {}
+    for side in sorted(sides):
+        for network, sessions in fits.items():
+            name = network.removesuffix("-untrained")
+            layers = [own for own in _layers(sessions[0]) if _place(own)[1] in (side, 0)]
+            panel = panels.setdefault(f"{name}, {side} x {side} places", {})
+            panel["trained" if name == network else "untrained"] = (
+                [_depth(sessions[0], layer) for layer in layers],
+                stats.bootstrap_curve(_of_best(sessions, layers).T, seed=seed),
+            )
+    return panels
+
+
+def _of_best(sessions: Sequence[xr.Dataset], layers: Sequence[str]) -> Array:
+    """r2 of the ten best neurons a session in each layer: ``[layer, neuron]``."""
+    kind = f"sq_{tested(sessions)}"
+    return np.stack([of_neurons(sessions, kind, n)[best(sessions, layer=n)] for n in layers])
+
+
+def _layers(measured: xr.Dataset) -> list[str]:
+    return [str(name) for name in measured["layer"].values]
+
+
+def _place(layer: str) -> tuple[str, int]:
+    """A layer's map, and the side to which it was averaged: 0 where there are no places."""
+    name, _, side = layer.partition("/")
+    return name, int(side or 0)
+
+
+def _depth(measured: xr.Dataset, layer: str) -> int:
+    """Number of a layer's map, from 0; the sides of a map have the same."""
+    maps = list(dict.fromkeys(_place(name)[0] for name in _layers(measured)))
+    return maps.index(_place(layer)[0])
+
+
+def effects(
+    fits: Mapping[str, Sequence[xr.Dataset]], network: str, goal: float | None = None
+) -> dict[str, Array]:
+    """What the claims about one network say is above 0, ``[neuron]``, by the id of the claim.
+
+    Parameters
+    ----------
+    fits
+        Network to the results of its sessions, the same sessions for each. With the network's
+        untrained twin among them, that is the control of the claims ``learned``.
+    goal
+        r2 that recorded neurons are held against; None for simulated ones, which are as noisy as
+        they were made.
+    """
+    own, twin = fits[network], fits.get(f"{network}-untrained")
+    on, last = tested(own), features.LAST
+    first, ranked = best(own), best(own, layer=last)
+    chosen_, penultimate = (of_neurons(own, f"sq_{on}", layer) for layer in (None, last))
+    found = {"P-13": of_neurons(own, f"r2_{on}")[first]}
+    if goal is not None:
+        found["P-13 number"] = chosen_[first] - goal
+        if on == "fresh":
+            found["P-13 all"] = of_neurons(own, "sq_fresh_all")[first] - goal
+        found["P-13 penultimate"] = of_neurons(own, f"sq_{on}_one", last)[ranked] - goal
+    found["P-13 layer"] = chosen_ - penultimate
+    ratio = log_ratios(own)
+    found["P-16"] = ratio["fitted"]
+    found["P-16 shuffled"] = ratio["fitted"] - ratio["shuffled"]
+    if twin is not None:
+        found["P-13 learned"] = chosen_ - of_neurons(twin, f"sq_{on}")
+        random = of_neurons(twin, "log_ratio_one", last)[ranked]
+        found["P-16 learned"] = ratio["fitted"] - random
+    return found
 
 
 def summary(studies: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset]) -> Any:
-    """A table, one row a study and layer: what its ten best neurons reach on left-out images.
-
-    ``map`` is the layer without its side, ``depth`` the number of the map; ``side`` is 0 where
-    there are no places.
-    """
+    """A table, one row a study and layer: what its ten best neurons reach on left-out images."""
     import pandas as pd
 
     rows = []
     for study, own in zip(studies, measured, strict=True):
-        on = tested(own)
-        for place, layer in enumerate(own["layer"].values.tolist()):
+        on = tested([own])
+        for place, layer in enumerate(_layers(own)):
             first, penult = best([own], layer=layer), f"sq_{on}_one"
-            map_, _, side = layer.partition("/")
-            maps = list(dict.fromkeys(n.partition("/")[0] for n in own["layer"].values.tolist()))
             rows.append({
                 "session": study.session, "network": study.network, "layer": layer,
-                "map": map_, "side": int(side or 0), "depth": maps.index(map_),
                 "chosen": int((own["chosen"] == place).sum()),
                 "components": float(own["components"].isel(layer=place).mean()),
                 "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
@@ -269,7 +376,7 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
 
     rows = []
     for study, own in zip(studies_, measured, strict=True):
-        on, first = tested(own), best([own])
+        on, first = tested([own]), best([own])
         names, times = np.unique(own["layer"].values[own["chosen"].values], return_counts=True)
         order = np.argsort(-times, kind="stable")
         columns = {
@@ -287,36 +394,4 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
     return pd.DataFrame(rows)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment encoding_accuracy", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument("--networks", default="", help="comma separated; default: standard ones")
-    number = selection.argument("draws")
-    parser.add_argument(
-        "--draws", type=number, default=EncodingAccuracy.draws, help="choices of images"
-    )
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    zoo = zoos.load_zoo(given.zoo)
-    networks = split(given.networks) or zoo.networks
-    planned = plan(
-        given.recording, given.zoo, networks, split(given.sessions), draws=given.draws
-    )
-    folder = given.folder or shipped_folder(given.recording)
-    found = base.run(planned, zoo, folder, recompute=given.recompute)
-    print(chosen(planned, found).to_string(index=False, float_format="%.3f"))
-    print(summary(planned, found).to_string(index=False, float_format="%.3f"))
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = EncodingAccuracy

@@ -8,10 +8,9 @@ computes what the store does not hold yet.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,26 +18,20 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils import selection, zoos
 from signseg_utils.analysis import stats
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
-from signseg_utils.experiments.base import State, forget
+from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import shipped_folder
+from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
 from signseg_utils.progress import each
-from signseg_utils.selection import split
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
-
-__all__ = ["EncodingSigns", "measure", "plan", "shipped_folder"]
 
 # What the weights of a Lasso may be: of either sign; of none but positive sign; of one sign a
 # feature, drawn at random; of the sign that the feature has for most other neurons.
 CONSTRAINTS = ("free", "positive", "random", "Dale")
-FEWEST_TESTED = 10  # on fewer images R2 says nothing
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -75,6 +68,13 @@ class EncodingSigns(studies.Drawn):
     least: float = 0.05
     shuffles: int = 40
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("networks", "comma separated", "alexnet,resnet,alexnet-untrained"),
+        Option("draws", "choices of images", draws),
+        Option("images", "images of a draw", studies.Drawn.images),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         return {**super().identity(zoo), "judge_weights": zoo.card(self.judge)["sha256"]}
 
@@ -83,6 +83,13 @@ class EncodingSigns(studies.Drawn):
         save: Callable[[State], None] = forget,
     ) -> xr.Dataset:  # fmt: skip
         return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingSigns]:
+        return plan(
+            given.recording, given.zoo, given.networks, given.sessions,
+            draws=given.draws, images=given.images,
+        )  # fmt: skip
 
 
 def plan(
@@ -190,11 +197,6 @@ def majority(sign: ArrayLike) -> Array:
     return np.where(own.sum(0) - own >= 0, 1, -1)
 
 
-def tested(sessions: Sequence[xr.Dataset]) -> str:
-    """Where models are tested: ``fresh`` images, or the ``test`` images where too few are left."""
-    return "fresh" if all(np.isfinite(own["fresh"]).all() for own in sessions) else "test"
-
-
 def fits(sessions: Sequence[xr.Dataset], kind: str, constraint: str) -> Array:
     """R2 at each penalty, ``[penalty, neuron]``: mean over the draws in which a neuron was kept.
 
@@ -223,6 +225,46 @@ def at_choice(sessions: Sequence[xr.Dataset], kind: str, constraint: str) -> Arr
         choice = rows["cv"].astype(float).argmax("penalty")
         found.append(_over_draws(rows[kind].isel(penalty=choice), own["kept"]))
     return np.concatenate(found)
+
+
+def by_penalty(
+    sessions: Sequence[xr.Dataset], seed: int = 0
+) -> dict[str, dict[str, tuple[Array, stats.Curve]]]:
+    """What each constraint costs at each penalty, for `plots.named_curves` (paper, Fig. 17).
+
+    Returns
+    -------
+    dict
+        Images that models are tested on (those that they were fitted to, those held out of five
+        folds, those of no part in the fit) to constraint to the penalties and the median R2 over
+        neurons with its interval.
+    """
+    parts = {"training": "train", "five folds": "cv", "left out": studies.tested(sessions)}
+    penalties = sessions[0]["penalty"].values
+
+    def curve(part: str, constraint: str) -> tuple[Array, stats.Curve]:
+        values = fits(sessions, part, constraint).T
+        return penalties, stats.bootstrap_curve(values, np.median, seed=seed)
+
+    return {title: {one: curve(part, one) for one in CONSTRAINTS} for title, part in parts.items()}
+
+
+def gains(sessions: Sequence[xr.Dataset]) -> dict[str, Array]:
+    """R2 more than with positive weights only, by constraint: ``[neuron]``.
+
+    On images left out, each constraint at the penalty that cross-validation chose for it. ``free``
+    says what negative weights give; ``random`` and ``Dale``, what signs of as much freedom give.
+    """
+    on = studies.tested(sessions)
+    positive = at_choice(sessions, on, "positive")
+    return {
+        kind: at_choice(sessions, on, kind) - positive for kind in CONSTRAINTS if kind != "positive"
+    }
+
+
+def gain_by_penalty(sessions: Sequence[xr.Dataset]) -> Array:
+    """What negative weights give at each penalty, in cross-validation: ``[penalty, neuron]``."""
+    return fits(sessions, "cv", "free") - fits(sessions, "cv", "positive")
 
 
 def positive_share(sessions: Sequence[xr.Dataset]) -> Array:
@@ -270,6 +312,25 @@ def consistent_shuffled(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Ar
     return _consistent(*_shuffled_counts(sessions), most)
 
 
+def one_sign_table(fits: Mapping[str, Sequence[xr.Dataset]]) -> Any:
+    """How many features keep one sign, and how many would by chance: a table, a row a network.
+
+    Chance is that of responses shuffled jointly, which still have what neurons share.
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, sessions in fits.items():
+        chance = consistent_shuffled(sessions)
+        rows[name] = {
+            "features of one sign": consistent(sessions).mean(),
+            "shuffled, mean": chance.mean(),
+            "97.5 % of shuffles below": np.quantile(chance, 0.975),
+            "shuffles without any": np.mean(chance == 0),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def extremes(share: Array, count: int) -> dict[str, tuple[int, ...]]:
     """Features that are positive, and those that are negative, for most neurons: ``[feature]``.
 
@@ -310,10 +371,8 @@ def effects(
         untrained twin among them, that is the control of the lines ``learned``.
     """
     own, twin = fits[network], fits.get(f"{network}-untrained")
-    on = tested(own)
-    positive = at_choice(own, on, "positive")
-    gain = {kind: at_choice(own, on, kind) - positive for kind in CONSTRAINTS}
-    about: Any = {"n": len(positive), "seed": seed}
+    gain = gains(own)
+    about: Any = {"n": len(gain["free"]), "seed": seed}
     found: dict[str, stats.Estimate | None] = {
         "P-17": stats.bootstrap(gain["free"], seed=seed),
         "P-17 median": stats.bootstrap(gain["free"], np.median, seed=seed),
@@ -325,8 +384,7 @@ def effects(
     found["P-18"] = stats.from_draws(share, drawn[0], **about)
     found["P-18 shuffled"] = stats.above_chance(share, chance, **about)
     if twin is not None:
-        other = at_choice(twin, on, "free") - at_choice(twin, on, "positive")
-        found["P-17 learned"] = stats.bootstrap(gain["free"] - other, seed=seed)
+        found["P-17 learned"] = stats.bootstrap(gain["free"] - gains(twin)["free"], seed=seed)
         gap = share - consistent(twin).mean()
         found["P-18 learned"] = stats.from_draws(gap, drawn[0] - drawn[1], **about)
     if len(own) == 2:
@@ -437,38 +495,4 @@ def _consistent(positive: Array, signed: Array, most: float) -> Array:
     return np.asarray(one_sign.mean(-1))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment encoding_signs", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see studies.plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of the networks")
-    parser.add_argument(
-        "--networks", default="alexnet,resnet,alexnet-untrained",
-        help="comma separated (%(default)s)",
-    )  # fmt: skip
-    own, number = EncodingSigns, selection.argument
-    parser.add_argument(
-        "--draws", type=number("draws"), default=own.draws, help="choices of images"
-    )
-    parser.add_argument(
-        "--images", type=number("images"), default=own.images, help="images of a draw"
-    )
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "networks")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, split(given.networks), split(given.sessions),
-        draws=given.draws, images=given.images,
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    base.run(planned, zoos.load_zoo(given.zoo), folder)
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = EncodingSigns

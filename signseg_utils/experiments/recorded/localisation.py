@@ -11,10 +11,9 @@ what the store does not hold yet; the same command continues an interrupted one,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,29 +21,24 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import selection, zoos
 from signseg_utils.analysis import localize
-from signseg_utils.analysis.similarity import cosine_similarity
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, State, forget
+from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded.base import shipped_folder
 from signseg_utils.experiments.sweep.shards import ACTIVATION, TOLERANCE
-from signseg_utils.networks import Network
-from signseg_utils.neurons import encoding, features, recordings
+from signseg_utils.neurons import encoding, features
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
-from signseg_utils.selection import integers, split
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation",
-    "evolved", "look", "measure", "own_less_others", "plan", "together",
+    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation", "look",
+    "measure", "plan",
 ]  # fmt: skip
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
@@ -100,15 +94,42 @@ class Localisation(studies.Recorded):
     layer: str = features.LAST
     seed: int = 0
 
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *studies.OPTIONS,
+        Option("network", "its features model the neurons", "alexnet"),
+        Option("generator", "makes the images; default: the first of the zoo"),
+        Option("images", "of one experiment", images),
+        Option("neurons", "of a session, at most", neurons),
+        Option("least_fit", "R2 of models", least_fit),
+        Option("generations", "of each search", generations),
+        Option("seeds", "searches: a list or a range", "0"),
+    )
+
     def identity(self, zoo: Zoo) -> dict[str, Any]:
         weights = {name: zoo.fingerprint(name) for name in (self.network, self.generator)}
         return {**super().identity(zoo), "weights": weights}
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, self, zoo, state, save)
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Localisation]:
+        return plan(
+            given.recording, given.zoo, given.network, given.generator or zoo.generators[0],
+            given.sessions, images=given.images, neurons=given.neurons, least_fit=given.least_fit,
+            generations=given.generations, seeds=given.seeds,
+        )  # fmt: skip
+
+    @classmethod
+    def told(cls, plan: Sequence[Localisation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        """How many stored numbers an audit made again; AuditError if they do not agree."""
+        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""
@@ -126,9 +147,7 @@ class Localisation(studies.Recorded):
         asked = [name for name in who if name == "model" or self.stand_ins(stored) is not None]
         return [(who.index(name), n) for name in asked for n in range(stored.sizes["neuron"])]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, show them with their discs again."""
         generator, cells = zoo.generator(self.generator), self.stand_ins(stored)
         body = features.Features(zoo.network(self.network), self.layer)
@@ -234,10 +253,13 @@ def look(asked: Asked, image: Tensor, study: Localisation, key: int) -> Arrays:
     shuffled = [located(rng.permutation(answers)).map for _ in range(SHUFFLES)]
     foretold = [_foretold(m, second.discs, intact - fresh) for m in (place.map, *shuffled)]
     return {
-        "intact": intact, "answers": answers, "fresh": fresh, "mask": place.mask.numpy(),
+        "intact": intact,
+        "answers": answers,
+        "fresh": fresh,
+        "mask": place.mask.numpy(),
         "cleared": cleared,
         "foretold": np.array([foretold[0], np.mean(foretold[1:])], np.float32),
-    }  # fmt: skip
+    }
 
 
 def _foretold(height: Tensor, discs: Tensor, changes: Array) -> float:
@@ -250,7 +272,7 @@ def measure(
     found: xr.Dataset,
     study: Localisation,
     zoo: Zoo,
-    known: Mapping[str, Any] | None = None,
+    known: State | None = None,
     save: Callable[[State], None] = forget,
 ) -> xr.Dataset:
     """Fit models, search, localise and clear, one neuron after the other.
@@ -282,13 +304,13 @@ def measure(
     own = _modelled(found, study, zoo)
     generator = zoo.generator(study.generator)
     who = ("model",) if own.cells is None else ("neuron", "model")
-    state: State = dict(known or {})
     names = own.models.labels
-    pending = [number for number in range(len(names)) if f"{number}.codes" not in state]
-    for number in each(pending, "neurons", there=len(names) - len(pending), resumes=True):
+
+    def of_neuron(number: int) -> dict[str, Tensor]:
         mine = _of_neuron(own, number, who, study, generator)
-        state |= {f"{number}.{key}": torch.from_numpy(values) for key, values in mine.items()}
-        save(state)
+        return {name: torch.from_numpy(values) for name, values in mine.items()}
+
+    state = studies.neuron_by_neuron(len(names), known, save, of_neuron)
     return _dataset(state, own.about, own.models, who, names, study)
 
 
@@ -304,21 +326,13 @@ class _Modelled(NamedTuple):
 
 
 def _modelled(found: xr.Dataset, study: Localisation, zoo: Zoo) -> _Modelled:
-    whole = recordings.complete(found)
-    studies.enough(whole, study)
-    order = np.random.default_rng([study.seed, 0]).permutation(whole.sizes["image"])
+    whole, order = studies.one_experiment(found, study)
     whole = whole.isel(image=order[: study.images])
     body = features.Features(zoo.network(study.network), study.layer)
     seen = features.extract(body, pictures(whole, zoo.image_size)).double().numpy()
     told = whole["response"].values
     fit = encoding.cross_validate(seen, told, "pls", (1,), seed=study.seed)[0]
-    chosen = np.flatnonzero(fit >= study.least_fit)
-    if not len(chosen):
-        raise recordings.RecordingError(
-            f"expected a neuron of session {study.session} whose model explains "
-            f"{study.least_fit:.0%} of the variance in cross-validation; the best explains "
-            f"{fit.max():.1%}; ask for less with least_fit=, or take more images"
-        )
+    chosen = studies.well_fitted(fit, study.least_fit, study.session, "least_fit")
     chosen = np.sort(chosen[np.argsort(-fit[chosen], kind="stable")[: study.neurons]])
     names = whole["neuron"].values[chosen].tolist()
     told, about = told[:, chosen], {"fit": fit[chosen]}
@@ -364,15 +378,23 @@ def _of_neuron(
 
 
 def _dataset(
-    state: Mapping[str, Tensor], found: Mapping[str, Array], models: Readout,
-    who: Sequence[str], names: Sequence[str], study: Localisation,
+    state: Mapping[str, Tensor],
+    found: Mapping[str, Array],
+    models: Readout,
+    who: Sequence[str],
+    names: Sequence[str],
+    study: Localisation,
 ) -> xr.Dataset:
     dims = {
-        "codes": ("who", "neuron", "code"), "intact": ("who", "neuron"),
-        "answers": ("who", "neuron", "disc"), "fresh": ("who", "neuron", "disc"),
-        "mask": ("who", "neuron", "row", "column"), "cleared": ("who", "neuron", "kind"),
-        "foretold": ("who", "neuron", "map"), "floor": ("who", "neuron"),
-    }  # fmt: skip
+        "codes": ("who", "neuron", "code"),
+        "intact": ("who", "neuron"),
+        "answers": ("who", "neuron", "disc"),
+        "fresh": ("who", "neuron", "disc"),
+        "mask": ("who", "neuron", "row", "column"),
+        "cleared": ("who", "neuron", "kind"),
+        "foretold": ("who", "neuron", "map"),
+        "floor": ("who", "neuron"),
+    }
     stacked = {
         key: (axes, np.stack([state[f"{n}.{key}"].numpy() for n in range(len(names))], 1))
         for key, axes in dims.items()
@@ -380,10 +402,12 @@ def _dataset(
     whole = xr.Dataset(
         stacked,
         {
-            "who": list(who), "neuron": list(names), "kind": list(KINDS),
+            "who": list(who),
+            "neuron": list(names),
+            "kind": list(KINDS),
             "map": ["measured", "shuffled"],
         },
-    )  # fmt: skip
+    )
     for key, values in found.items():
         whole[key] = ("neuron", np.asarray(values, np.float32))
     if "neuron" in who:
@@ -398,109 +422,13 @@ def _dataset(
 def _search(asked: Asked, generator: nn.Module, study: Localisation) -> Tensor:
     """Code [code] float16 of the preferred image, the best of all seeds."""
     found = evolve(
-        asked.rows.rows([0] * len(study.seeds)), asked.body, generator, study.seeds,
+        asked.rows.rows([0] * len(study.seeds)),
+        asked.body,
+        generator,
+        study.seeds,
         Search(study.optimizer, study.generations),
-    )  # fmt: skip
+    )
     return found.codes[found.activations.argmax()].half()
 
 
-def together(measured: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Neurons of all sessions in one dataset, with what follows from the numbers.
-
-    ``found`` [who, neuron] bool: is there a place; ``share`` [who, neuron] of the image that the
-    mask covers; ``change`` [who, neuron, kind]: response to the cleared image over that to the
-    intact one, both less the response that means nothing, less 1; ``change_natural``
-    [neuron, shown] likewise, where there are twins.
-    """
-    whole = xr.concat(list(measured), "neuron", combine_attrs="drop")
-    whole["found"] = whole["mask"].any(("row", "column"))
-    whole["share"] = whole["mask"].mean(("row", "column"))
-    scale = whole["intact"] - whole["floor"]
-    whole["change"] = (whole["cleared"] - whole["floor"]) / scale - 1
-    if "natural" in whole:
-        whole["change_natural"] = whole["natural"] / whole["natural"].sel(shown="intact") - 1
-    return whole
-
-
-@torch.inference_mode()
-def evolved(whole: xr.Dataset, generator: nn.Module) -> dict[str, Tensor]:
-    """Evolved images ``[neuron, 3, height, width]`` of ``neuron`` and ``model``."""
-    return {
-        str(who): generator(torch.from_numpy(whole["codes"].sel(who=who).values).float())
-        for who in whole["who"].values
-    }
-
-
-@torch.inference_mode()
-def own_less_others(first: Tensor, second: Tensor, judges: Sequence[Network]) -> Array:
-    """How much more alike each image of ``first`` is to its own of ``second`` than to the others.
-
-    Parameters
-    ----------
-    first, second
-        ``[neuron, 3, height, width]``, two neurons or more.
-    judges
-        Networks whose features say how alike images are; these are centred on all images.
-
-    Returns
-    -------
-    ndarray [neuron]
-        Centred cosine similarity, mean over judges, to its own less the mean of the others.
-    """
-    if len(first) != len(second) or len(first) < 2:
-        raise ValueError(
-            f"expected as many images in both, and two or more; got {len(first)} and {len(second)}"
-        )
-    alike = torch.zeros(len(first), len(first))
-    for judge in judges:
-        one, two = judge.backbone(first), judge.backbone(second)
-        centre = torch.cat([one, two]).mean(0)
-        alike += cosine_similarity(one[:, None, None], two[None, :, None], centre) / len(judges)
-    own = alike.diagonal()
-    return np.asarray((own - (alike.sum(1) - own) / (len(first) - 1)).numpy())
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of this module."""
-    own = Localisation
-    parser = argparse.ArgumentParser(
-        prog="signseg experiment localisation", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--recording", default="v4", help="v4, simulated, or a file")
-    parser.add_argument("--sessions", default="", help="comma separated; default: see plan")
-    parser.add_argument("--zoo", default="tinyimagenet", help="zoo of network and generator")
-    parser.add_argument("--network", default="alexnet", help="its features model the neurons")
-    parser.add_argument("--generator", default="", help="default: the first of the zoo")
-    number = selection.argument
-    for name, kind, words in (
-        ("images", int, "of one experiment"),
-        ("neurons", int, "of a session, at most"),
-        ("least_fit", float, "R2 of models"),
-        ("generations", int, "of each search"),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=number(name, kind), default=getattr(own, name),
-            help=words,
-        )  # fmt: skip
-    parser.add_argument("--seeds", default="0", help="searches: a list or a range")
-    parser.add_argument("--folder", type=Path, help="default: data/results/<recording>")
-    parser.add_argument("--recompute", action="store_true", help="even what is there")
-    given = parser.parse_args(arguments)
-    names = ("zoo", "recording", "sessions", "network", "generator")
-    selection.parse({name: getattr(given, name) for name in names})
-    selection.parse({"folder": given.folder or ""})
-    planned = plan(
-        given.recording, given.zoo, given.network,
-        given.generator or zoos.load_zoo(given.zoo).generators[0], split(given.sessions),
-        images=given.images, neurons=given.neurons, least_fit=given.least_fit,
-        generations=given.generations, seeds=integers(given.seeds),
-    )  # fmt: skip
-    folder = given.folder or shipped_folder(given.recording)
-    zoo = zoos.load_zoo(given.zoo)
-    found = base.run(planned, zoo, folder, recompute=given.recompute)
-    print(f"audit: {base.demand(base.audit(planned, found, zoo))} stored numbers agree")
-
-
-if __name__ == "__main__":
-    main()
+PLUGIN = Localisation

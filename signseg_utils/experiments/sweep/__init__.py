@@ -23,9 +23,15 @@ from signseg_utils.experiments.sweep.shards import (
 )
 
 __all__ = [
-    "ALGORITHM_VERSION", "ALPHAS", "SIGNS", "TOLERANCE", "AuditError", "Shard", "collect",
+    "ALGORITHM_VERSION",
+    "ALPHAS",
+    "SIGNS",
+    "TOLERANCE",
+    "AuditError",
+    "Shard",
+    "collect",
     "plan",
-]  # fmt: skip
+]
 
 
 def collect(plan: Sequence[Shard], folder: Path, zoo: zoos.Zoo | None = None) -> xr.Dataset:

@@ -107,8 +107,9 @@ def measured(
         key = f"{batch} {module!r}"  # the same layers take the same time
         if key not in known:
             inputs = draws.uniform((batch, *shape), seed=0).to(device, dtype)
-            known[key] = seconds_an_image(ready(module, torch.device(device), dtype), inputs,
-                                          seconds)  # fmt: skip
+            known[key] = seconds_an_image(
+                ready(module, torch.device(device), dtype), inputs, seconds
+            )
         return known[key]
 
     side = {name: zoo.timing_generator(name) for name in {pair[1] for pair in found.images}}
@@ -162,9 +163,12 @@ def _candidates(shard: Shard, code_size: int) -> list[int]:
     """Images of each generation of one search."""
     search = shard.search
     made = registry.load("optimizers", search.optimizer)(
-        torch.zeros(1, code_size), 1.0, [0],
-        generations=search.generations, population=search.population,
-    )  # fmt: skip
+        torch.zeros(1, code_size),
+        1.0,
+        [0],
+        generations=search.generations,
+        population=search.population,
+    )
     return [made.candidates(generation) for generation in range(search.generations)]
 
 

@@ -43,9 +43,13 @@ def certified(
             seen = zoo.network(network)
             rows = seen.readout.rows(list(dict.fromkeys(units)))
             found = certify(
-                rows, seen.backbone, zoo.generator(generator),
-                dtype=torch.bfloat16, device=device, images=images,
-            )  # fmt: skip
+                rows,
+                seen.backbone,
+                zoo.generator(generator),
+                dtype=torch.bfloat16,
+                device=device,
+                images=images,
+            )
             dtype = "bfloat16" if found.rank_agreement >= AGREEMENT else "float32"
             why = f"rank agreement of bfloat16 {found.rank_agreement:.4f}, needed {AGREEMENT}"
         chosen[network, generator] = dtype

@@ -75,9 +75,12 @@ class Shard(Experiment):
     def conditions(self) -> tuple[Ablation, ...]:
         """Ablations, the intact unit first."""
         return conditions(
-            self.signs, self.alphas,
-            rule=self.rule, reference=self.reference, seed=self.control_seed,
-        )  # fmt: skip
+            self.signs,
+            self.alphas,
+            rule=self.rule,
+            reference=self.reference,
+            seed=self.control_seed,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -114,7 +117,10 @@ class Shard(Experiment):
         return identify(self.settings, self.network, self.generator, zoo)
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """Searches of all conditions and seeds; of a shard that ablates channels no checkpoint.
@@ -165,9 +171,7 @@ class Shard(Experiment):
         """Runs (condition, seed)."""
         return [(c, s) for c in range(len(self.conditions)) for s in range(len(self.seeds))]
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, score them with the ablated unit."""
         network, generator = load(zoo, self.network, self.generator)
         codes = torch.from_numpy(stored["codes"].values.astype("float32"))
@@ -220,9 +224,7 @@ class Shard(Experiment):
         return together
 
 
-def identify(
-    settings: Mapping[str, Any], network: str, generator: str, zoo: Zoo
-) -> dict[str, Any]:
+def identify(settings: Mapping[str, Any], network: str, generator: str, zoo: Zoo) -> dict[str, Any]:
     """What a stored search of these settings must agree in, and a fingerprint of it all."""
     found = {
         "settings": dict(settings),

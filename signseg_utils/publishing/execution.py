@@ -1,0 +1,142 @@
+"""Run a notebook in a kernel of its own that leaves nothing behind, and say what it took."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from nbformat import NotebookNode
+
+
+def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
+    """Run a notebook with Papermill in ``folder``; returned whole, errors in its outputs.
+
+    Ctrl-C ends the kernel and is raised as KeyboardInterrupt.
+    """
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+
+    started: list[Any] = []
+
+    class Kernel(AsyncKernelManager):
+        """Talks over sockets in the file system, not over TCP, where there are such."""
+
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            started.append(self)
+            if sys.platform != "win32":
+                self.transport = "ipc"
+
+        async def _async_interrupt_kernel(self) -> None:
+            """Not on the way to its end: an idle kernel calls an interrupt there an error."""
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
+
+    unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
+    nbformat.write(source, unrun)
+    quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # in a thread: in the main one nbclient takes Ctrl-C for itself and reports a dead kernel
+    with environment(**quiet), ThreadPoolExecutor(1) as aside:
+        running = aside.submit(
+            papermill.execute_notebook,
+            str(unrun),
+            str(done),
+            parameters=dict(values),
+            kernel_name="python3",
+            language="python",
+            cwd=str(folder),
+            progress_bar=False,
+            log_output=False,
+            kernel_manager_class=Kernel,
+        )
+        try:
+            running.result()
+        except papermill.PapermillExecutionError:
+            return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
+        except DeadKernelError:
+            return _died(nbformat.read(done, as_version=4))
+        finally:
+            for kernel in started:
+                if kernel.has_kernel and kernel.provisioner.has_process:
+                    _end(kernel.provisioner.pid)
+    return nbformat.read(done, as_version=4)
+
+
+class PeakMemory(threading.Thread):
+    """Largest resident memory (bytes) of this process's children while it runs."""
+
+    def __init__(self, every_seconds: float = 0.25) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._every = every_seconds
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        me = psutil.Process()
+        while not self._finished.wait(self._every):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+
+    def __enter__(self) -> "PeakMemory":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        self.join()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for the kernel that is started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _end(process: int) -> None:
+    """Kill a kernel that is still there, and what it started."""
+    try:
+        kernel = psutil.Process(process)
+        family = [*kernel.children(recursive=True), kernel]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def _died(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` with an error in the output of the cell in which its kernel died."""
+    ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    begun = [cell for cell in ran if cell.metadata.get("papermill", {}).get("start_time")]
+    why = "the kernel ended without a word; it was killed, crashed, or memory ran out"
+    error = nbformat.v4.new_output("error", ename="DeadKernel", evalue=why)
+    (begun or ran)[-1].outputs.append(error)
+    return notebook
+
+
+def _unmarked(notebook: NotebookNode) -> NotebookNode:
+    """``notebook`` without the cells that Papermill adds on an error, so that numbers are right."""
+    added = "papermill-error-cell-tag"
+    notebook.cells = [c for c in notebook.cells if added not in c.metadata.get("tags", [])]
+    return notebook

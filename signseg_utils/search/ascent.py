@@ -1,0 +1,451 @@
+"""Gradient ascent on all rows of a bank: the white-box counterpart of `search.evolution`.
+
+Each row climbs the gradient of its own score through backbone and generator, by Adam (Kingma & Ba
+2015, arXiv:1412.6980). The generator is a decoder, so that the search goes through its code, or
+`generators.pixels`, whose code is the image itself in decorrelated Fourier space; there each step
+looks at the image shifted and scaled a little, which keeps patterns out that only one place and
+size of pixels shows (Olah, Mordvintsev & Schubert 2017, 10.23915/distill.00007).
+
+Contracts are those of ``evolve``: rows of one seed share start and views; on a CPU a row's result
+depends in no bit on the rows beside it; a search that was stopped goes on as if it had not been.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
+
+from signseg_utils import draws
+from signseg_utils.progress import Work
+from signseg_utils.search import resuming
+from signseg_utils.search.scoring import Certificate, Scorer, rescore
+from signseg_utils.units.readout import Readout
+
+CUDA_PASS = 64  # rows a pass on a GPU
+FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How a code is climbed.
+
+    Attributes
+    ----------
+    steps
+        Images that each row is shown.
+    rate
+        Adam's step, in units of the generator's ``initial_sigma``.
+    jitter
+        Largest shift of a view along either axis, as a share of the image's side.
+    zoom
+        Largest change of a view's scale, up or down; with both 0 the image itself is looked at.
+    """
+
+    steps: int = 64
+    rate: float = 0.1
+    jitter: float = 0.0625
+    zoom: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"expected at least one step; got {self.steps}")
+        if not 0 < self.rate < float("inf"):
+            raise ValueError(f"expected a rate above 0, in units of initial_sigma; got {self.rate}")
+        if not (0 <= self.jitter < 1 and 0 <= self.zoom < 1):
+            raise ValueError(
+                "expected jitter and zoom from 0 to below 1, because they are shares of the image; "
+                f"got {self.jitter} and {self.zoom}"
+            )
+
+
+@dataclass
+class Ascended:
+    """What an ascent found, one entry a row.
+
+    Attributes
+    ----------
+    codes : Tensor [row, code]
+        Codes after the last step, rounded to float16, so that they can be stored exactly.
+    activations : Tensor [row]
+        Score of the rounded code's whole image, alone, in float32 (see ``scoring.rescore``).
+    trace : Tensor [row, step]
+        Score of the view that each step began from.
+    images_seen : int
+    seconds, network_seconds : float
+        Wall time, and the part of it in generator and backbone, forward and backward; a resumed
+        ascent counts its earlier part too.
+    """
+
+    codes: Tensor
+    activations: Tensor
+    trace: Tensor
+    images_seen: int
+    seconds: float
+    network_seconds: float
+
+
+def view(images: Tensor, places: Tensor) -> Tensor:
+    """Images seen shifted and scaled, beyond their edge mirrored; differentiable.
+
+    Parameters
+    ----------
+    images
+        ``[image, 3, height, width]``.
+    places
+        ``[image, 3]``: the shift to the right and down in units of the side, and the factor of
+        magnification.
+    """
+    right, down, scale = places.to(images).unbind(1)
+    none = torch.zeros_like(scale)
+    theta = torch.stack(
+        [
+            torch.stack([1 / scale, none, -2 * right], 1),
+            torch.stack([none, 1 / scale, -2 * down], 1),
+        ],
+        1,
+    )
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def drawn_place(ascent: Ascent, seed: int, step: int) -> Tensor:
+    """Place ``[3]`` of the view that a step looks at, keyed on (seed, step); see `view`."""
+    right, down, zoom = (2 * draws.uniform(3, seed, step) - 1).tolist()
+    return torch.tensor([ascent.jitter * right, ascent.jitter * down, (1 + ascent.zoom) ** zoom])
+
+
+class Climb:
+    """An ascent that can be stopped after any step; see `ascend` for the arguments."""
+
+    def __init__(
+        self,
+        readout: Readout,
+        backbone: nn.Module,
+        generator: nn.Module,
+        seeds: Sequence[int],
+        ascent: Ascent,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        chunk: int | None = None,
+    ) -> None:
+        if len(seeds) != len(readout):
+            raise ValueError(
+                f"expected one seed for each of the {len(readout)} rows, because each row is one "
+                f"run; got {len(seeds)}; repeat the rows for several seeds"
+            )
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise TypeError(
+                "expected dtype float32 or bfloat16, because others lack range or speed; "
+                f"got {dtype}"
+            )
+        self.readout, self.backbone, self.generator = readout, backbone, generator
+        self.seeds = tuple(int(seed) for seed in seeds)
+        self.ascent = ascent
+        self.bank = readout.to(device, torch.float32)
+        self.scorer = Scorer(backbone, generator, device=device, dtype=dtype, chunk=chunk)
+        self.chunk = chunk or (CUDA_PASS if self.scorer.device.type == "cuda" else 1)
+        distinct = list(dict.fromkeys(self.seeds))
+        starts = torch.as_tensor(generator.initial_codes(distinct))  # type: ignore[operator]
+        starts = starts[[distinct.index(seed) for seed in self.seeds]]
+        self.start = starts.to(self.scorer.device, torch.float32)
+        self.rate = ascent.rate * float(generator.initial_sigma)  # type: ignore[arg-type]
+        self.codes = self.start.clone()
+        self.first = torch.zeros_like(self.codes)  # running means of the gradient and its square
+        self.second = torch.zeros_like(self.codes)
+        self.trace = torch.full((len(readout), ascent.steps), torch.nan)
+        self.steps_done = 0
+        self._before = (0, 0.0, 0.0)  # images, seconds, network seconds of an earlier part
+        self._seconds = 0.0
+
+    @property
+    def images_seen(self) -> int:
+        """Images looked at so far, those before a resume included."""
+        return self._before[0] + self.scorer.images_seen
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent so far, those before a resume included."""
+        return self._before[1] + self._seconds
+
+    @property
+    def network_seconds(self) -> float:
+        """Seconds of these in generator and network."""
+        return self._before[2] + self.scorer.watch.seconds
+
+    @property
+    def images_planned(self) -> int:
+        """Images of the whole ascent."""
+        return len(self.readout) * self.ascent.steps
+
+    def step(self) -> None:
+        """One step of every row."""
+        begun = time.perf_counter()
+        gradients, scores = self.gradients()
+        self._check(scores, gradients)
+        self.trace[:, self.steps_done] = scores.cpu()
+        self.steps_done += 1
+        self._move(gradients)
+        self._seconds += time.perf_counter() - begun
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Gradient [row, code] of each row's score at its code, in the coming step's view.
+
+        Also the scores [row].
+        """
+        places = None
+        if self.ascent.jitter or self.ascent.zoom:
+            drawn = {s: drawn_place(self.ascent, s, self.steps_done) for s in set(self.seeds)}
+            places = torch.stack([drawn[seed] for seed in self.seeds]).to(self.scorer.device)
+        parts = []
+        for first in range(0, len(self.readout), self.chunk):
+            part = slice(first, first + self.chunk)
+            parts.append(self._pass(part, None if places is None else places[part]))
+        return torch.cat([g for g, _ in parts]), torch.cat([s for _, s in parts])
+
+    @torch.enable_grad()
+    def _pass(self, part: slice, places: Tensor | None) -> tuple[Tensor, Tensor]:
+        codes = self.codes[part].clone().requires_grad_()
+        bank = Readout(self.bank.weight[part], self.bank.bias[part], self.bank.labels[part])
+        with self.scorer.watch:
+            images = self.scorer.generator(codes.to(self.scorer.dtype))
+            if places is not None:
+                images = view(images, places)
+            features = self.scorer.backbone(images.contiguous(memory_format=torch.channels_last))
+            scores = bank.scores(features.float()[:, None])[:, 0]
+            (gradient,) = torch.autograd.grad(scores.sum(), codes)
+        self.scorer.images_seen += len(codes)
+        self.scorer.after_pass()
+        return gradient, scores.detach()
+
+    def _move(self, gradients: Tensor) -> None:
+        """Adam, algorithm 1 of Kingma & Ba 2015, uphill."""
+        self.first = FIRST * self.first + (1 - FIRST) * gradients
+        self.second = SECOND * self.second + (1 - SECOND) * gradients.square()
+        mean = self.first / (1 - FIRST**self.steps_done)
+        spread = (self.second / (1 - SECOND**self.steps_done)).sqrt()
+        self.codes = self.codes + self.rate * mean / (spread + SMALLEST)
+
+    def _check(self, scores: Tensor, gradients: Tensor) -> None:
+        good = torch.isfinite(scores) & torch.isfinite(gradients).all(1)
+        bad = (~good).nonzero().flatten().tolist()
+        if bad:
+            rows = [f"{row} ({self.readout.labels[row]!r}, seed {self.seeds[row]})" for row in bad]
+            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+            raise ValueError(
+                "expected finite activations and gradients, because codes follow them; got NaN or "
+                f"infinity in step {self.steps_done} for row {', '.join(rows[:5])}{more}; "
+                "check the weights of readout, backbone and generator for NaN, and try float32"
+            )
+
+    def result(self) -> Ascended:
+        """Round the codes to float16, render them again and score them in float32."""
+        begun = time.perf_counter()
+        codes = self.codes.half().float().cpu()
+        activations = rescore(
+            self.readout, self.backbone, self.generator, codes, device=self.scorer.device
+        )
+        self._seconds += time.perf_counter() - begun
+        return Ascended(
+            codes=codes,
+            activations=activations,
+            trace=self.trace,
+            images_seen=self.images_seen,
+            seconds=self.seconds,
+            network_seconds=self.network_seconds,
+        )
+
+    def state(self) -> State:
+        """Everything that the rest of the ascent depends on, as a flat dictionary of tensors."""
+        state = {
+            "codes": self.codes.clone(),
+            "first": self.first.clone(),
+            "second": self.second.clone(),
+            "trace": self.trace.clone(),
+            "steps_done": torch.tensor(self.steps_done),
+            "images_seen": torch.tensor(self.images_seen),
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
+            "network_seconds": torch.tensor(self.network_seconds, dtype=torch.float64),
+            "identity": resuming.encoded(self.identity),
+        }
+        return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state()`` of the same ascent.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to another one; the message names what differs.
+        """
+        resuming.check(state, self.identity, "ascend")
+        device = self.scorer.device
+        self.codes = state["codes"].to(device).clone()
+        self.first = state["first"].to(device).clone()
+        self.second = state["second"].to(device).clone()
+        self.trace = state["trace"].clone()
+        self.steps_done = int(state["steps_done"])
+        self._before = (
+            int(state["images_seen"]),
+            float(state["seconds"]),
+            float(state["network_seconds"]),
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree in to be continued."""
+        return {
+            **asdict(self.ascent),
+            "step": self.rate,
+            "seeds": list(self.seeds),
+            "labels": list(self.readout.labels),
+            "dtype": str(self.scorer.dtype),
+            "readout": resuming.digest({"weight": self.readout.weight, "bias": self.readout.bias}),
+            "backbone": resuming.digest(self.backbone.state_dict()),
+            "generator": resuming.digest(self.generator.state_dict()),
+            "initial codes": resuming.digest({"codes": self.start}),
+        }
+
+
+def iterate(
+    readout: Readout,
+    backbone: nn.Module,
+    generator: nn.Module,
+    seeds: Sequence[int],
+    ascent: Ascent,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    chunk: int | None = None,
+    resume: Mapping[str, Any] | None = None,
+) -> Iterator[Climb]:
+    """The ascent after each step: look at it, take ``state()``, stop, or end in ``result()``.
+
+    The arguments are those of `ascend`. A resumed ascent that had ended yields once, so that the
+    last one seen always holds the result.
+    """
+    climb = Climb(
+        readout, backbone, generator, seeds, ascent, device=device, dtype=dtype, chunk=chunk
+    )
+    if resume is not None:
+        climb.load(resume)
+    return _steps(climb)
+
+
+def _steps(climb: Climb) -> Iterator[Climb]:
+    if climb.steps_done >= climb.ascent.steps:
+        yield climb
+    while climb.steps_done < climb.ascent.steps:
+        climb.step()
+        yield climb
+
+
+def ascend(
+    readout: Readout,
+    backbone: nn.Module,
+    generator: nn.Module,
+    seeds: Sequence[int],
+    ascent: Ascent,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    chunk: int | None = None,
+    progress: bool = True,
+    checkpoint: Callable[[State], object] | None = None,
+    checkpoint_every: int = 10,
+    resume: Mapping[str, Any] | None = None,
+) -> Ascended:
+    """Climb to one image for each row of a readout.
+
+    Parameters
+    ----------
+    readout : Readout
+        Rows to maximise: units, ablated units, neuron models.
+    backbone, generator : Module
+        Shared by all rows: images [n, 3, h, w] in 0..1 to features [n, feature]; codes to images.
+        Both must be differentiable; neither is changed: the ascent works on copies. Without a
+        generator, give ``generators.pixels``.
+    seeds : sequence of int [row]
+        Keys of the start and of the views; equal seeds share both.
+    ascent : Ascent
+    device, dtype
+        Where, and in which precision generator and backbone run; see `certify`. Final activations
+        are float32 always.
+    chunk : int, optional
+        Rows in one pass. The default on a CPU is one, which makes a row's result independent, in
+        every bit, of the rows beside it; more are hardly faster there.
+    progress : bool
+        Whether an ascent that takes long says what is done and left (`signseg_utils.progress`).
+    checkpoint : callable, optional
+        Called with ``Climb.state()`` (a flat dictionary of CPU tensors) every ``checkpoint_every``
+        steps, but not after the last.
+    resume : mapping, optional
+        Such a state: the ascent continues from it and ends as if it had never stopped.
+
+    Raises
+    ------
+    ValueError
+        NaN or infinite activations or gradients (row label and step are named), or a checkpoint
+        of another ascent.
+    """
+    if checkpoint_every < 1:
+        raise ValueError(f"expected checkpoint_every of at least 1; got {checkpoint_every}")
+    climb = Climb(
+        readout, backbone, generator, seeds, ascent, device=device, dtype=dtype, chunk=chunk
+    )
+    if resume is not None:
+        climb.load(resume)
+    with Work(
+        climb.images_planned, "images", f"{len(readout)} ascents", there=climb.images_seen,
+        fine=True, speaks=progress,
+    ) as work:  # fmt: skip
+        climb.scorer.after_pass = lambda: work.to(climb.images_seen)
+        for _ in _steps(climb):
+            due = climb.steps_done % checkpoint_every == 0
+            if checkpoint is not None and due and climb.steps_done < ascent.steps:
+                checkpoint(climb.state())
+    return climb.result()
+
+
+def certify(
+    readout: Readout,
+    backbone: nn.Module,
+    generator: nn.Module,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Certificate:
+    """Compare gradients at the start in ``dtype`` with those in float32.
+
+    An ascent follows the direction of its gradient, so that their cosine is what a precision must
+    keep: it stands where the certificate of a search has its rank agreement. ``error`` is the root
+    mean square error of the scores over their standard deviation over rows.
+    """
+    gradients, scores = [], []
+    for precision in (torch.float32, dtype):
+        climb = Climb(
+            readout, backbone, generator, [seed] * len(readout), Ascent(), device=device,
+            dtype=precision,
+        )  # fmt: skip
+        gradient, score = climb.gradients()
+        gradients.append(gradient.double())
+        scores.append(score.double())
+    agreement = cosine_similarity(gradients[0], gradients[1], dim=1)
+    exact, fast = scores
+    spread = exact.std() if len(readout) > 1 else exact.abs().mean()
+    return Certificate(
+        dtype=str(dtype).removeprefix("torch."),
+        rank_agreement=float(agreement.median()),
+        worst=float(agreement.min()),
+        error=float((exact - fast).square().mean().sqrt() / spread.clamp_min(1e-12)),
+        rows=len(readout),
+        images=len(readout),
+    )
