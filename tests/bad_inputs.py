@@ -429,8 +429,6 @@ for _number, _values, _said in (
     (3, {"__class__": "x"}, "parameter __class__"),
     (1, {"fresh": -3}, "fresh 1 -3"),
     (1, {"show_dataset": "true"}, "show_dataset bool"),
-    (2, {"resamples": 0}, "resamples 1 0"),
-    (2, {"resamples": -1}, "resamples 1 -1"),
     (6, {"least": float("nan")}, "least between nan"),
     (6, {"least": 5.0}, "least between 5"),
     (7, {"network": "dog"}, "network dog"),

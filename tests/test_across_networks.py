@@ -27,28 +27,28 @@ def test_rho_takes_the_networks_that_have_a_number_in_any_order() -> None:
     last = falling().isel(condition=2, drop=True)
     found = across_networks.rho(last, NUMBERS)
     # Ties of the eight units in each number keep rho from -1.
-    assert found.n == 8 and -1 < found.value < -0.9 and found.p < 0.01
+    assert (found.n, found.units) == (3, 8) and -1 < found.value < -0.9
     assert across_networks.rho(last, {name: -n for name, n in NUMBERS.items()}).value > 0.9
 
 
 def test_rho_by_strength_is_that_of_each_cell() -> None:
-    found = across_networks.rho_by_strength(falling(), "positive", NUMBERS, seed=2)
+    found = across_networks.rho_by_strength(falling(), "positive", NUMBERS)
     assert list(found) == [0.5, 1.0]
-    assert found[1.0] == across_networks.rho(falling().isel(condition=2, drop=True), NUMBERS, 2)
+    assert found[1.0] == across_networks.rho(falling().isel(condition=2, drop=True), NUMBERS)
     assert abs(found[0.5].value) < 0.5
 
 
 def test_the_mean_of_cells_is_that_of_values_and_ends() -> None:
-    cells = [stats.Correlation(v, v - 0.1, v + 0.3, 0.5, 11, 7) for v in (-0.2, -0.4)]
+    cells = [stats.Correlation(v, v - 0.1, v + 0.3, 6, units=11) for v in (-0.2, -0.4)]
     found = across_networks.mean_of_cells(cells)
     np.testing.assert_allclose([found.value, found.low, found.high], [-0.3, -0.4, 0.0], atol=1e-12)
-    assert (found.n, found.seed) == (11, 7)
+    assert (found.n, found.units) == (6, 11)
     with pytest.raises(ValueError, match="a correlation or more"):
         across_networks.mean_of_cells([])
 
 
 def test_cells_stand_beside_what_is_reported_for_them() -> None:
-    cell = stats.Correlation(-0.2, -0.3, -0.1, 0.04, 11, 7)
+    cell = stats.Correlation(-0.2, -0.3, -0.1, 11, p=0.04)
     reported = pd.DataFrame(
         {"number": [-0.5, -0.6], "spread": [0.01, 0.02]}, index=["negative 1", "positive 0.1"]
     )
@@ -60,6 +60,18 @@ def test_cells_stand_beside_what_is_reported_for_them() -> None:
     assert found.loc[("negative", 1.0), ["paper's p", "here", "low", "high", "p"]].tolist() == [
         0.01, -0.2, -0.3, -0.1, 0.04,
     ]
+
+
+def test_networks_of_a_design_are_found_and_paired_by_seed() -> None:
+    names = ["a", "a-seed2", "a-seed3", "b", "b-seed2", "c"]
+    assert across_networks.designs(names) == ["a", "b", "c"]
+    assert across_networks.of_design(names, "a", "c") == ["a", "a-seed2", "a-seed3", "c"]
+    values = xr.DataArray(
+        np.array([[1.0], [2], [3], [10], [20], [100]]), {"network": names}, ("network", "unit")
+    )
+    found = across_networks.less(values, names[:3], "b")
+    assert found["network"].values.tolist() == names[:3]
+    assert found.values.ravel().tolist() == [-9, -18, -7]  # seed 3 has no partner but the first
 
 
 def test_units_are_shown_from_the_lowest_to_the_highest() -> None:

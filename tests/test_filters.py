@@ -85,7 +85,7 @@ def test_silent_readers_hear_nothing_of_the_stem(tiny_zoo) -> None:
     assert not torch.allclose(before[0], before[1])
 
 
-def test_correlations_find_what_was_put_in_and_pool_trained_networks_only() -> None:
+def test_correlations_find_what_was_put_in_and_tell_each_network() -> None:
     rng = np.random.default_rng(0)
 
     def network(sign: float) -> dict[str, np.ndarray]:
@@ -97,8 +97,7 @@ def test_correlations_find_what_was_put_in_and_pool_trained_networks_only() -> N
 
     described = {"a": network(1), "b": network(1), "a-untrained": network(-1)}
     found = filters.correlations(described, resamples=200)
-    each, together = found["frequency"]
-    assert {n: round(e.value, 6) for n, e in each.items()} == {"a": 1, "b": 1, "a-untrained": -1}
-    assert together.value == pytest.approx(1) and together.n == 60
-    assert found["colour"][1].value == pytest.approx(-1)
-    assert found["frequency shuffled"][1].low > 0.3
+    each = {name: round(own.value, 6) for name, own in found["frequency"].items()}
+    assert each == {"a": 1, "b": 1, "a-untrained": -1} and found["frequency"]["a"].n == 30
+    assert found["colour"]["b"].value == pytest.approx(-1)
+    assert found["frequency shuffled"]["a"].low > 0.3

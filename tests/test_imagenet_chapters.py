@@ -11,7 +11,7 @@ from signseg_utils.chapter import ledger, parameters
 from signseg_utils.publishing.chapters import notebooks_folder
 
 CHAPTERS = {
-    "02_signs_in_balance": {"seeds": "1", "resamples": 100},
+    "02_signs_in_balance": {"seeds": "1"},
     "03_the_ablation_sweep": {
         "units": "tench,church", "generators": "deepsim", "alphas": "0,1", "seeds": "0,1",
         "generations": 1, "audited": 2, "recompute": True,

@@ -1,12 +1,12 @@
-"""Levels of the perceptual distance, against distances taken pair by pair."""
+"""The perceptual distance between units, against distances taken pair by pair."""
 
 import numpy as np
 import pytest
 from conftest import made
 
 from signseg_utils import zoos
+from signseg_utils.analysis.between_units import between_units
 from signseg_utils.analysis.images import rendered
-from signseg_utils.analysis.perceptual_levels import perceptual_levels
 from signseg_utils.experiments import sweep
 from signseg_utils.metrics.lpips import Perceptual
 from signseg_utils.search.evolution import Search
@@ -31,7 +31,7 @@ def found(tiny_zoo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def levels(found, zoo):
-    return perceptual_levels(found, zoo, "alexnet").sel(network="resnet", generator="scenes")
+    return between_units(found, zoo, "alexnet").sel(network="resnet", generator="scenes")
 
 
 def distance(zoo, first, second) -> float:
@@ -39,24 +39,13 @@ def distance(zoo, first, second) -> float:
     return float(eye.distance(first[None], second[None]).values)
 
 
-@pytest.mark.parametrize("condition", [0, 2])
-def test_other_seeds_are_all_pairs_but_those_of_one_seed(found, zoo, levels, condition) -> None:
-    images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=1))
-    pairs = [(a, b) for a in range(3) for b in range(3) if a != b]
-    expected = np.mean([distance(zoo, images[0, a], images[condition, b]) for a, b in pairs])
-    mine = levels["other_seeds"].sel(unit=UNITS[1]).isel(condition=condition)
-    assert float(mine) == pytest.approx(expected, rel=1e-5)
-
-
 def test_other_units_are_the_control_images_of_the_first_seed(found, zoo, levels) -> None:
     images = rendered(zoo.generator("scenes"), found["codes"].isel(condition=0, seed=0))
     expected = np.mean([distance(zoo, images[2], images[other]) for other in (0, 1)])
-    mine = levels["other_units"].sel(unit=UNITS[2])
+    mine = levels.sel(unit=UNITS[2])
     assert float(mine) == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_seed_or_one_unit_has_no_level(found, zoo) -> None:
-    with pytest.raises(ValueError, match="two seeds and two units or more.*got 1 seeds"):
-        perceptual_levels(found.isel(seed=[0]), zoo, "alexnet")
-    with pytest.raises(ValueError, match="and 1 shards"):
-        perceptual_levels(found.isel(shard=[0]), zoo, "alexnet")
+def test_one_unit_has_no_level(found, zoo) -> None:
+    with pytest.raises(ValueError, match="two units or more.*got 1 shards"):
+        between_units(found.isel(shard=[0]), zoo, "alexnet")

@@ -19,7 +19,7 @@ from signseg_utils.analysis.images import (
     said_by_codes,
 )
 from signseg_utils.analysis.rectification import below_zero
-from signseg_utils.analysis.similarity import ensemble_similarity, within_similarity
+from signseg_utils.analysis.similarity import across_searches
 from signseg_utils.experiments import sweep, unit_predictors
 from signseg_utils.metrics.foreground import background
 from signseg_utils.search.evolution import Search
@@ -75,27 +75,26 @@ def test_rendered_images_are_those_of_their_codes(found, zoo):
 
 
 @pytest.mark.parametrize("condition", [0, 1, 2])
-def test_similarity_is_the_ensemble_similarity_of_the_images(found, seen, zoo, condition):
+def test_similarity_is_that_of_images_from_different_searches(found, seen, zoo, condition):
     images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=3))  # alexnet, blue disc
-    backbones = {name: zoo.network(name).backbone for name in ("alexnet", "resnet")}
-    expected = ensemble_similarity(images[0], images[condition], backbones)
     mine = seen["similarity"].sel(network="alexnet", unit="blue disc").isel(condition=condition)
-    assert float(mine.mean()) == pytest.approx(expected.value, abs=1e-6)
-    for name, value in expected.networks.items():
-        assert float(mine.sel(judge=name)) == pytest.approx(value, abs=1e-6)
+    for name in ("alexnet", "resnet"):
+        control, other = (zoo.network(name).backbone(images[at])[:, None] for at in (0, condition))
+        expected = across_searches(control, other)
+        assert float(mine.sel(judge=name)) == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_within_is_the_similarity_of_different_control_images(found, seen, zoo):
+def test_intact_images_do_not_change_and_ablated_ones_may(seen):
+    assert float(abs(beyond_seeds(seen).isel(condition=0)).max()) == 0
+    assert float(abs(beyond_seeds(seen).isel(condition=slice(1, None))).max()) > 0
+
+
+def test_change_is_the_distance_to_control_images_of_other_searches(found, seen, zoo):
     images = rendered(zoo.generator("scenes"), found["codes"].isel(shard=0))  # resnet, red ring
-    expected = within_similarity(zoo.network("alexnet").backbone(images[0]))
-    found_within = seen["within"].sel(network="resnet", unit="red ring", judge="alexnet")
-    assert float(found_within) == pytest.approx(float(expected), abs=1e-6)
-
-
-def test_nothing_changes_where_nothing_is_ablated(seen):
-    intact = seen["change"].isel(condition=0)
-    assert float(abs(intact).max()) == 0
-    assert float(seen["change"].isel(condition=slice(1, None)).max()) > 0
+    eye = zoo.perceptual("alexnet")
+    one, other = (eye.distance(images[0, [s]], images[2, [1]]).values for s in (0, 2))
+    mine = seen["change"].sel(network="resnet", generator="scenes", unit="red ring")
+    assert float(mine[2, 1]) == pytest.approx(float((one + other) / 2), rel=1e-4)
 
 
 def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, seen, zoo):
@@ -154,10 +153,11 @@ def test_the_centre_can_be_that_of_some_networks_only(found, seen, zoo):
         found.isel(shard=[0, 1]), zoo, ("alexnet",), detector=Brightness(), progress=False
     )
     mine = resnet.sel(network="resnet")
-    for name in ("centred_similarity", "centred_within"):
-        np.testing.assert_allclose(mine[name], alone[name].sel(network="resnet"), atol=1e-6)
-        assert abs(mine[name] - seen[name].sel(network="resnet", judge=["alexnet"])).max() > 1e-3
-    np.testing.assert_allclose(mine["within"], alone["within"].sel(network="resnet"), atol=1e-6)
+    name = "centred_similarity"
+    np.testing.assert_allclose(mine[name], alone[name].sel(network="resnet"), atol=1e-6)
+    assert abs(mine[name] - seen[name].sel(network="resnet", judge=["alexnet"])).max() > 1e-3
+    same = alone["similarity"].sel(network="resnet")
+    np.testing.assert_allclose(mine["similarity"], same, atol=1e-6)
 
 
 def test_own_images_are_those_of_the_intact_unit(found, zoo):
@@ -179,23 +179,22 @@ def test_by_unit_leaves_a_network_out_of_its_own_jury(seen):
 
 def test_by_unit_asks_the_strict_judges_that_are_named(seen):
     found = by_unit(seen, ["resnet"])
-    for strict, all_judges in (("similarity", "similarity"), ("within", "within")):
-        mine = seen[f"centred_{all_judges}"].sel(judge="resnet")
-        np.testing.assert_allclose(found[f"strict_{strict}"].values, mine.values)
-    assert by_unit(seen)["strict_within"].sel(network="resnet").values == pytest.approx(
-        seen["centred_within"].sel(network="resnet", judge="alexnet").values
-    )
+    mine = seen["centred_similarity"].sel(judge="resnet")
+    np.testing.assert_allclose(found["strict_similarity"].values, mine.values)
 
 
-def test_an_intact_unit_does_not_change_beyond_its_seeds(seen):
-    """Three seeds: a third of the pairs of control images are an image with itself."""
-    intact = beyond_seeds(seen).isel(condition=0)
-    within = seen["within"].mean("judge")
-    np.testing.assert_allclose(intact, (1 - within) / 3, atol=1e-5)
+def test_a_network_from_another_seed_is_of_the_same_design_as_its_judge(seen):
+    again = seen.assign_coords(network=["resnet-seed2", "alexnet"])
+    np.testing.assert_array_equal(by_unit(again)["strict_similarity"].values,
+                                  by_unit(seen)["strict_similarity"].values)
+
+
+def test_beyond_seeds_is_less_the_intact_units_own_level(seen):
     strict = beyond_seeds(seen, ["alexnet"])
     assert strict.dims == ("network", "unit", "condition")
-    expected = (seen["centred_similarity"] - seen["centred_within"]).sel(judge="alexnet")
-    np.testing.assert_allclose(strict.values, expected.values)
+    values = seen["centred_similarity"].sel(judge="alexnet")
+    expected = values - values.isel(condition=0)
+    np.testing.assert_allclose(strict.values, expected.values, atol=1e-12)
 
 
 def test_panels_of_networks_stand_one_below_the_other(found, zoo):
@@ -224,7 +223,8 @@ def test_properties_of_units_are_those_of_the_network_and_its_images(zoo, seen, 
     own = measured.sel(network="resnet", unit=list(units))
     np.testing.assert_array_equal(found["accuracy"], [0.5, np.nan])
     np.testing.assert_array_equal(found["objectness, intact"], own["objectness"].isel(condition=0))
-    np.testing.assert_array_equal(found["likeness, intact"], own["strict_within"])
+    level = own["strict_similarity"].isel(condition=0)
+    np.testing.assert_array_equal(found["likeness, intact"], level)
     weight = zoo.network("resnet").readout.rows(units).weight
     ratio = weight.clamp(min=0).sum(1) / (-weight).clamp(min=0).sum(1)
     np.testing.assert_allclose(found["sign ratio"], ratio, rtol=1e-4)

@@ -1,6 +1,7 @@
 """The contract of metrics: whatever file lies in their folder is found, looked up and measured."""
 
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +19,9 @@ class Eye:
     def objectness(self, images: torch.Tensor) -> torch.Tensor:
         return images.amax((1, 2, 3))
 
-    def distance(self, images: torch.Tensor, controls: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(values=(images - controls).square().mean((1, 2, 3)))
+    def pairs(self, controls: torch.Tensor, images: torch.Tensor) -> SimpleNamespace:
+        apart = (images[None] - controls[:, None]).square()
+        return SimpleNamespace(values=apart.mean((2, 3, 4)))
 
 
 class Masked:
@@ -36,9 +38,10 @@ class Masked:
 def looked(generator: object, which: slice = slice(None)) -> Seen:
     random = torch.Generator().manual_seed(0)
     images, controls = torch.rand(2, COUNT, 3, SIZE, SIZE, generator=random)
+    seeds = torch.arange(COUNT)
     codes = torch.rand(COUNT, CODE, generator=random)
     eye = Eye()
-    return Seen(images[which], controls[which], codes[which], generator, eye, eye)
+    return Seen(images[which], controls, seeds[which], codes[which], generator, eye, eye)
 
 
 @pytest.mark.parametrize("generator", [Masked(), object()], ids=["masks", "none"])
@@ -67,16 +70,21 @@ def test_no_two_metrics_give_a_measure_of_one_name() -> None:
 def test_luminance_of_white_is_one_and_of_green_most() -> None:
     assert sum(metrics.LUMINANCE) == pytest.approx(1)
     images = torch.eye(3)[:, :, None, None].expand(3, 3, SIZE, SIZE)
-    seen = Seen(images, images, torch.zeros(3, CODE), object(), Eye(), Eye())
+    seen = Seen(images, images, torch.arange(3), torch.zeros(3, CODE), object(), Eye(), Eye())
     values = registry.load("metrics", "luminance")(seen)
     assert int(values["luminance"].argmax()) == 1
     assert values["contrast"].tolist() == [0, 0, 0]
 
 
-def test_an_image_does_not_differ_from_itself() -> None:
-    images = looked(object()).images
-    seen = Seen(images, images, torch.zeros(COUNT, CODE), object(), Eye(), Eye())
-    assert registry.load("metrics", "lpips")(seen)["change"].tolist() == [0, 0, 0]
+def test_an_image_is_not_compared_with_the_control_of_its_own_search() -> None:
+    seen = looked(object())
+    found = registry.load("metrics", "lpips")(seen)["change"]
+    pairs = Eye().pairs(seen.controls, seen.images).values
+    for place in range(COUNT):
+        others = [row for row in range(COUNT) if row != place]
+        assert float(found[place]) == pytest.approx(float(pairs[others, place].mean()))
+    alone = replace(seen, controls=seen.controls[:1], seeds=torch.zeros(COUNT, dtype=torch.long))
+    assert registry.load("metrics", "lpips")(alone)["change"].isnan().all()
 
 
 def test_white_behind_the_object_is_white_whatever_the_object() -> None:
@@ -84,7 +92,7 @@ def test_white_behind_the_object_is_white_whatever_the_object() -> None:
     mask = Masked().masks(codes)[:, None]
     images = 1 - mask * torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     values = registry.load("metrics", "foreground")(
-        Seen(images, images, codes, Masked(), Eye(), Eye())
+        Seen(images, images, torch.arange(1), codes, Masked(), Eye(), Eye())
     )
     assert float(values["whiteness"]) == pytest.approx(1)
     assert float(values["background"]) == pytest.approx(1)

@@ -66,21 +66,21 @@ def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> N
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     own = predictions.measure(neurons, zoo.network("resnet"), study())
     fits = {"resnet": [own], "resnet-untrained": [own], "alexnet": [own]}
-    simulated = {"P-13", "P-13 layer", "P-16", "P-16 shuffled", "P-13 learned", "P-16 learned"}
+    simulated = {"P-13 any", "P-13 layer", "P-16", "P-16 shuffled", "P-13 learned", "P-16 learned"}
     found = predictions.effects(fits, "resnet")
     assert set(found) == simulated
     assert not found["P-13 learned"].any() and not found["P-16 learned"].any()  # its own twin
-    assert found["P-13 layer"].mean() > 0 and len(found["P-13"]) == 10
+    assert found["P-13 layer"].mean() > 0 and len(found["P-13 any"]) == 10
     ratios = predictions.log_ratios([own])
     np.testing.assert_array_equal(
         found["P-16 shuffled"], ratios["fitted"] - ratios["shuffled"]
     )
     recorded = predictions.effects(fits, "alexnet", goal=0.25)
-    assert set(recorded) - simulated == {"P-13 number", "P-13 all", "P-13 penultimate"}
+    assert set(recorded) - simulated == {"P-13", "P-13 all", "P-13 penultimate"}
     assert not any("learned" in id for id in recorded)
     first = predictions.best([own])
     reached = predictions.of_neurons([own], "sq_fresh")[first]
-    np.testing.assert_allclose(recorded["P-13 number"], reached - 0.25)
+    np.testing.assert_allclose(recorded["P-13"], reached - 0.25)
 
 
 def test_curves_by_depth_end_at_the_penultimate_layer(

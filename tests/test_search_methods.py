@@ -52,15 +52,15 @@ def test_delays_are_shares_of_the_budget(found: xr.Dataset) -> None:
 def test_the_best_rival_has_the_highest_lower_end(found: xr.Dataset) -> None:
     rivals = search_methods.challengers(list(ENDS))
     assert rivals == ["sep_cma", "pycma"]
-    name, gain, level = search_methods.best(search_methods.gains(found), rivals, 0)
+    name, gain, level = search_methods.best(search_methods.gains(found), rivals)
     assert (name, level) == ("sep_cma", 0.975)
     assert gain.low <= 0.2 <= gain.high
-    narrow = search_methods.best(search_methods.gains(found), ["sep_cma"], 0)[1]
+    narrow = search_methods.best(search_methods.gains(found), ["sep_cma"])[1]
     assert gain.low < narrow.low and narrow.high < gain.high
 
 
 def test_curves_are_named_and_end_where_the_method_ends(found: xr.Dataset) -> None:
-    panels = search_methods.trajectories(found, 0)
+    panels = search_methods.trajectories(found)
     assert list(panels) == ["vgg, scenes"]
     curves = panels["vgg, scenes"]
     assert list(curves) == ["Cholesky CMA", "separable CMA", "full CMA", "random search"]

@@ -269,7 +269,7 @@ def test_curves_tell_the_change_of_each_neuron() -> None:
     main["response"] += 10 * np.arange(main.sizes["neuron"])[:, None, None]  # levels far apart
     gone = main["similarity"].mean("judge") * np.nan
     panels = {**shown_effects.responses(main), "centred": gone}
-    found = shown_effects.curves(panels, ("positive", "negative"), 0)
+    found = shown_effects.curves(panels, ("positive", "negative"))
     assert list(found) == ["predicted", "neuron, as is", "neuron, held", "others, as is",
                            "others, held"]  # fmt: skip
     strengths, curve = found["neuron, as is"]["positive"]

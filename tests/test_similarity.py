@@ -5,11 +5,9 @@ import torch
 from torch.nn.functional import cosine_similarity as pair_cosine
 
 from signseg_utils.analysis.similarity import (
+    across_searches,
     cosine_similarity,
     ensemble_features,
-    ensemble_similarity,
-    similarity_of_features,
-    within_similarity,
 )
 
 
@@ -34,12 +32,37 @@ def test_is_the_mean_over_all_pairs() -> None:
     assert cosine_similarity(a, b).item() == pytest.approx(torch.stack(pairs).mean().item())
 
 
-def test_within_is_the_mean_over_pairs_of_different_images() -> None:
+def test_pairs_of_one_search_are_left_out() -> None:
+    """Three seeds through two generators: by brute force, over images of different seeds only."""
+    a, b = (features(6, seed).unflatten(0, (3, 2)) for seed in (0, 1))
+    pairs = [
+        pair_cosine(a[s, i], b[t, j], dim=0)
+        for s in range(3) for t in range(3) if s != t for i in range(2) for j in range(2)
+    ]  # fmt: skip
+    assert across_searches(a, b).item() == pytest.approx(torch.stack(pairs).mean().item())
+
+
+def test_a_twin_from_the_same_search_does_not_make_images_alike() -> None:
+    """Whatever one search has in common under two conditions, similarity does not see it."""
+    a, b = features(4, 0)[:, None], features(4, 1)[:, None]
+    twins = b + 100 * a  # each ablated image is nearly the control image of its own seed
+    assert cosine_similarity(a[:, 0], twins[:, 0]) > across_searches(a, twins) + 0.05
+    level = across_searches(a, a)
+    assert across_searches(a, twins).item() == pytest.approx(level.item(), abs=0.01)
+
+
+def test_the_level_of_control_images_is_that_of_the_same_pairs() -> None:
     a = features(5, 0)
     pairs = [pair_cosine(a[i], a[j], dim=0) for i in range(5) for j in range(5) if i != j]
-    assert within_similarity(a).item() == pytest.approx(torch.stack(pairs).mean().item())
-    with pytest.raises(ValueError, match="at least 2"):
-        within_similarity(a[:1])
+    level = across_searches(a[:, None], a[:, None])
+    assert level.item() == pytest.approx(torch.stack(pairs).mean().item())
+
+
+def test_one_seed_has_no_pairs_and_seeds_must_match() -> None:
+    a = features(6, 0).unflatten(0, (3, 2))
+    assert across_searches(a[:1], a[:1]).isnan().all()
+    with pytest.raises(ValueError, match="same seeds.*got 3 and 2 seeds"):
+        across_searches(a, a[:2])
 
 
 def test_an_image_with_itself_is_one_and_with_its_negative_minus_one() -> None:
@@ -73,44 +96,9 @@ def test_leading_dimensions_are_conditions() -> None:
     torch.testing.assert_close(both[1], cosine_similarity(a, b[1]))
 
 
-def test_ensemble_is_the_mean_over_networks() -> None:
-    a, b = images(4, 0), images(3, 1)
-    found = ensemble_similarity(a, b, BACKBONES)
-    each = {n: cosine_similarity(f(a), f(b)).item() for n, f in BACKBONES.items()}
-    assert found.networks == pytest.approx(each)
-    assert float(found) == pytest.approx(sum(each.values()) / 3)
-
-
-def test_leaving_the_own_network_out() -> None:
-    a, b = images(4, 0), images(3, 1)
-    found = ensemble_similarity(a, b, BACKBONES, leave_out="flat")
-    assert set(found.networks) == {"colour", "square"}
-    with pytest.raises(KeyError, match="did you mean flat"):
-        ensemble_similarity(a, b, BACKBONES, leave_out="flatt")
-    with pytest.raises(ValueError, match="at least one network"):
-        ensemble_similarity(a, b, {"flat": BACKBONES["flat"]}, leave_out="flat")
-
-
 def test_batches_do_not_matter_and_no_gradient_is_kept() -> None:
     a = images(7, 0)
     whole, parts = ensemble_features(a, BACKBONES), ensemble_features(a, BACKBONES, batch=2)
     for name in BACKBONES:
         torch.testing.assert_close(whole[name], parts[name])
         assert not parts[name].requires_grad
-
-
-def test_features_of_other_networks_or_without_centre_are_refused() -> None:
-    a, b = features(2, 0), features(2, 1)
-    with pytest.raises(ValueError, match="same networks"):
-        similarity_of_features({"x": a}, {"y": b})
-    with pytest.raises(KeyError, match="mean feature"):
-        similarity_of_features({"x": a}, {"x": b}, centre={"y": a.mean(0)})
-
-
-def test_centre_of_an_ensemble_is_each_network_own() -> None:
-    a, b = images(6, 0), images(6, 1)
-    centre = {name: f(torch.cat([a, b])).mean(0) for name, f in BACKBONES.items()}
-    found = ensemble_similarity(a, b, BACKBONES, centre=centre)
-    expected = cosine_similarity(a.flatten(1), b.flatten(1), centre["flat"]).item()
-    assert found.networks["flat"] == pytest.approx(expected)
-    assert found.value < ensemble_similarity(a, b, BACKBONES).value

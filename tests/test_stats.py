@@ -9,21 +9,23 @@ from scipy import stats as reference
 from signseg_utils.analysis.stats import (
     above_chance,
     bootstrap,
-    bootstrap_cells,
-    bootstrap_curve,
-    bootstrap_gap,
     detectable,
     equivalence,
     from_draws,
+    gap,
     holm,
+    mean,
+    mean_curve,
+    over_networks,
     paired_permutation,
     rank_among_samples,
+    rho_over_networks,
     share,
     share_difference,
     smaller_samples,
     spearman,
     spearman_gap,
-    spearman_over_units,
+    trimmed,
 )
 
 
@@ -31,49 +33,194 @@ def sample(n: int, seed: int = 0, mean: float = 0.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, 1.0, n)
 
 
-def test_bootstrap_of_a_constant_has_no_width() -> None:
-    estimate = bootstrap(np.full(7, 2.5))
-    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (2.5, 2.5, 2.5, 7)
+# ---------------------------------------------------------------- how often the truth is held
 
 
-def test_bootstrap_is_fixed_by_its_seed() -> None:
-    values = sample(20)
-    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
-    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Mean 0, standard deviation 1, skewness 1."""
+    return (rng.gamma(4.0, size=shape) - 4) / 2
 
 
-def test_bootstrap_covers_the_mean_about_as_often_as_it_says() -> None:
-    covered = 0
-    for seed in range(300):
-        estimate = bootstrap(sample(40, seed, mean=1.0), seed=seed, resamples=500)
-        covered += estimate.low <= 1.0 <= estimate.high
-    assert 0.89 < covered / 300 < 0.98
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape)
 
 
-def test_bootstrap_agrees_with_scipy() -> None:
+@pytest.mark.parametrize("law", [normal, skewed])
+@pytest.mark.parametrize("n", [6, 10, 12, 30])
+def test_the_mean_is_held_by_93_to_97_of_100_intervals(law, n: int) -> None:
+    drawn = law(np.random.default_rng(n), (3_000, n))
+    found = [mean(row) for row in drawn]
+    held = np.mean([one.low <= 0 <= one.high for one in found])
+    assert 0.925 <= held <= 0.97  # chance moves the share of 3,000 by half a point
+    assert np.mean([one.p < 0.05 for one in found]) == pytest.approx(1 - held)
+
+
+@pytest.mark.parametrize("law", [normal, skewed])
+@pytest.mark.parametrize("networks", [3, 5])
+@pytest.mark.parametrize(("between", "units"), [(1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+def test_other_networks_and_units_are_held_by_93_to_97_of_100_intervals(
+    law, networks: int, between: float, units: float
+) -> None:
+    """Networks crossed with 12 units, each with a level of its own, and noise in each cell."""
+    rng = np.random.default_rng([networks, int(10 * between)])
+    held = []
+    for _ in range(2_000):
+        table = between * normal(rng, (networks, 1)) + units * law(rng, (1, 12))
+        found = over_networks(table + law(rng, (networks, 12)))
+        held.append(found.low <= 0 <= found.high)
+    assert 0.925 <= np.mean(held) <= 0.975  # of 2,000, chance moves the share by half a point
+
+
+def test_where_there_is_noise_only_the_interval_is_too_wide_rather_than_too_narrow() -> None:
+    rng = np.random.default_rng(0)
+    tables = rng.normal(size=(1_000, 5, 12))
+    held = [found.low <= 0 <= found.high for found in map(over_networks, tables)]
+    assert 0.95 < np.mean(held)
+
+
+def test_resampling_networks_and_units_would_not_do() -> None:
+    """Why the interval is no bootstrap: of three networks it is far too narrow."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        table = rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=(3, 12))
+        networks, units = rng.integers(0, 3, (500, 3, 1)), rng.integers(0, 12, (500, 1, 12))
+        low, high = np.quantile(table[networks, units].mean((1, 2)), [0.025, 0.975])
+        held.append(low <= 0 <= high)
+    assert np.mean(held) < 0.85
+
+
+@pytest.mark.parametrize(("n", "rho"), [(10, 0.0), (16, 0.5), (30, 0.8)])
+def test_rank_correlations_are_held_as_often_as_said(n: int, rho: float) -> None:
+    rng = np.random.default_rng(n)
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # of normal pairs
+    held = []
+    for _ in range(1_500):
+        x, noise = rng.normal(size=(2, n))
+        found = spearman(x, rho * x + np.sqrt(1 - rho**2) * noise)
+        held.append(found.low <= truth <= found.high)
+    assert 0.925 <= np.mean(held) <= 0.98
+
+
+def test_a_network_of_one_kind_has_units_but_no_sample() -> None:
+    values = sample(12, 1)
+    found = over_networks(values[None])
+    assert (found.n, found.units, found.p) == (1, 12, None)
+    assert (found.low, found.high) == (mean(values).low, mean(values).high)
+
+
+def test_over_networks_is_the_two_way_analysis_of_variance() -> None:
+    table = sample(12, 1).reshape(3, 4) + np.array([[0], [1], [3]])
+    found = over_networks(table)
+    networks, units = table.shape
+    centred = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    squares = [
+        units * table.mean(1).var(ddof=1), networks * table.mean(0).var(ddof=1),
+        (centred**2).sum() / 6,
+    ]  # fmt: skip
+    summed = squares[0] + squares[1] - squares[2]
+    assert found.value == pytest.approx(table.mean()) and (found.n, found.units) == (3, 4)
+    assert found.error == pytest.approx(np.sqrt(summed / 12))
+    freedom = summed**2 / (squares[0] ** 2 / 2 + squares[1] ** 2 / 3 + squares[2] ** 2 / 6)
+    assert found.freedom == pytest.approx(freedom)
+    one = over_networks(table.mean(1))  # networks alone
+    assert one.low == pytest.approx(mean(table.mean(1)).low) and one.units == 1
+
+
+def test_a_unit_that_one_network_lacks_is_left_out_there_only() -> None:
+    table = sample(24, 1).reshape(3, 8) + np.array([[0], [1], [3]])
+    whole = over_networks(table)
+    table[0, 0] = np.nan
+    lacking = over_networks(table)
+    expected = np.mean([table[0, 1:].mean(), table[1].mean(), table[2].mean()])
+    assert lacking.value == pytest.approx(expected)
+    assert lacking.high - lacking.low == pytest.approx(whole.high - whole.low, rel=0.2)
+    with pytest.raises(ValueError, match="finite value in each network"):
+        over_networks(np.full((2, 3), np.nan))
+
+
+# ---------------------------------------------------------------- means
+
+
+def test_a_constant_has_no_width() -> None:
+    for estimate in (mean(np.full(7, 2.5)), bootstrap(np.full(7, 2.5))):
+        assert (estimate.value, estimate.low, estimate.high, estimate.n) == (2.5, 2.5, 2.5, 7)
+
+
+def test_mean_is_the_t_interval_of_scipy() -> None:
+    values = sample(9, 3, 0.5)
+    found, theirs = mean(values), reference.ttest_1samp(values, 0)
+    interval = theirs.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert mean(values[:1]).low == values[0]
+
+
+def test_what_could_have_been_seen_is_about_what_power_says() -> None:
+    values = sample(14, 2)
+    assert mean(values).detectable == pytest.approx(detectable(values), rel=0.01)
+
+
+def test_within_a_margin_is_two_one_sided_tests() -> None:
+    values = sample(15, 1)
+    assert mean(values).p_within(0.9) == pytest.approx(equivalence(values, 0 * values, 0.9).p)
+    assert mean(values + 2).p_within(0.9, of=2) == pytest.approx(mean(values).p_within(0.9))
+    assert share(3, 5).p_within(0.1) is None
+
+
+def test_trimmed_mean_is_scipys_and_lone_values_do_not_move_it() -> None:
+    values = sample(20, 4, 1.0)
+    low, high = reference.mstats.trimmed_mean_ci(values, (0.2, 0.2))
+    found = trimmed(values)
+    assert (found.low, found.high) == pytest.approx((float(low), float(high)))
+    values[np.argmax(values)] = 1000.0
+    assert trimmed(values).value == pytest.approx(found.value)
+
+
+def test_bootstrap_is_scipys_bca_and_fixed_by_its_seed() -> None:
     values = sample(30) ** 2
-    ours = bootstrap(values, np.median, resamples=5_000)
+    ours = bootstrap(values, np.median, seed=3, resamples=2_000)
     theirs = reference.bootstrap(
-        (values,), np.median, n_resamples=5_000, method="percentile", random_state=0
+        (values,), np.median, n_resamples=2_000, method="BCa", rng=np.random.default_rng(3)
     ).confidence_interval
     assert ours.value == np.median(values)
-    assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.1)
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs))
+    assert ours == bootstrap(values, np.median, seed=3, resamples=2_000)
 
 
 def test_higher_level_gives_a_wider_interval() -> None:
     values = sample(20)
-    narrow, wide = bootstrap(values, level=0.8), bootstrap(values, level=0.99)
-    assert wide.low < narrow.low < narrow.high < wide.high
+    for estimate in (mean, bootstrap):
+        narrow, wide = estimate(values, level=0.8), estimate(values, level=0.99)
+        assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_curve_is_pointwise_the_bootstrap() -> None:
+@pytest.mark.parametrize("trim", [0.0, 0.2])
+def test_curve_is_pointwise_the_mean(trim: float) -> None:
     values = np.stack([sample(12, seed) for seed in range(3)], axis=1)
-    curve = bootstrap_curve(values, seed=5, resamples=800)
+    curve = mean_curve(values, trim=trim)
     for point in range(3):
-        estimate = bootstrap(values[:, point], seed=5, resamples=800)
-        assert curve.value[point] == pytest.approx(estimate.value)
-        assert curve.low[point] == pytest.approx(estimate.low)
-        assert curve.high[point] == pytest.approx(estimate.high)
+        one = trimmed(values[:, point], trim) if trim else mean(values[:, point])
+        assert curve.value[point] == pytest.approx(one.value)
+        assert (curve.low[point], curve.high[point]) == pytest.approx((one.low, one.high))
+
+
+def test_the_gap_of_two_groups_is_welchs() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 1, 40), rng.normal(0, 3, 10)
+    found = gap(first, second)
+    theirs = reference.ttest_ind(first, second, equal_var=False)
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 10
+    assert found.p == pytest.approx(theirs.pvalue)
+    width = np.hypot(reference.sem(first), reference.sem(second))  # both scatter
+    assert found.error == pytest.approx(width)
+    swapped = gap(second, first)
+    assert (swapped.value, swapped.low) == pytest.approx((-found.value, -found.high))
+    with pytest.raises(ValueError, match="at least one unit"):
+        gap(first, [])
+
+
+# ---------------------------------------------------------------- tests
 
 
 def test_exact_permutation_by_enumeration() -> None:
@@ -160,8 +307,8 @@ def test_spearman_agrees_with_scipy() -> None:
 
 def test_spearman_sees_order_only() -> None:
     x = np.arange(10.0)
-    assert spearman(x, np.exp(x)).value == 1.0
-    assert spearman(x, -(x**3)).value == -1.0
+    assert spearman(x, np.exp(x)).value == pytest.approx(1)
+    assert spearman(x, -(x**3)).value == pytest.approx(-1)
     assert np.isnan(spearman(x, np.ones(10)).value)
     with pytest.raises(ValueError, match="as many x as y"):
         spearman(x, x[:5])
@@ -170,7 +317,7 @@ def test_spearman_sees_order_only() -> None:
 @pytest.mark.parametrize("values", [[], [[1.0, 2.0]], [1.0, float("nan")]])
 def test_bad_samples_are_refused(values: list) -> None:
     with pytest.raises(ValueError, match="expected"):
-        bootstrap(values)
+        mean(values)
 
 
 def test_pairs_must_match() -> None:
@@ -180,12 +327,13 @@ def test_pairs_must_match() -> None:
 
 def test_results_print_what_a_reader_needs() -> None:
     a, b = sample(8, 1), sample(8, 2)
-    assert "n = 8" in str(bootstrap(a))
+    assert "n = 8" in str(mean(a))
+    assert "n = 2 networks of 4 units" in str(over_networks(a.reshape(2, 4)))
     assert "exact" in str(paired_permutation(a, b))
     assert "seed 0" in str(paired_permutation(sample(20), sample(20, 1)))
     assert "within 0.5" in str(equivalence(a, b, 0.5))
     assert "rho" in str(spearman(a, b))
-    assert "3 points" in str(bootstrap_curve(np.ones((4, 3))))
+    assert "3 points" in str(mean_curve(np.ones((4, 3))))
 
 
 def test_share_is_wilsons_interval() -> None:
@@ -207,28 +355,30 @@ def test_difference_of_shares_as_published() -> None:
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
-def test_rho_over_units_is_that_of_all_pairs() -> None:
-    y = np.random.default_rng(0).normal(size=(11, 6)) + np.arange(6)
-    found = spearman_over_units([0, 0.5, 1, 2, 4, 8], y, resamples=200)
-    expected = reference.spearmanr(np.tile([0, 0.5, 1, 2, 4, 8], 11), y.ravel())
-    assert found.value == pytest.approx(expected.statistic) and found.n == 11
-    assert found.low < found.value < found.high and found.p < 0.01
+def test_rho_over_networks_is_that_of_all_pairs() -> None:
+    x = [0, 0.5, 1, 2, 4, 8]
+    y = np.random.default_rng(0).normal(size=(6, 11)) + np.arange(6)[:, None]
+    found = rho_over_networks(x, y)
+    expected = reference.spearmanr(np.repeat(x, 11), y.ravel())
+    assert found.value == pytest.approx(expected.statistic) and (found.n, found.units) == (6, 11)
+    assert found.low < found.value < found.high and found.p < 0.05
 
 
-def test_rho_over_units_does_not_mistake_one_unit_for_many() -> None:
-    """Units that each keep a level of their own: wider than if all pairs were independent."""
+def test_rho_over_networks_does_not_mistake_units_for_networks() -> None:
+    """Each network has a level of its own: 72 pairs, but six networks."""
     rng = np.random.default_rng(1)
-    x = np.arange(6)
-    y = rng.normal(size=(12, 1)) * x + rng.normal(size=(12, 6))  # a slope of its own each
-    over_units = spearman_over_units(x, y, resamples=500)
-    over_pairs = spearman(np.tile(x, 12), y.ravel(), resamples=500)
-    assert over_units.high - over_units.low > over_pairs.high - over_pairs.low
+    x, alarms, naive = np.arange(6), [], []
+    for _ in range(200):
+        y = rng.normal(size=(6, 1)) + 0.3 * rng.normal(size=(6, 12))
+        alarms.append(rho_over_networks(x, y).p < 0.05)
+        naive.append(spearman(np.repeat(x, 12), y.ravel()).p < 0.05)
+    assert np.mean(alarms) < 0.15 and np.mean(naive) > 0.4
 
 
-def test_rho_over_units_of_a_constant_is_nan_and_shapes_are_checked() -> None:
-    assert np.isnan(spearman_over_units([1, 2], np.ones((3, 2))).value)
-    with pytest.raises(ValueError, match=r"expected y \[unit, 3\]"):
-        spearman_over_units([1, 2, 3], np.ones((3, 2)))
+def test_rho_over_networks_of_a_constant_is_nan_and_shapes_are_checked() -> None:
+    assert np.isnan(rho_over_networks([1, 2], np.ones((2, 3))).value)
+    with pytest.raises(ValueError, match=r"expected y \[3, unit\]"):
+        rho_over_networks([1, 2, 3], np.ones((2, 3)))
 
 
 def test_gap_of_correlations_is_their_difference() -> None:
@@ -236,21 +386,12 @@ def test_gap_of_correlations_is_their_difference() -> None:
     x = rng.normal(size=60)
     y, z = x + 0.1 * rng.normal(size=60), rng.normal(size=60)
     gap = spearman_gap(x, y, z, resamples=500)
-    parts = [spearman(x, other, resamples=2).value for other in (y, z)]
+    parts = [spearman(x, other).value for other in (y, z)]
     assert gap.value == pytest.approx(parts[0] - parts[1])
     assert 0 < gap.low < gap.value < gap.high
     assert spearman_gap(x, y, y, resamples=50).high == 0
     with pytest.raises(ValueError, match="same items"):
         spearman_gap(x, y, z[:5])
-
-
-def test_cells_are_bootstrapped_alone_and_together() -> None:
-    cells = {"a": [1.0, 2.0, np.nan, 3.0], "b": [3.0, 4.0, 5.0, np.nan], "c": [np.nan] * 4}
-    each, together = bootstrap_cells(cells)
-    assert {name: (e.value, e.n) for name, e in each.items()} == {"a": (2, 3), "b": (4, 3)}
-    assert together.value == pytest.approx(np.mean([2, 3, 5, 3])) and together.n == 4
-    with pytest.raises(ValueError, match="finite value"):
-        bootstrap_cells({"c": [np.nan]})
 
 
 def test_smaller_samples_centre_on_the_whole_and_scatter_as_theory_says() -> None:
@@ -294,8 +435,11 @@ def test_holm_by_hand() -> None:
 
 
 def test_holm_keeps_false_alarms_at_its_level() -> None:
+    """Under the null: the least of eight is corrected by eight, and one in twenty families errs."""
     p = np.random.default_rng(0).uniform(size=(4000, 8))
-    assert 0.04 < np.mean([holm(row).min() < 0.05 for row in p]) < 0.06
+    for row in p[:20]:
+        assert holm(row).min() == pytest.approx(min(1, 8 * row.min()))
+    assert 0.04 < np.mean(8 * p.min(1) < 0.05) < 0.06
 
 
 def test_holm_refuses_what_is_no_p() -> None:
@@ -318,21 +462,6 @@ def test_detectable_effects_are_found_as_often_as_said() -> None:
         detectable([1.0])
     with pytest.raises(ValueError, match="power"):
         detectable(sample, power=1.0)
-
-
-def test_the_gap_of_two_groups_is_as_uncertain_as_both() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(1, 1, 40), rng.normal(0, 3, 10)
-    found = bootstrap_gap(first, second, seed=1)
-    assert found.value == pytest.approx(first.mean() - second.mean()) and found.n == 10
-    width = np.hypot(first.std() / np.sqrt(40), second.std() / np.sqrt(10))  # both scatter
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(width, rel=0.1)
-    known = bootstrap(first - second.mean(), seed=1)  # the second mean taken for known
-    assert found.high - found.low > 2 * (known.high - known.low)
-    swapped = bootstrap_gap(second, first, seed=1)
-    assert swapped.value == -found.value
-    with pytest.raises(ValueError, match="at least one unit"):
-        bootstrap_gap(first, [])
 
 
 def test_above_chance_means_above_nearly_all_draws() -> None:

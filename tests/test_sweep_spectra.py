@@ -37,8 +37,8 @@ def test_effects_are_those_put_in() -> None:
         powers({"positive": (-2.0, -0.5), "negative": (0.25, 1.0), "random_count": (1.0, 1.0)}),
         5, 5, "random_count",
     )  # fmt: skip
-    assert {cells["a, g"].shape for cells in found.values()} == {(3,)}
-    means = {name: float(cells["a, g"].mean()) for name, cells in found.items()}
+    assert {values.sizes["unit"] for values in found.values()} == {3}
+    means = {name: float(own.sel(network="a", generator="g").mean()) for name, own in found.items()}
     expected = {"low": 1.75, "low random": 1.0, "low power": -2.0, "high": 0.75 - (-1.5)}
     assert means == pytest.approx(expected)
 

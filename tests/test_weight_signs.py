@@ -56,13 +56,15 @@ def test_rise_is_after_less_before(study: weight_signs.WeightSigns) -> None:
         return np.maximum(positive, 1 - positive)
 
     rise = index("trained") - index("start")
-    np.testing.assert_allclose(study.rise("raw"), rise, atol=1e-12)
+    assert study.rise("raw")["alexnet"].value == pytest.approx(rise.mean(), abs=1e-12)
     assert np.mean(study.never_trained()) == pytest.approx(study.of_coins, abs=0.01)
 
 
 def test_tables_hold_each_network_and_kind(study: weight_signs.WeightSigns) -> None:
     assert list(study.ranges().loc["alexnet"].index) == list(weight_signs.KINDS)
-    assert study.against_accuracy().loc["alexnet", "top-1"] > 0.9
+    order = weight_signs.against_accuracy(study.zoo, ["alexnet", "not here"])
+    assert list(order.index) == ["alexnet"] and order.loc["alexnet", "top-1"] > 0.9
+    assert order.loc["alexnet", "raw"] == pytest.approx(study.mean("alexnet", "trained", "raw"))
     means = study.class_means()["alexnet"]
     assert means["r with its start"] > 0.9 > abs(means["r with another seed"])
     assert 0 < means["size left"] < 1
@@ -71,8 +73,8 @@ def test_tables_hold_each_network_and_kind(study: weight_signs.WeightSigns) -> N
 def test_the_first_layer_is_at_depth_0_and_the_readout_at_1(
     study: weight_signs.WeightSigns,
 ) -> None:
-    above = study.above_untrained("raw", seed=0, resamples=50)["alexnet"]
+    above = study.above_untrained("raw")["alexnet"]
     assert above[-1].n == study.weight["alexnet", "trained", "raw"].shape[1]
     assert above[0].n == 3  # the colours
     rising = [stats.Estimate(float(i), 0, 1, 3, 0) for i in range(6)]
-    assert weight_signs.along_depth({"a": rising}, seed=0, resamples=50).value == pytest.approx(1)
+    assert weight_signs.along_depth({"a": rising})["a"].value == pytest.approx(1)

@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import notices, provenance
+from signseg_utils.publishing import changes, families, notices, provenance
 from signseg_utils.refusals import BadFile
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
@@ -366,37 +366,77 @@ class LedgerTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         folder = Path(self.env.srcdir) / "book" / "executed"
         self.env.note_reread()
-        rows, verdicts = [], []
-        for path in sorted(folder.glob("*/*.ledger.json")):
-            chapter = path.name.removesuffix(".ledger.json")
-            link = f"executed/{path.parent.name}/{chapter}.html"
-            for line in ledger.read(path):
-                verdicts.append(line.verdict)
-                kind = line.verdict.replace(" ", "-")
-                seed = "" if line.seed is None else f" (seed {line.seed})"
-                rows.append(
-                    [
-                        f'<a href="{link}">{html.escape(line.id)}</a> {html.escape(line.zoo)}',
-                        html.escape(line.statement),
-                        html.escape(line.reported),
-                        ledger.measured(line),
-                        "" if line.n is None else str(line.n),
-                        html.escape(line.test + seed),
-                        f'<span class="book-verdict {kind}">{html.escape(line.verdict)}</span>',
-                    ]
-                )
+        every = [
+            one for zoo in sorted({path.parent for path in folder.glob("*/*.ledger.json")})
+            for one in families.of_folder(zoo)
+        ]  # fmt: skip
         gaps = gap_list(Path(self.env.srcdir))
-        if not rows:
+        if not every:
             text = "<p>No chapter has been published yet.</p>"
             return [nodes.raw("", gaps + text, format="html")]
-        counts = "; ".join(
-            f"{verdicts.count(verdict)} {verdict}"
-            for verdict in ledger.VERDICTS
-            if verdict in verdicts
-        )
         heads = ["claim", "statement", "reported", "measured (95 %)", "n", "test", "verdict"]
-        text = f"{gaps}<p>{len(rows)} lines: {counts}.</p>" + _table(heads, rows, "ledger")
+        text = f"{gaps}{_counts(every)}" + _table(heads, list(map(_ledger_row, every)), "ledger")
         return [nodes.raw("", text, format="html")]
+
+
+def _ledger_row(one: families.Corrected) -> list[str]:
+    """Cells of a line of the ledger, with the p and verdict of its zoo's family."""
+    line = one.line
+    link = f"executed/{line.zoo}/{one.chapter}.html"
+    p = [] if line.p is None else [f"p = {line.p:.2g}"]
+    p += [] if one.p is None else [f"Holm {one.p:.2g}"]
+    seed = "" if line.seed is None else f" (seed {line.seed})"
+    role = "" if line.role == "primary" else f" <small>{line.role}</small>"
+    kind = one.verdict.replace(" ", "-")
+    return [
+        f'<a href="{link}">{html.escape(line.id)}</a> {html.escape(line.zoo)}{role}',
+        html.escape(line.statement),
+        html.escape(line.reported),
+        ledger.measured(line) + ledger.spread(line),
+        line.sample,
+        html.escape("; ".join([line.test + seed, *p])),
+        f'<span class="book-verdict {kind}">{html.escape(one.found)}</span>',
+    ]
+
+
+def _counts(every: list[families.Corrected]) -> str:
+    """How many primary claims ended in each verdict, by zoo, after correction."""
+    text = f"<p>{len(every)} lines."
+    for zoo in dict.fromkeys(one.line.zoo for one in every):
+        own = [one for one in every if one.line.zoo == zoo and one.line.role == "primary"]
+        told = [one.verdict for one in own if one.verdict in ledger.VERDICTS]
+        said = "; ".join(f"{told.count(v)} {v}" for v in ledger.VERDICTS if v in told)
+        lost = sum(one.changed for one in own)
+        text += f" Primary claims in {html.escape(zoo)}: {said} ({lost} by correction)."
+    return text + "</p>"
+
+
+class ChangesTable(SphinxDirective):
+    """``{changes-table}``: lines of the first version whose verdict is another now, and why."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        found = changes.of_book(Path(self.env.srcdir) / "book" / "executed")
+        shown = [one for one in found if not one.same]
+        text = f"<p>{len(found) - len(shown)} of {len(found)} lines have the verdict that they had."
+        heads = ["was", "verdict", "measured", "is now", "verdict", "measured (95 %)", "why"]
+        rows = [
+            [
+                f"{html.escape(one.was_id)} {html.escape(one.zoo)}", html.escape(one.was),
+                one.was_measured, *_now(one.now), html.escape(one.why),
+            ]
+            for one in shown
+        ]  # fmt: skip
+        return [nodes.raw("", f"{text}</p>" + _table(heads, rows, "changes"), format="html")]
+
+
+def _now(one: families.Corrected | None) -> list[str]:
+    """Id, verdict and number of a line of today, or that it is gone."""
+    if one is None:
+        return ["–", "no longer told", "–"]
+    link = f"executed/{one.line.zoo}/{one.chapter}.html"
+    name = f'<a href="{link}">{html.escape(one.line.id)}</a>'
+    return [name, html.escape(one.found), ledger.measured(one.line)]
 
 
 class CostTable(SphinxDirective):
@@ -524,6 +564,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_strip)
     app.connect("build-finished", tell, priority=950)
     app.add_directive("ledger-table", LedgerTable)
+    app.add_directive("changes-table", ChangesTable)
     app.add_directive("cost-table", CostTable)
     app.add_directive("speed-table", SpeedTable)
     app.add_directive("portable-table", PortableTable)

@@ -66,6 +66,12 @@ def both_signs(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return over_alphas(values, "negative"), over_alphas(values, "positive")
 
 
+def ends(values: xr.DataArray, sign: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Intact, and at the largest strength of one sign, to ask if they are alike."""
+    line = of_sign(values, sign)
+    return line.isel(condition=0, drop=True), line.isel(condition=-1, drop=True)
+
+
 def trend(values: xr.DataArray, sign: str) -> xr.DataArray:
     """Spearman's rho of a measure with the strength of ablation, of each unit: (network, unit).
 
@@ -73,7 +79,7 @@ def trend(values: xr.DataArray, sign: str) -> xr.DataArray:
     """
     line = of_sign(values, sign).transpose("network", "unit", "condition")
     rho = [
-        [stats.spearman(line["alpha"], unit, resamples=2).value for unit in rows]
+        [stats.spearman(line["alpha"], unit).value for unit in rows]
         for rows in line.values
     ]
     return line.isel(condition=0, drop=True).copy(data=rho)
@@ -96,7 +102,7 @@ def asymmetry(
     return gap.values
 
 
-def curves(values: xr.DataArray, signs: Sequence[str], seed: int = 0) -> dict[str, dict[str, Any]]:
+def curves(values: xr.DataArray, signs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Mean over units with its interval, for `signseg_utils.plots.curve_panels`.
 
     ``values`` (network, unit, condition). Returns network to sign to (strengths, `stats.Curve`).
@@ -106,7 +112,7 @@ def curves(values: xr.DataArray, signs: Sequence[str], seed: int = 0) -> dict[st
         panels[name] = {}
         for sign in signs:
             line = of_sign(values.sel(network=name), sign).transpose("unit", "condition")
-            band = stats.bootstrap_curve(line.values, seed=seed)
+            band = stats.mean_curve(line.values)
             panels[name][sign] = line["alpha"].values, band
     return panels
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from scipy.stats import rankdata as ranks
 from torch import Tensor, nn
 
 from signseg_utils import draws
@@ -133,41 +132,30 @@ def shown(backbone: nn.Module, order: Sequence[int] | np.ndarray, rows: int = 2)
 
 def correlations(
     described: Mapping[str, Mapping[str, np.ndarray]], *, seed: int = 0, resamples: int = 2_000
-) -> dict[str, tuple[dict[str, Estimate], Estimate]]:
+) -> dict[str, dict[str, Estimate]]:
     """Spearman's rho of a filter's sign balance with its frequency, and with its colour.
 
     Parameters
     ----------
     described
-        Network to `described` filters; those of untrained networks (``*-untrained``) are kept out
-        of what is pooled.
+        Network to `described` filters.
+    seed, resamples
+        Of the interval of a difference between two correlations.
 
     Returns
     -------
     dict
         ``frequency`` and ``colour``, and with ``shuffled`` each less the rho with shuffled
-        filters: to the estimate in each network, and over the filters of all trained ones, ranked
-        within their network. Intervals are bootstraps over filters.
+        filters: to the estimate in each network, over its filters. Filters of two networks are
+        never the same ones, so over networks the sample are the networks' correlations.
     """
-    trained = [own for name, own in described.items() if not name.endswith("-untrained")]
-    ranked = {
-        key: np.concatenate([ranks(own[key]) / len(own[key]) for own in trained])
-        for key in trained[0]
-    }
-    found = {}
+    found: dict[str, dict[str, Estimate]] = {}
     for kind in ("frequency", "colour"):
-        plain = [_rho(own, kind, seed, resamples) for own in (*described.values(), ranked)]
-        less = [
-            spearman_gap(
+        found[kind] = {n: spearman(own["balance"], own[kind]) for n, own in described.items()}
+        found[f"{kind} shuffled"] = {
+            name: spearman_gap(
                 own["balance"], own[kind], own[f"shuffled {kind}"], seed=seed, resamples=resamples
             )
-            for own in (*described.values(), ranked)
-        ]
-        for name, each in ((kind, plain), (f"{kind} shuffled", less)):
-            found[name] = dict(zip(described, each[:-1], strict=True)), each[-1]
+            for name, own in described.items()
+        }
     return found
-
-
-def _rho(own: Mapping[str, np.ndarray], kind: str, seed: int, resamples: int) -> Estimate:
-    rho = spearman(own["balance"], own[kind], seed=seed, resamples=resamples)
-    return Estimate(rho.value, rho.low, rho.high, rho.n, rho.seed, rho.level)

@@ -13,11 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from signseg_utils import draws, registry, zoos
-from signseg_utils.analysis.similarity import (
-    cosine_similarity,
-    ensemble_features,
-    within_similarity,
-)
+from signseg_utils.analysis.across_networks import design
+from signseg_utils.analysis.similarity import across_searches, ensemble_features
 from signseg_utils.metrics import Seen
 from signseg_utils.progress import each
 
@@ -147,15 +144,16 @@ def measure(
     Returns
     -------
     Dataset
-        ``similarity``, ``centred_similarity`` (network, unit, condition, judge): mean over all
-        pairs of a control and an ablated image of the cosine between their features, over seeds
-        and generators; centred: less the mean feature of control images.
-        ``within``, ``centred_within`` (network, unit, judge): the same among the control images,
-        none paired with itself.
+        ``similarity``, ``centred_similarity`` (network, unit, condition, judge): mean over pairs
+        of a control and an ablated image of different seeds of the cosine between their features,
+        over seeds and generators (`signseg_utils.analysis.similarity.across_searches`); centred:
+        less the mean feature of control images. Of condition 0 it is the level of the control
+        images among themselves. NaN of a single seed.
         What each metric of `signseg_utils.metrics` says (network, generator, unit, condition,
-        seed): ``objectness``; ``change``, the perceptual distance to the control image of the same
-        seed; ``luminance`` and ``contrast``; ``foreground``, ``background`` and ``whiteness``;
-        ``recognition`` and ``recognition_rank`` of the unit's class by the other judges.
+        seed): ``objectness``; ``change``, the mean perceptual distance to the control images of
+        other seeds; ``luminance`` and ``contrast``; ``foreground``, ``background`` and
+        ``whiteness``; ``recognition`` and ``recognition_rank`` of the unit's class by the other
+        judges.
     """
     networks = {name: zoo.network(name) for name in judges}
     backbones = {name: network.backbone for name, network in networks.items()}
@@ -173,14 +171,16 @@ def measure(
         flat = images.flatten(0, 1)
         features = ensemble_features(flat, backbones)
         seen.append({name: f.unflatten(0, images.shape[:2]) for name, f in features.items()})
-        control = images[:1].expand_as(images).flatten(0, 1)
+        places = torch.arange(images.shape[1]).repeat(len(images))
         codes = torch.from_numpy(piece["codes"].values.astype(np.float32)).flatten(0, -2)
         codes = codes[:, : generator.code_size]
         others = [name for name in judges if name != str(piece["network"].values)]
         answers = {name: networks[name].readout.responses(features[name]) for name in others}
         label = _class_number(zoo, str(piece["unit"].values))
         labels = torch.full((len(flat),), label)
-        looked_at = Seen(flat, control, codes, generator, detector, eye, answers, labels)
+        looked_at = Seen(
+            flat, images[0], places, codes, generator, detector, eye, answers, labels
+        )
         values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
@@ -201,33 +201,33 @@ def by_unit(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.
 
     Measures of single images are averaged over seeds and generators. ``similarity`` is averaged
     over the judging networks; ``strict_similarity`` is the centred one, as ``strict_judges`` see
-    it: by default the networks other than the unit's own. ``strict_within`` (network, unit) is its
-    level among the intact unit's own images.
+    it: by default the networks of another design than the unit's own. Of condition 0 both are
+    the level of the intact unit's images among themselves.
     """
     single = [name for name, values in seen.items() if "seed" in values.dims]
-    centred = seen[["centred_similarity", "centred_within"]]
+    centred = seen["centred_similarity"]
     if strict_judges is None:
-        centred = centred.where(seen["network"] != seen["judge"])
+        own = seen["network"].copy(data=[design(str(name)) for name in seen["network"].values])
+        centred = centred.where(own != seen["judge"])
     else:
         centred = centred.sel(judge=list(strict_judges))
     return seen[single].mean(["seed", "generator"]).assign(
-        similarity=seen["similarity"].mean("judge"),
-        strict_similarity=centred["centred_similarity"].mean("judge"),
-        strict_within=centred["centred_within"].mean("judge"),
-    )
+        similarity=seen["similarity"].mean("judge"), strict_similarity=centred.mean("judge"),
+    )  # fmt: skip
 
 
 def beyond_seeds(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.DataArray:
     """What ablation does to similarity beyond what another seed does: (network, unit, condition).
 
-    Mean cosine between ablated and intact images less the mean cosine of intact images among
-    themselves: 0 where ablation does no more than another search, below 0 where it does. With
-    ``strict_judges`` features are centred, and only these networks judge.
+    Mean cosine between ablated and intact images less that of intact images among themselves, over
+    the same pairs of searches: 0 where ablation does no more than another search, below 0 where it
+    does. With ``strict_judges`` features are centred, and only these networks judge.
     """
-    if strict_judges is None:
-        return (seen["similarity"] - seen["within"]).mean("judge")
-    change = seen["centred_similarity"] - seen["centred_within"]
-    return change.sel(judge=list(strict_judges)).mean("judge")
+    values = seen["similarity"]
+    if strict_judges is not None:
+        values = seen["centred_similarity"].sel(judge=list(strict_judges))
+    mean = values.mean("judge")
+    return mean - mean.isel(condition=0, drop=True)
 
 
 def side_by_side(
@@ -246,7 +246,6 @@ def _similarities(
     networks, units = (list(dict.fromkeys(column)) for column in zip(*names, strict=True))
     shape = (len(networks), len(units), found.sizes["condition"], len(judges))
     raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
-    within, centred_within = (np.full((shape[0], shape[1], shape[3]), np.nan) for _ in range(2))
     for place, judge in enumerate(judges):
         of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
                    if centred_on is None or name[0] in centred_on]
@@ -254,19 +253,11 @@ def _similarities(
         for network, unit in dict.fromkeys(names):
             at = (networks.index(network), units.index(unit))
             mine = [i for i, name in enumerate(names) if name == (network, unit)]
-            images = torch.cat([seen[i][judge] for i in mine], dim=1)  # over all generators
-            raw[(*at, slice(None), place)] = cosine_similarity(images[:1], images)
-            centred[(*at, slice(None), place)] = cosine_similarity(images[:1], images, centre)
-            if images.shape[1] > 1:
-                within[(*at, place)] = within_similarity(images[0])
-                centred_within[(*at, place)] = within_similarity(images[0], centre)
+            images = torch.stack([seen[i][judge] for i in mine], dim=2)  # over all generators
+            raw[(*at, slice(None), place)] = across_searches(images[:1], images)
+            centred[(*at, slice(None), place)] = across_searches(images[:1], images, centre)
     dims = ("network", "unit", "condition", "judge")
     return xr.Dataset(
-        {
-            "similarity": (dims, raw),
-            "centred_similarity": (dims, centred),
-            "within": (("network", "unit", "judge"), within),
-            "centred_within": (("network", "unit", "judge"), centred_within),
-        },
+        {"similarity": (dims, raw), "centred_similarity": (dims, centred)},
         {"network": networks, "unit": units, "judge": list(judges)},
     )

@@ -73,7 +73,7 @@ def delays(reached: xr.DataArray) -> xr.DataArray:
     return late - late.sel(optimizer=REFERENCE)
 
 
-def best(gain: xr.DataArray, rivals: Sequence[str], seed: int) -> tuple[str, Estimate, float]:
+def best(gain: xr.DataArray, rivals: Sequence[str]) -> tuple[str, Estimate, float]:
     """The rival that surely gains most without noise, its gain, and the level of its interval.
 
     The one whose interval ends highest at its lower end; intervals are widened for the number of
@@ -81,14 +81,14 @@ def best(gain: xr.DataArray, rivals: Sequence[str], seed: int) -> tuple[str, Est
     """
     level = 1 - 0.05 / max(1, len(rivals))
     found = {
-        name: stats.bootstrap(gain.sel(optimizer=name, noise=0), seed=seed, level=level)
+        name: stats.mean(gain.sel(optimizer=name, noise=0), level=level)
         for name in rivals
     }
     first = max(found, key=lambda name: found[name].low)
     return first, found[first], level
 
 
-def curves(values: xr.DataArray, along: str, seed: int) -> dict[str, tuple[xr.DataArray, Any]]:
+def curves(values: xr.DataArray, along: str) -> dict[str, tuple[xr.DataArray, Any]]:
     """Mean over units with its interval for each method: name to (points, `stats.Curve`).
 
     ``values`` (optimizer, unit, ``along``).
@@ -96,12 +96,12 @@ def curves(values: xr.DataArray, along: str, seed: int) -> dict[str, tuple[xr.Da
     drawn = {}
     for name in values["optimizer"].values.tolist():
         curve = values.sel(optimizer=name).transpose("unit", along)
-        band = stats.bootstrap_curve(curve.values, seed=seed)
+        band = stats.mean_curve(curve.values)
         drawn[NAMES.get(name, name)] = curve[along], band
     return drawn
 
 
-def trajectories(found: xr.Dataset, seed: int) -> dict[str, dict[str, Any]]:
+def trajectories(found: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Activation held against the share of the budget spent, without noise, on `scale`.
 
     Network and generator to `curves`; shares at which not every method has an image yet are left
@@ -110,7 +110,7 @@ def trajectories(found: xr.Dataset, seed: int) -> dict[str, dict[str, Any]]:
     held = (found["trace"].sel(noise=0).mean("seed") / scale(found)).dropna("share")
     return {
         f"{network}, {generator}": curves(held.sel(network=network, generator=generator),
-                                          "share", seed)
+                                          "share")
         for generator in held["generator"].values.tolist()
         for network in held["network"].values.tolist()
     }  # fmt: skip

@@ -103,7 +103,7 @@ def share_above(searches: xr.Dataset, zoo: Zoo, frequency: float) -> dict[str, f
     return shares
 
 
-def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> dict[str, Any]:
+def change_panels(powers: xr.DataArray, signs: Sequence[str]) -> dict[str, Any]:
     """Change of log power from the intact images, for `signseg_utils.plots.curve_panels`.
 
     Mean over seeds, strengths above 0 and units with its interval: "network, generator" to sign to
@@ -118,9 +118,7 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> 
             panels[f"{network}, {generator}"] = {
                 sign: (
                     own["frequency"].values,
-                    stats.bootstrap_curve(
-                        over_alphas(own, sign).transpose("unit", "frequency").values, seed=seed
-                    ),
+                    stats.mean_curve(over_alphas(own, sign).transpose("unit", "frequency").values),
                 )
                 for sign in signs
             }
@@ -129,7 +127,7 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str], seed: int = 0) -> 
 
 def effects(
     powers: xr.DataArray, low: float, high: float, control: str
-) -> dict[str, dict[str, np.ndarray]]:
+) -> dict[str, xr.DataArray]:
     """How ablation shifts low and high frequencies, for each unit, as a mean over strengths.
 
     Parameters
@@ -144,7 +142,7 @@ def effects(
     Returns
     -------
     dict
-        Line to "network, generator" to values ``[unit]``. ``low``: how much farther than negative
+        Line to values (network, generator, unit). ``low``: how much farther than negative
         ablation positive moves low frequencies (see `beyond_seeds`); ``low random``: farther than
         random ablation. ``high``: change at high less that at low frequencies, under negative less
         under positive ablation. ``low power``: signed change of log power at low frequencies under
@@ -154,17 +152,9 @@ def effects(
     moved = beyond_seeds(below)
     tilt = beyond_seeds(above) - moved
     fall = below.mean("seed") - below.mean("seed").isel(condition=0, drop=True)
-    found = {
+    return {
         "low": over_alphas(moved, "positive") - over_alphas(moved, "negative"),
         "low random": over_alphas(moved, "positive") - over_alphas(moved, control),
         "low power": over_alphas(fall, "positive"),
         "high": over_alphas(tilt, "negative") - over_alphas(tilt, "positive"),
-    }
-    return {
-        name: {
-            f"{network}, {generator}": values.sel(network=network, generator=generator).values
-            for network in powers["network"].values.tolist()
-            for generator in powers["generator"].values.tolist()
-        }
-        for name, values in found.items()
     }

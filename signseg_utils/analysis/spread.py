@@ -33,7 +33,7 @@ def exceptions(effects: Mapping[str, ArrayLike]) -> pd.DataFrame:
 
 
 def correlations(
-    predictors: Mapping[str, ArrayLike], effect: ArrayLike, seed: int = 0
+    predictors: Mapping[str, ArrayLike], effect: ArrayLike
 ) -> dict[str, stats.Correlation]:
     """Spearman's rho of each predictor ``[unit]`` with an effect ``[unit]``.
 
@@ -42,7 +42,7 @@ def correlations(
     """
     level = 1 - 0.05 / len(predictors)
     return {
-        name: stats.spearman(values, effect, seed=seed, level=level)
+        name: stats.spearman(values, effect, level=level)
         for name, values in predictors.items()
         if np.isfinite(values).all()
     }
@@ -54,7 +54,7 @@ def correlation_table(found: Mapping[str, stats.Correlation], tests: int) -> pd.
         name: {
             "rho": f"{rho.value:.2f}",
             "interval": f"{rho.low:.2f} to {rho.high:.2f}",
-            "p": f"{min(1, tests * rho.p):.2g}",
+            "p": f"{min(1, tests * (rho.p or 0)):.2g}",
         }
         for name, rho in found.items()
     }

@@ -1,10 +1,11 @@
 """Cards: what the manifests of a zoo's artefacts say, side by side and in words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from signseg_utils.analysis import across_networks, stats
 from signseg_utils.refusals import UnknownName
 
 Manifest = Mapping[str, Any]
@@ -50,6 +51,22 @@ def table(cards: Mapping[str, Manifest]) -> pd.DataFrame:
     """
     found = pd.DataFrame({name: _properties(name, card) for name, card in cards.items()})
     return found.astype(object).where(found.notna(), "–")
+
+
+def top5_gaps(zoo: Any, networks: Sequence[str], other: str) -> dict[str, stats.Estimate]:
+    """Top-5 accuracy of each network less that of the design ``other`` from the same seed.
+
+    Intervals are over validation images; networks without a partner are left out. ``zoo``: a
+    `signseg_utils.zoos.Zoo`.
+    """
+    found = {}
+    for name in networks:
+        partner = other + name.removeprefix(across_networks.design(name))
+        if zoo.path(partner).exists():
+            scores = [zoo.card(own)["accuracy"] for own in (name, partner)]
+            first, second = (stats.share(round(s["top5"] * s["n"]), s["n"]) for s in scores)
+            found[name] = stats.share_difference(first, second)
+    return found
 
 
 def families(zoo: Any) -> pd.DataFrame:

@@ -28,8 +28,11 @@ from matplotlib.figure import Figure
 from signseg_utils import plots
 from signseg_utils.chapter import claims, ledger, parameters, reported, results
 from signseg_utils.chapter.claims import Claim
-from signseg_utils.chapter.judging import judge
+from signseg_utils.chapter.judging import judge, shown_cells
 from signseg_utils.chapter.ledger import Line, Measured
+
+# In the ledger's column of what is reported, where the book asks.
+OURS = "ours: no source asks"
 
 # A page opens with so many sentences at most.
 MOST_SENTENCES = 4
@@ -65,17 +68,21 @@ def open_chapter(namespace: Mapping[str, Any], name: str) -> Chapter:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its line, the fields of its text, and what the forest figure draws of it."""
+    """A claim with its line, the fields of its text, and what the forest figure draws of it.
+
+    ``verdict`` is one of `ledger.VERDICTS`, also where the line has the book's own word for it.
+    """
 
     claim: Claim
     line: Line
+    verdict: str
     fields: Mapping[str, Any]
     cells: Mapping[str, Measured]
 
     @property
     def sentence(self) -> str:
         """What a reader is told of it in plain words."""
-        return self.claim.sentence(self.line.verdict, self.fields)
+        return self.claim.sentence(self.verdict, self.fields)
 
 
 class Chapter:
@@ -190,6 +197,7 @@ class Chapter:
         effect: Any,
         *,
         together: Measured | None = None,
+        other: Any = None,
         p: float = 0.0,
         why: str = "",
         **fields: Any,
@@ -202,17 +210,22 @@ class Chapter:
             As in the first column of ``data/claims``, fields in their brackets.
         effect
             What the kind of test asks for. *direction*, *number*: values ``[unit]``, or an
-            estimate of `signseg_utils.analysis.stats`. *direction in each*: values
-            ``[network, unit]`` (further dimensions count as networks do), or network to values
-            or estimate. *alike*: two such arrays ``[unit]``, or the result of
-            `signseg_utils.analysis.stats.equivalence`; *alike in each*: two ``[network, unit]``.
-            *at least*, *none*: a number. None: it cannot be measured here.
+            estimate of `signseg_utils.analysis.stats`. *... in each*, of claims about networks:
+            values ``[network, unit]``, or ``[network]`` (each further dimension is a cell of its
+            own in each network), or network to values or estimate; networks trained from other
+            seeds are further networks. *alike*: two such arrays, or the result of
+            `signseg_utils.analysis.stats.equivalence`. *at least*, *none*: a number. None: it
+            cannot be measured here.
         together
-            Of a claim about each network: what the line shows; by default the mean over them.
+            Of a claim about networks: what the line shows; by default
+            `signseg_utils.analysis.stats.over_networks`.
+        other
+            Of *alike*: two measures of the condition that should not be alike. If they are, the
+            test is uninformative, and no verdict follows.
         p
             Of one effect among many: its p value corrected for their number.
         why
-            Why it cannot be measured, where ``effect`` is None; in place of the words of the test.
+            Why it cannot be measured; in place of the words of the test.
         fields
             For text that holds them; ``n`` is the sample of a bare number.
 
@@ -226,10 +239,11 @@ class Chapter:
         margin = stated.number("margin", fields)
         if margin is not None:
             fields["margin"] = margin
-        found = judge(stated, effect, fields, seed=self.run.seed, p=p, together=together)
-        fields |= {"cells": len(found.cells), "holding": found.holding, "effect": found.effect}
+        found = judge(stated, effect, fields, p=p, together=together, other=other)
+        fields |= {"cells": len(found.cells), "holding": found.holding}
+        id = stated.text("id", fields)
         line = Line(
-            id=stated.text("id", fields),
+            id=id,
             zoo=self.run.zoo,
             statement=stated.text("statement", fields),
             reported=self._reported(stated, fields),
@@ -237,15 +251,25 @@ class Chapter:
             ci_low=found.low,
             ci_high=found.high,
             n=found.n,
-            test=(effect is None and why) or stated.text("test", fields),
+            test=(effect is None and why)
+            or "; ".join(filter(None, (stated.text("test", fields), found.why))),
             seed=found.seed,
-            verdict=found.verdict,
+            verdict=ledger.own_word(found.verdict, id) if stated.own else found.verdict,
+            role=stated.role,
+            units=found.units,
+            p=found.p,
+            detectable=found.detectable,
+            holding=found.holding if len(found.cells) > 1 else None,
+            cells=tuple(shown_cells(found.cells)),
         )
-        self.judged.append(Judged(stated, line, {**fields, **_told(line)}, found.cells))
+        fields |= _told(line)
+        self.judged.append(Judged(stated, line, found.verdict, fields, found.cells))
 
     def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
         if stated.reported:
             return stated.text("reported", fields)
+        if stated.own:
+            return OURS
         return reported.words(stated.stem, stated.text("condition", fields) or None)
 
     # ------------------------------------------------------------ the end
@@ -311,7 +335,9 @@ def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledge
 
 def _told(line: Line) -> dict[str, Any]:
     """What the sentences may hold of a line."""
-    told: dict[str, Any] = {"value": line.measured, "n": line.n}
+    told: dict[str, Any] = {
+        "value": line.measured, "n": line.n, "units": line.units, "detectable": line.detectable,
+    }  # fmt: skip
     if line.ci_low is not None and line.ci_high is not None:
         low, high = ledger.number(line.ci_low), ledger.number(line.ci_high)
         told |= {"low": line.ci_low, "high": line.ci_high, "interval": f"{low} to {high}"}

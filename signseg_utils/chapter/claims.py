@@ -7,11 +7,10 @@ for each verdict that the opening of a page may be made of.
 Text may hold ``{fields}``, filled in when the claim is measured: a chapter's parameters, what it
 passes to `signseg_utils.chapter.Chapter.claim`, and in the sentences also ``{value}``, ``{low}``,
 ``{high}``, ``{interval}`` (*0.2 to 0.4*), ``{n}``, and where a claim is about each network
-``{cells}``, their number, and ``{holding}``, in how many of them it holds. Of a direction of
-values ``{effect.p}`` is the p of a permutation test, and ``{effect.power}`` the smallest mean that
-so many values, so spread out, would have shown four times in five; of *alike* ``{effect.p}`` is the
-p of its test. A number takes a format, as in ``{value:.0%}``. The id may hold fields as well:
-``Z-acc-{network}`` is one row for each network's line.
+``{cells}``, their number, and ``{holding}``, in how many of them it holds; ``{detectable}`` is the
+effect that would have been seen, ``{units}`` how many there are in each network. A number takes a
+format, as in ``{value:.0%}``. The id may hold fields as well: ``Z-acc-{network}`` is one row for
+each network's line.
 """
 
 from __future__ import annotations
@@ -33,21 +32,27 @@ from signseg_utils.registry import unknown
 
 # primary: a source's own claim, which the opening of the page tells; control: what could explain
 # it away, or what the book asks besides; arithmetic: it had to come out so.
-ROLES = ("primary", "control", "arithmetic")
+ROLES = ledger.ROLES
 KINDS = {
     "direction": "the effect lies on one side of 0",
-    "direction in each": "the effect lies on one side of 0 in each network (or other cell)",
     "number": "the value is within the margin of the expected number",
     "at least": "the value reaches the expected number; no interval",
     "alike": "two measures differ by less than the margin",
-    "alike in each": "two measures differ by less than the margin in each network",
     "none": "no verdict follows: a panel, or too few to be told from chance",
+    "direction over networks": "the mean over networks lies on one side of 0",
+    "number over networks": "the mean over networks is within the margin of the expected number",
+    "alike over networks": "two measures differ by less than the margin in the mean over networks",
+    "direction in each": "the mean over networks lies on one side of 0, and none tells otherwise",
+    "alike in each": "as over networks, and in none do they clearly differ",
 }
+OVER, EACH = " over networks", " in each"  # how kinds end whose sample are networks
 SIDES = {"above 0": "positive", "below 0": "negative"}
 OWN = "book"  # the source of a claim that the book adds
+_OWN_IDS = ("Z-", "W-", "E-")  # checks of a zoo, and questions of the book: sources say no word
+TOLD = ledger.VERDICTS[:-1]  # what there are sentences for; arithmetic is told by none
 COLUMNS = (
     "id", "role", "kind", "expected", "margin", "sample", "statement", "test", "reported",
-    "condition", "source", "figure", "scale", *ledger.VERDICTS,
+    "condition", "source", "figure", "scale", *TOLD,
 )  # fmt: skip
 _NEEDED = ("id", "role", "kind", "sample", "statement", "test", "source")
 _ID = re.compile(r"\b[A-Z]-(?:[A-Z]*\d|[a-zA-Z]{2,})")
@@ -99,7 +104,7 @@ class Claim:
     scale
         What the effect is measured in, below the axis of the forest figure; empty: not drawn.
     sentences
-        Verdict to a plain sentence; not empty for primary claims.
+        Verdict to a plain sentence; of primary claims for each that the kind of test can end in.
     """
 
     id: str
@@ -122,6 +127,16 @@ class Claim:
     def stem(self) -> str:
         """The source's own id, without what tells its lines apart: P-4 of ``P-4 strict{also}``."""
         return self.id.split()[0].partition("{")[0]
+
+    @property
+    def own(self) -> bool:
+        """Whether the book asks it, and no source: then nothing is there to be replicated."""
+        return self.source == OWN or self.id.startswith(_OWN_IDS)
+
+    @property
+    def over_networks(self) -> bool:
+        """Whether it is about networks, so that its sample are networks."""
+        return self.kind.endswith((OVER, EACH))
 
     def text(self, column: str, fields: Mapping[str, Any]) -> str:
         """A column's text with its fields filled in.
@@ -215,15 +230,30 @@ def _checked(row: dict[str, str], path: Path) -> Claim:
         raise BadFile(f"{where}: {unknown('source', row['source'], (*SOURCES, OWN))}")
     if row["kind"].startswith("direction") and row["expected"] not in SIDES:
         raise BadFile(f"{where}: {unknown('expected side', row['expected'], tuple(SIDES))}")
-    if row["kind"] in ("number", "at least") and not _numeric(row["expected"]):
+    if row["kind"].startswith(("number", "at least")) and not _numeric(row["expected"]):
         raise BadFile(f"{where}: expected a number or a field; got {row['expected']!r}")
-    needs_margin = row["kind"] in ("number", "alike", "alike in each")
+    needs_margin = row["kind"].startswith(("number", "alike"))
     if (needs_margin or row["margin"]) and not _numeric(row["margin"]):
         raise BadFile(f"{where}: expected a margin, a number or field; got {row['margin']!r}")
-    sentences = {verdict: row.pop(verdict) for verdict in ledger.VERDICTS}
+    sentences = {verdict: row.pop(verdict) for verdict in TOLD}
+    possible = _possible(row["kind"], bool(row["margin"])) if row["role"] == "primary" else ()
     for verdict, text in sentences.items():
-        _check_sentence(text, f"{where}, {verdict}", needed=row["role"] == "primary")
+        _check_sentence(text, f"{where}, {verdict}", needed=verdict in possible)
     return Claim(**row, chapter=int(path.stem), sentences=sentences)
+
+
+def _possible(kind: str, margin: bool) -> tuple[str, ...]:
+    """Verdicts that a test of this kind can end in."""
+    if kind == "none":
+        return ("not testable",)
+    found = ["replicated", "inconclusive", "not testable"]
+    if kind.startswith("direction"):
+        found += ["reversed", "absent"] if margin else ["reversed"]
+    else:
+        found += ["differs"]
+    if kind.endswith(EACH):
+        found += ["networks disagree"]
+    return tuple(found) if kind != "at least" else ("replicated", "differs", "not testable")
 
 
 def _numeric(text: str) -> bool:

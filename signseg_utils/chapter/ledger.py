@@ -1,4 +1,11 @@
-"""The ledger: for each claim what the paper reports, what was measured here, and the verdict."""
+"""The ledger: for each claim what the paper reports, what was measured here, and the verdict.
+
+A verdict says what was found. Of a claim of a source: replicated; reversed, the effect is on the
+other side; absent, it lies within the stated margin of 0; differs, a number or two things said to
+be alike are clearly farther apart than the margin; networks disagree; inconclusive, beside the
+effect that could have been seen; not testable, and why; arithmetic, it had to come out so. What the
+book asks of itself is answered yes, no or open, and a check of a zoo's quality meets its bar.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -16,20 +23,50 @@ from signseg_utils.files.reading import read_text
 from signseg_utils.refusals import BadFile
 from signseg_utils.registry import unknown
 
-VERDICTS = ("replicated", "not replicated", "reversed", "inconclusive", "not testable")
+# What came out for a claim of a source. `differs`: of a number or of two things said to be alike.
+VERDICTS = (
+    "replicated", "reversed", "absent", "differs", "networks disagree", "inconclusive",
+    "not testable", "arithmetic",
+)  # fmt: skip
+
+# Nobody asked the book's own questions, so nothing is replicated: their word for each verdict.
+OWN_WORDS = {
+    "replicated": "yes", "reversed": "no", "absent": "no", "differs": "no",
+    "networks disagree": "open", "inconclusive": "open",
+}  # fmt: skip
+BAR = "meets its bar"  # for "yes", of a check of the zoo's quality
+WORDS = (*VERDICTS, BAR, *dict.fromkeys(OWN_WORDS.values()))
+
+ROLES = ("primary", "control", "arithmetic")
 
 # Of fewer units no verdict follows: an exact two-sided sign test of 5 cannot reach p = .05.
 FEWEST_UNITS = 6
 
-# A mark and a colour for each verdict; the text stands beside them, so neither carries it alone.
+LEVEL = 0.05
+
+# A mark and a colour for each word; the text stands beside them, so neither carries it alone.
 # Colours: Okabe and Ito, "Color universal design" (2008).
 _MARKS = {
     "replicated": ("✓", "#0072B2"),
-    "not replicated": ("✗", "#D55E00"),
     "reversed": ("⇄", "#CC79A7"),
+    "absent": ("✗", "#D55E00"),
+    "differs": ("≠", "#D55E00"),
+    "networks disagree": ("±", "#E69F00"),
     "inconclusive": ("?", "#E69F00"),
     "not testable": ("–", "#7F7F7F"),
+    "arithmetic": ("=", "#7F7F7F"),
+    BAR: ("✓", "#0072B2"),
+    "yes": ("✓", "#0072B2"),
+    "no": ("✗", "#D55E00"),
+    "open": ("?", "#E69F00"),
 }
+
+
+def own_word(verdict: str, id: str) -> str:
+    """The word for a verdict on a question of the book, or a check of quality (``Z-``)."""
+    if verdict == "replicated" and id.startswith("Z-"):
+        return BAR
+    return OWN_WORDS.get(verdict, verdict)
 
 
 class Measured(Protocol):
@@ -45,6 +82,8 @@ class Measured(Protocol):
     def n(self) -> int: ...
     @property
     def seed(self) -> int | None: ...
+    @property
+    def units(self) -> int | None: ...
 
 
 class MeasuredAlike(Measured, Protocol):
@@ -54,6 +93,22 @@ class MeasuredAlike(Measured, Protocol):
     def equivalent(self) -> bool: ...
     @property
     def margin(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network, session or other part of what a line is about, by itself."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int | None = None
+
+
+_BARE = ("not testable", "arithmetic")  # verdicts that are not told of so many networks
+# Verdicts that need a number behind them.
+_TOLD = ("replicated", "reversed", "absent", "differs", "networks disagree", BAR, "yes", "no")
 
 
 @dataclass(frozen=True)
@@ -75,13 +130,25 @@ class Line:
     ci_low, ci_high
         Its 95 % interval.
     n
-        Number of units behind it.
+        Size of the sample: units, or networks where ``units`` is told.
     test
         Name of the test that was stated beforehand.
     seed
         Of bootstrap or permutation.
     verdict
-        One of `VERDICTS`.
+        One of `WORDS`.
+    role
+        One of `ROLES`. Controls are uncorrected, and make no claim replicated by themselves.
+    units
+        Units in each network, where networks are the sample.
+    p
+        Of the test behind the verdict, not corrected; None where there is none.
+    detectable
+        Smallest effect that would have been seen (80 % power), in the units of ``measured``.
+    holding
+        In how many of the cells the claim holds.
+    cells
+        Each network (or session) by itself, where there are several: name, value and interval.
     """
 
     id: str
@@ -95,23 +162,33 @@ class Line:
     test: str
     seed: int | None
     verdict: str
+    role: str = "primary"
+    units: int | None = None
+    p: float | None = None
+    detectable: float | None = None
+    holding: int | None = None
+    cells: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.verdict not in VERDICTS:
-            raise ValueError(unknown("verdict", self.verdict, VERDICTS))
+        if self.verdict not in WORDS:
+            raise ValueError(unknown("verdict", self.verdict, WORDS))
+        if self.role not in ROLES:
+            raise ValueError(unknown("role", self.role, ROLES))
+        cells = tuple(own if isinstance(own, Cell) else Cell(**own) for own in self.cells)
+        object.__setattr__(self, "cells", cells)
         for name in ("id", "zoo", "statement", "reported", "test"):
             if not str(getattr(self, name)).strip():
                 raise ValueError(f"expected a {name} in a ledger line; got none")
             object.__setattr__(self, name, str(getattr(self, name)))
-        for name in ("measured", "ci_low", "ci_high"):
+        for name in ("measured", "ci_low", "ci_high", "p", "detectable"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"expected a finite {name} or None in {self.id}; got {value}")
             object.__setattr__(self, name, None if value is None else float(value))
-        for name in ("n", "seed"):
+        for name in ("n", "seed", "units", "holding"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else int(value))
-        if self.verdict in VERDICTS[:3] and None in (self.measured, self.n):
+        if self.verdict in _TOLD and None in (self.measured, self.n):
             raise ValueError(
                 f"expected measured and n in {self.id}, because the verdict is {self.verdict!r}; "
                 "use 'not testable' where nothing can be measured"
@@ -123,37 +200,22 @@ class Line:
                 f"expected ci_low <= ci_high in {self.id}; got {self.ci_low} and {self.ci_high}"
             )
 
-    @classmethod
-    def of(
-        cls,
-        estimate: Measured,
-        *,
-        id: str,
-        zoo: str,
-        statement: str,
-        reported: str,
-        test: str,
-        verdict: str,
-    ) -> Line:
-        """A line with the value, interval, n and seed of an estimate."""
-        return cls(
-            id=id,
-            zoo=zoo,
-            statement=statement,
-            reported=reported,
-            measured=estimate.value,
-            ci_low=estimate.low,
-            ci_high=estimate.high,
-            n=estimate.n,
-            test=test,
-            seed=estimate.seed,
-            verdict=verdict,
-        )
+    @property
+    def sample(self) -> str:
+        """Size of the sample in words: ``12``, or ``5 × 12`` networks of so many units."""
+        if self.n is None:
+            return "–"
+        return str(self.n) if self.units is None else f"{self.n} × {self.units}"
 
-
-def not_testable(id: str, zoo: str, statement: str, reported: str, why: str) -> Line:
-    """A line for a claim that cannot be measured here; ``why`` stands where the test would."""
-    return Line(id, zoo, statement, reported, None, None, None, None, why, None, "not testable")
+    @property
+    def found(self) -> str:
+        """The verdict with what belongs to it: in how many networks, or what could be seen."""
+        said = self.verdict
+        if self.holding is not None and len(self.cells) > 1 and said not in _BARE:
+            said += f" ({self.holding} of {len(self.cells)})"
+        if self.verdict in ("inconclusive", "open") and self.detectable is not None:
+            said += f"; {number(self.detectable)} would have been seen"
+        return said
 
 
 def judge_direction(
@@ -162,69 +224,73 @@ def judge_direction(
     """Verdict on a direction: is the effect above (``expected="positive"``) or below 0?
 
     replicated: the interval lies on the expected side of 0; reversed: on the other side;
-    not replicated: it holds 0 and lies within ``margin`` of it, the smallest effect that would
-    count, stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units. Of one
-    effect among many, ``p`` is its p value corrected for their number
+    absent: it holds 0 and lies within ``margin`` of it, the smallest effect that would count,
+    stated beforehand; inconclusive: else, or of fewer than `FEWEST_UNITS` units. Of one effect
+    among many, ``p`` is its p value corrected for their number
     (`signseg_utils.analysis.stats.holm`): from .05 on, neither side of 0 is told.
     """
     if expected not in ("positive", "negative"):
         raise ValueError(unknown("direction", expected, ("positive", "negative")))
-    if estimate.n < FEWEST_UNITS:
+    if _too_few(estimate):
         return "inconclusive"
     low, high = (estimate.low, estimate.high)
     if expected == "negative":
         low, high = -high, -low
-    if low > 0 and p < 0.05:
+    if low > 0 and p < LEVEL:
         return "replicated"
-    if high < 0 and p < 0.05:
+    if high < 0 and p < LEVEL:
         return "reversed"
     if margin is not None and -margin < low and high < margin:
-        return "not replicated"
+        return "absent"
     return "inconclusive"
 
 
 def judge_number(estimate: Measured, reported: float, tolerance: float) -> str:
     """Verdict on a number: is the interval within ``tolerance`` of what was reported?
 
-    replicated: it lies within; not replicated: it lies wholly outside; inconclusive: else, or of
-    fewer than `FEWEST_UNITS` units.
+    replicated: it lies within; differs: it lies wholly outside; inconclusive: else, or of fewer
+    than `FEWEST_UNITS` units.
     """
     if not tolerance > 0:
         raise ValueError(f"expected a tolerance above 0; got {tolerance}")
-    if estimate.n < FEWEST_UNITS:
+    if _too_few(estimate):
         return "inconclusive"
     if abs(estimate.low - reported) <= tolerance and abs(estimate.high - reported) <= tolerance:
         return "replicated"
     if estimate.low > reported + tolerance or estimate.high < reported - tolerance:
-        return "not replicated"
+        return "differs"
     return "inconclusive"
 
 
 def judge_alike(result: MeasuredAlike) -> str:
     """Verdict on "alike": equivalent, clearly farther apart than the margin, or neither."""
-    if result.n < FEWEST_UNITS:
+    if _too_few(result):
         return "inconclusive"
     if result.equivalent:
         return "replicated"
     if result.low > result.margin or result.high < -result.margin:
-        return "not replicated"
+        return "differs"
     return "inconclusive"
 
 
-def agreed(verdicts: Sequence[str]) -> str:
-    """Verdict on a claim about each network (or neuron area), from the verdict in each.
+def _too_few(estimate: Measured) -> bool:
+    """Whether units are the sample and there are too few; over networks the t interval tells."""
+    return getattr(estimate, "units", None) is None and estimate.n < FEWEST_UNITS
 
-    The common one where all agree; where they do not: not replicated if it is reversed or not
-    replicated in any, because the claim was about each; else inconclusive.
+
+def agreed(each: Sequence[str], together: str) -> str:
+    """Verdict on a claim about networks: that of all ``together``, unless they disagree.
+
+    They do if the claim holds in some, and is reversed, absent or clearly another number in others.
     """
-    if not verdicts:
+    if not each:
         raise ValueError("expected at least one verdict; got none")
-    for verdict in verdicts:
+    for verdict in (*each, together):
         if verdict not in VERDICTS:
             raise ValueError(unknown("verdict", verdict, VERDICTS))
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    return "not replicated" if {"reversed", "not replicated"} & set(verdicts) else "inconclusive"
+    if "replicated" in each and {"reversed", "absent", "differs"} & set(each):
+        return "networks disagree"
+    return together
 
 
 def write(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
@@ -245,30 +311,20 @@ def read(path: str | os.PathLike[str]) -> tuple[Line, ...]:
             f"expected a JSON list of ledger lines in {path}; got {error}; run its chapter again"
         ) from error
     keys = {field.name for field in fields(Line)}
+    needed = {field.name for field in fields(Line) if field.default is MISSING}
     if not isinstance(rows, list):
         raise BadFile(
             f"expected a JSON list of ledger lines in {path}; got a {type(rows).__name__}; "
             "run its chapter again"
         )
     for number, row in enumerate(rows):
-        if not isinstance(row, dict) or set(row) != keys:
+        if not isinstance(row, dict) or not needed <= set(row) <= keys:
             got = sorted(row) if isinstance(row, dict) else type(row)
             raise BadFile(
                 f"expected the keys {sorted(keys)} in line {number} of {path}; got {got}; run its "
                 "chapter again"
             )
     return tuple(Line(**row) for row in rows)
-
-
-def summary(lines: Sequence[Line]) -> str:
-    """The verdicts in a few sentences of Markdown, failures first: the opening of a page."""
-    order = ("reversed", "not replicated", "inconclusive", "replicated", "not testable")
-    said = []
-    for verdict in order:
-        held = [f"{line.statement} ({line.id})" for line in lines if line.verdict == verdict]
-        if held:
-            said.append(f"**{verdict.capitalize()} here:** {'; '.join(held)}.")
-    return "\n\n".join(said)
 
 
 @dataclass(frozen=True)
@@ -317,7 +373,7 @@ def table(lines: Sequence[Line], caption: str = "Ledger of this chapter") -> Tab
     )
     text = "\n".join(
         f"{line.id} [{line.zoo}] {line.statement}: reported {line.reported}; "
-        f"measured {measured(line)}; n {_count(line.n)}; {line.verdict}"
+        f"measured {measured(line)}; n {line.sample}; {line.found}"
         for line in lines
     )
     return Table(page, text)
@@ -336,32 +392,37 @@ def measured(line: Line) -> str:
 def _row(line: Line, heads: Sequence[str]) -> str:
     mark, colour = _MARKS[line.verdict]
     test = html.escape(line.test)
+    if line.p is not None:
+        test += f"; p = {line.p:.2g}"
     if line.seed is not None:
         test += f" <small>(seed {line.seed})</small>"
-    cells = (
-        html.escape(line.reported),
-        measured(line),
-        _count(line.n),
-        test,
-    )
+    cells = (html.escape(line.reported), measured(line) + spread(line), line.sample, test)
     middle = "".join(
         f'<td data-label="{name}">{cell}</td>' for name, cell in zip(heads[1:5], cells, strict=True)
     )
+    tag = f"{line.zoo}, control" if line.role == "control" else line.zoo
     return (
-        f'<tr><th scope="row">{html.escape(line.id)} <small>{html.escape(line.zoo)}</small><br>'
+        f'<tr><th scope="row">{html.escape(line.id)} <small>{html.escape(tag)}</small><br>'
         f'<span style="font-weight:400">{html.escape(line.statement)}</span></th>{middle}'
         f'<td class="verdict" style="--mark:{colour}"><span aria-hidden="true">{mark}</span> '
-        f"{line.verdict}</td></tr>"
+        f"{line.found}</td></tr>"
     )
+
+
+def spread(line: Line) -> str:
+    """HTML of the networks or sessions behind a line, folded; empty where there is one."""
+    if len(line.cells) < 2:
+        return ""
+    rows = "<br>".join(
+        f"{html.escape(own.name)} {number(own.value)} ({number(own.low)} to {number(own.high)})"
+        for own in line.cells
+    )
+    return f"<details><summary><small>each of {len(line.cells)}</small></summary>{rows}</details>"
 
 
 def number(value: float) -> str:
     """Three digits, with a true minus sign."""
     return f"{float(value):.3g}".replace("-", "−")
-
-
-def _count(n: int | None) -> str:
-    return "–" if n is None else str(n)
 
 
 def _check_unique(lines: Sequence[Line]) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from signseg_utils import selection
 from signseg_utils.cli._arguments import number
-from signseg_utils.publishing.chapters import Chapter, chapters
+from signseg_utils.publishing import families
+from signseg_utils.publishing.chapters import Chapter, chapters, executed_folder
 from signseg_utils.publishing.notices import Notice
 from signseg_utils.publishing.publisher import Publisher
 
@@ -45,6 +46,8 @@ def main(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
+    for zoo in groups:  # a claim is judged among all of its zoo
+        families.store((given.output or executed_folder()) / zoo)
     if found:
         print(_listed(found, len(wanted)), file=sys.stderr)
     return SOME_FAILED if found else 0

@@ -34,5 +34,5 @@ def of_units(
         "accuracy": class_accuracy(zoo, network, units, missing=np.nan),
         "sign ratio": sign_ratio(zoo.network(network).readout.rows(units).weight).numpy(),
         "objectness, intact": own["objectness"].isel(condition=0).values,
-        "likeness, intact": own["strict_within"].values,
+        "likeness, intact": own["strict_similarity"].isel(condition=0).values,
     }

@@ -174,12 +174,16 @@ class WeightSigns:
         """Mean raw index of the output layer of each untrained network."""
         return [self.mean(n, state, "raw") for n in self.networks for state in self.untrained]
 
-    def rise(self, kind: str) -> Array:
-        """Index after training less the same unit's at its start, all networks in a row."""
-        each = [self.index[n, "trained", kind] - self.index[n, "start", kind]
-                for n in self.networks]  # fmt: skip
-        rise = np.concatenate(each)
-        return rise[np.isfinite(rise)]
+    def rise(self, kind: str) -> dict[str, stats.Estimate]:
+        """Network to the index after training less the same unit's at its start, over its units.
+
+        Features of two networks are never the same ones, so over networks the sample are means.
+        """
+        found = {}
+        for name in self.networks:
+            each = self.index[name, "trained", kind] - self.index[name, "start", kind]
+            found[name] = stats.mean(each[np.isfinite(each)])
+        return found
 
     def before_and_after(self) -> dict[str, dict[str, Array]]:
         """Network to gauge and state to the index of each feature, for `plots.dot_panels`."""
@@ -203,16 +207,7 @@ class WeightSigns:
                 })  # fmt: skip
         return pd.DataFrame(rows).set_index(["network", "weights"])
 
-    def against_accuracy(self) -> pd.DataFrame:
-        """Top-1 of each network beside the mean index of its output layer."""
-        columns = {"top-1": [self.zoo.card(n)["accuracy"]["top1"] for n in self.networks]}
-        for gauge in GAUGES:
-            columns[gauge] = [self.mean(n, "trained", gauge) for n in self.networks]
-        return pd.DataFrame(columns, index=list(self.networks))
-
-    def above_untrained(
-        self, gauge: str, seed: int, resamples: int
-    ) -> dict[str, list[stats.Estimate]]:
+    def above_untrained(self, gauge: str) -> dict[str, list[stats.Estimate]]:
         """Network to its layers from first to last: the index above that of untrained networks.
 
         The last is the output layer in this gauge. Intervals are over presynaptic units.
@@ -222,12 +217,16 @@ class WeightSigns:
             states = ("trained", *self.untrained)
             by_state = [[*self.layers[name, s], self.index[name, s, gauge]] for s in states]
             found[name] = [
-                stats.bootstrap(
-                    own[np.isfinite(own)] - np.mean(early), seed=seed, resamples=resamples
-                )
+                stats.mean(own[np.isfinite(own)] - np.mean(early))
                 for own, *early in zip(*by_state, strict=True)
             ]
         return found
+
+
+def sign_ratios_of(zoo: zoos.Zoo, networks: Sequence[str]) -> dict[str, Array]:
+    """Network to the sign ratio of each class, of the networks that were trained and are here."""
+    kept = [n for n in networks if not n.endswith("-untrained") and zoo.path(n).exists()]
+    return {name: signs.sign_ratio(zoo.network(name).readout.weight).numpy() for name in kept}
 
 
 def spread(ratios: Mapping[str, Mapping[str, Array]]) -> pd.DataFrame:
@@ -247,23 +246,36 @@ def once(
     return found
 
 
-def along_depth(
-    layers: Mapping[str, Sequence[stats.Estimate]], *, seed: int, resamples: int
-) -> stats.Correlation:
-    """Spearman's rho over layers of the index with relative depth, 0 the first, 1 the output."""
-    depth = np.concatenate([np.linspace(0, 1, len(own)) for own in layers.values()])
-    values = [layer.value for own in layers.values() for layer in own]
-    return stats.spearman(depth, values, seed=seed, resamples=resamples)
+def against_accuracy(zoo: zoos.Zoo, networks: Sequence[str]) -> pd.DataFrame:
+    """Top-1 of each network beside the mean Dale index of its output layer, in either gauge.
+
+    A network that is not here is left out.
+    """
+    rows = {}
+    for name in filter(lambda own: zoo.path(own).exists(), networks):
+        readout = zoo.network(name).readout
+        index = {
+            "raw": signs.dale_index(readout.weight.double()),
+            "centred": signs.dale_index(signs.centre(readout).weight.double()),
+        }
+        means = {gauge: float(own.nanmean()) for gauge, own in index.items()}
+        rows[name] = {"top-1": zoo.card(name)["accuracy"]["top1"], **means}
+    return pd.DataFrame(rows).T
+
+
+def along_depth(layers: Mapping[str, Sequence[stats.Estimate]]) -> dict[str, stats.Correlation]:
+    """Network to Spearman's rho over its layers of the index with depth, the first to the last."""
+    return {
+        name: stats.spearman(range(len(own)), [layer.value for layer in own])
+        for name, own in layers.items()
+    }
 
 
 def with_intervals(
-    panels: Mapping[str, Mapping[str, Array]], *, seed: int, resamples: int
+    panels: Mapping[str, Mapping[str, Array]],
 ) -> dict[str, dict[str, stats.Estimate]]:
     """Mean and interval of each group of dots, for `plots.dot_panels`."""
-    found: dict[str, dict[str, stats.Estimate]] = {}
-    for name, groups in panels.items():
-        found[name] = {
-            kind: stats.bootstrap(values, seed=seed, resamples=resamples)
-            for kind, values in groups.items()
-        }
-    return found
+    return {
+        name: {kind: stats.mean(values) for kind, values in groups.items()}
+        for name, groups in panels.items()
+    }

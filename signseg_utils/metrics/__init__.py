@@ -2,7 +2,7 @@
 
 A metric is a module of this folder that defines ``PLUGIN``: a function that takes what was `Seen`
 and returns its measures, name to values ``[image]``. Each image is measured by itself or beside its
-control, never with the others of its batch. `signseg_utils.analysis.images.measure` looks every
+controls, never with the others of its batch. `signseg_utils.analysis.images.measure` looks every
 metric up and gives what it says of each image of a sweep, so that a file put here is all that a new
 measure takes.
 """
@@ -28,7 +28,11 @@ class Seen:
     images
         ``[image, 3, height, width]`` in 0..1.
     controls
-        Of the same shape: the preferred image of the intact unit, from the same seed.
+        ``[seed, 3, height, width]``: the preferred images of the intact unit, one a seed.
+    seeds
+        ``[image]``: place among ``controls`` of the one from the same seed. The two searches share
+        their start and their noise, so these two images are alike for that reason alone: compare
+        an image with the controls of other seeds.
     codes
         ``[image, code]``, of ``images``.
     generator
@@ -37,7 +41,7 @@ class Seen:
     detector
         Of any object: ``objectness(images) [image]``.
     perceptual
-        A distance between images: ``distance(images, controls).values [image]``.
+        A distance between images: ``pairs(controls, images).values [control, image]``.
     answers
         Logits ``[image, class]`` of networks that took no part in the search, by name.
     labels
@@ -46,6 +50,7 @@ class Seen:
 
     images: Tensor
     controls: Tensor
+    seeds: Tensor
     codes: Tensor
     generator: Any
     detector: Any

@@ -207,6 +207,9 @@ def perceptual_distance(
 
 
 def PLUGIN(seen: Seen) -> dict[str, Tensor]:
-    """``change``: the perceptual distance to the control image of the same seed."""
-    pairs = zip(seen.images.split(64), seen.controls.split(64), strict=True)
-    return {"change": torch.cat([seen.perceptual.distance(a, b).values for a, b in pairs])}
+    """``change``: mean perceptual distance to the control images of other seeds; NaN of one."""
+    other = seen.seeds[None] != torch.arange(len(seen.controls))[:, None]
+    apart = torch.cat(
+        [seen.perceptual.pairs(seen.controls, part).values for part in seen.images.split(64)], 1
+    )
+    return {"change": torch.where(other, apart, torch.nan).nanmean(0)}

@@ -129,7 +129,7 @@ def panel(
 
 
 def curves(
-    measures: Mapping[str, xr.DataArray], signs: Sequence[str], seed: int
+    measures: Mapping[str, xr.DataArray], signs: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Change from the intact model against strength, mean over neurons, for `plots.curve_panels`.
 
@@ -152,7 +152,7 @@ def curves(
         if np.isfinite(own).all():
             change = own - own.isel(condition=0, drop=True)
             as_network = change.expand_dims(network=[title]).rename(neuron="unit")
-            panels |= by_sign.curves(as_network, signs, seed)
+            panels |= by_sign.curves(as_network, signs)
     return panels
 
 

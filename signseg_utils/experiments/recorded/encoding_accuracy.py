@@ -255,7 +255,7 @@ def log_ratios(sessions: Sequence[xr.Dataset]) -> dict[str, Array]:
 
 
 def by_depth(
-    fits: Mapping[str, Sequence[xr.Dataset]], seed: int = 0
+    fits: Mapping[str, Sequence[xr.Dataset]],
 ) -> dict[str, dict[str, tuple[list[int], stats.Curve]]]:
     """Which layer predicts? r2 of the ten best neurons a session, for `plots.named_curves`.
 
@@ -280,7 +280,7 @@ def by_depth(
             panel = panels.setdefault(f"{name}, {side} x {side} places", {})
             panel["trained" if name == network else "untrained"] = (
                 [_depth(sessions[0], layer) for layer in layers],
-                stats.bootstrap_curve(_of_best(sessions, layers).T, seed=seed),
+                stats.mean_curve(_of_best(sessions, layers).T),
             )
     return panels
 
@@ -325,9 +325,9 @@ def effects(
     on, last = tested(own), features.LAST
     first, ranked = best(own), best(own, layer=last)
     chosen_, penultimate = (of_neurons(own, f"sq_{on}", layer) for layer in (None, last))
-    found = {"P-13": of_neurons(own, f"r2_{on}")[first]}
+    found = {"P-13 any": of_neurons(own, f"r2_{on}")[first]}
     if goal is not None:
-        found["P-13 number"] = chosen_[first] - goal
+        found["P-13"] = chosen_[first] - goal
         if on == "fresh":
             found["P-13 all"] = of_neurons(own, "sq_fresh_all")[first] - goal
         found["P-13 penultimate"] = of_neurons(own, f"sq_{on}_one", last)[ranked] - goal
