@@ -258,7 +258,8 @@ def against_accuracy(zoo: zoos.Zoo, networks: Sequence[str]) -> pd.DataFrame:
             "raw": signs.dale_index(readout.weight.double()),
             "centred": signs.dale_index(signs.centre(readout).weight.double()),
         }
-        means = {gauge: float(own.nanmean()) for gauge, own in index.items()}
+        # rounded, so that equal means are ties whatever the order of their sums
+        means = {gauge: round(float(own.nanmean()), 12) for gauge, own in index.items()}
         rows[name] = {"top-1": zoo.card(name)["accuracy"]["top1"], **means}
     return pd.DataFrame(rows).T
 
