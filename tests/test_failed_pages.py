@@ -61,6 +61,7 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.notebooks = folder, throwaway.write(folder)
+        (self.notebooks / f"{throwaway.NAME}.md").unlink()  # a chapter without a profile runs, too
         self.out, self.pages = folder / "book" / "executed", {"shapes": [], "tinyimagenet": []}
 
     def write(self, zoo: str, name: str, body: str = "") -> None:

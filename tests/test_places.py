@@ -176,7 +176,7 @@ def test_what_is_told_of_masks_counts_only_who_has_a_place(recorded: xr.Dataset)
     outside = kept["neuron"][0][:, 47, 0]
     torch.testing.assert_close(outside, torch.full((3,), 0.5))
     rows, names, heads = effects.beside_masked(whole, images, kept)
-    assert names == [CELLS.labels[1]] and heads == ["neuron's", "masked", "model's", "masked"]
+    assert names == ["neuron 1"] and heads == ["neuron's", "masked", "model's", "masked"]
     assert rows[0][3] is kept["model"][1]
     assert effects.of_both(kept["neuron"], [1]).shape == (1, 3, 48, 48)
     ahead = effects.on_own_field(own, CELLS, 48)

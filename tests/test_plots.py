@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 from signseg_utils import plots
 from signseg_utils.analysis import stats
@@ -271,7 +272,7 @@ def test_histograms_add_up_to_one_whatever_the_size_of_a_group() -> None:
     )
     heights = [sorted(set(line.get_ydata().round(3))) for line in figure.axes[1].lines]
     assert max(heights[0]) == pytest.approx(0.667) and max(heights[1]) == 1
-    assert figure.axes[0].lines[1].get_color() == plots.COLOURS["random"]
+    assert to_hex(figure.axes[0].lines[1].get_color()) == plots.COLOURS["random"].lower()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(groups)
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 

@@ -7,7 +7,7 @@ import torch
 from twocolours import TwoColours, interrupt_after
 
 from signseg_utils.draws import Twister
-from signseg_utils.training import classifier, decoder
+from signseg_utils.training import classifier, dale, decoder
 from signseg_utils.training.classifier import Recipe
 
 RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, small_size=32)
@@ -50,6 +50,37 @@ def test_an_interrupted_adamw_ends_with_the_same_weights(zoo, tmp_path):
         classifier.train(zoo, "alexnet", recipe, tmp_path)
     classifier.train(zoo, "alexnet", recipe, tmp_path)
     assert zoo.path("alexnet").read_bytes() == whole
+
+
+def test_a_readout_under_dales_law_obeys_it_and_learns(zoo, tmp_path):
+    recipe = replace(RECIPE, dale=True)
+    classifier.train(zoo, "alexnet", recipe, tmp_path)
+    network = zoo.network("alexnet")
+    weight = network.readout.weight
+    signs = dale.half_and_half(weight.shape[1], recipe.seed)
+    assert int((signs > 0).sum()) == int((signs < 0).sum())
+    assert (weight * signs >= 0).all() and (weight != 0).any()
+    assert zoo.card("alexnet")["accuracy"]["top1"] > 0.9
+    whole = zoo.path("alexnet").read_bytes()
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        classifier.train(zoo, "alexnet", recipe, tmp_path)
+    classifier.train(zoo, "alexnet", recipe, tmp_path)
+    assert zoo.path("alexnet").read_bytes() == whole
+
+
+def test_projection_gives_the_nearest_weights_that_obey():
+    readout = torch.nn.Linear(4, 3)
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    before = readout.weight.detach().clone()
+    dale.project(readout, signs)
+    kept = before * signs > 0
+    assert torch.equal(readout.weight[kept], before[kept])
+    assert (readout.weight[~kept] == 0).all()
+
+
+def test_half_of_an_odd_number_is_refused():
+    with pytest.raises(ValueError, match="even"):
+        dale.half_and_half(5, 0)
 
 
 def test_unknown_choices_of_a_recipe_are_named():

@@ -141,6 +141,7 @@ parts:
   - caption: The book
     chapters:
       - file: book/ledger
+      - file: book/changes_of_verdict
       - file: book/deviations
       - file: book/how_to_rerun
       - file: book/bibliography

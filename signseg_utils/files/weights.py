@@ -94,7 +94,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         if not needed.exists():
             raise MissingWeights(
                 f"expected weights and their manifest at {path} and .json; {needed.name} is "
-                "missing; restore it from the repository or train it (signseg train --help)"
+                "missing; restore it from the repository or train it "
+                "(make zoo, or one: signseg train --help)"
             )
     found = read_json(path.with_suffix(".json"), "a manifest of weights", _RESTORE)
     if not isinstance(found.get("sha256"), str):

@@ -19,7 +19,7 @@ from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
 from signseg_utils.registry import unknown
-from signseg_utils.training import loop
+from signseg_utils.training import dale, loop
 from signseg_utils.training.attack import perturb
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Images, Zoo
@@ -39,7 +39,8 @@ class Recipe(loop.Recipe):
     learns. ``epsilon``: images are attacked within this distance of each value (0..1) by a single
     step of 1.25 epsilon from a random start (Wong et al. 2020, arXiv:2001.03994; as there, batch
     norms see the images on both passes); 0 for none. ``match``: network of the zoo at whose
-    validation top-1 training stops.
+    validation top-1 training stops. ``dale``: the readout obeys Dale's law, before and after each
+    step (`signseg_utils.training.dale`).
     """
 
     smoothing: float = 0.1
@@ -52,6 +53,7 @@ class Recipe(loop.Recipe):
     epsilon: float = 0.0
     match: str | None = None
     loss: str = "softmax"
+    dale: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +135,7 @@ def train(
         told = ("name", "sha256", "seed", "recipe", "scores", "seconds")
         origin["parent"] = {key: card[key] for key in told if key in card}
     model.backbone.requires_grad_(not recipe.frozen)
+    constrain = _obeying(model, recipe) if recipe.dale else None
     reached = None
     if recipe.match:
         card = zoo.card(recipe.match)
@@ -145,7 +148,9 @@ def train(
     images = zoo.images("train", recipe.train_images)
     checkpoint = scratch / f"{zoo.name}-{name}-{recipe.seed}.safetensors"
     objective = _objective(model, images, recipe, zoo.image_size)
-    progress = loop.run(model, objective, len(images), recipe, checkpoint, origin, reached)
+    progress = loop.run(
+        model, objective, len(images), recipe, checkpoint, origin, reached, constrain
+    )
     if recipe.match and not progress.reached:
         raise ValueError(
             f"expected {name} to reach the top-1 of {recipe.match}, {goal:.3f}, so that the two "
@@ -156,6 +161,12 @@ def train(
     path = ship(zoo, name, model, recipe, progress.seconds, made)
     checkpoint.unlink(missing_ok=True)
     return path
+
+
+def _obeying(model: Classifier, recipe: Recipe) -> Callable[[], None]:
+    signs = dale.half_and_half(model.readout.in_features, recipe.seed)
+    dale.begin(model.readout, signs)
+    return lambda: dale.project(model.readout, signs)
 
 
 def _objective(model: Classifier, images: Images, recipe: Recipe, full: int) -> loop.Objective:

@@ -57,6 +57,7 @@ class Progress(NamedTuple):
 def run(
     model: nn.Module, objective: Objective, count: int, recipe: Recipe, checkpoint: Path,
     origin: Mapping[str, Any], reached: Callable[[], bool] | None = None,
+    constrain: Callable[[], None] | None = None,
 ) -> Progress:
     """Lower ``objective`` over ``count`` images; a run that was cut off goes on from its epoch.
 
@@ -71,6 +72,8 @@ def run(
         checkpoint of another recipe or origin is refused.
     reached
         Asked ten times an epoch; training stops when it says yes.
+    constrain
+        Called after each step: brings parameters back to where they may be.
 
     Raises
     ------
@@ -108,6 +111,8 @@ def run(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
+                if constrain:
+                    constrain()
                 schedule.step()
                 total += float(loss.detach())
                 work.advance()

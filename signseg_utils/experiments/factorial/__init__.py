@@ -9,13 +9,16 @@ from signseg_utils.experiments.factorial.analysis import (
     Effect,
     by_factor,
     coded,
+    interactions,
     main_effects,
-    paired_effect,
-    strings,
+    neither,
+    over_networks,
 )  # fmt: skip
+from signseg_utils.experiments.factorial.asked import of_constraints, of_factors, overall
 from signseg_utils.experiments.factorial.design import (
     FACTORS,
     GENERATORS,
+    IMAGES,
     UNITS,
     Factor,
     Setting,
@@ -24,14 +27,30 @@ from signseg_utils.experiments.factorial.design import (
     levels,
     settings,
 )  # fmt: skip
-from signseg_utils.experiments.factorial.running import Searches, look, plan, table
-from signseg_utils.experiments.factorial.showing import compared, extremes
+from signseg_utils.experiments.factorial.running import (
+    KINDS,
+    Searches,
+    look,
+    plan,
+    table,
+)  # fmt: skip
+from signseg_utils.experiments.factorial.showing import (
+    CONDITION_COLOURS,
+    by_refusal,
+    compared,
+    extremes,
+    left,
+    summary,
+    together,
+)  # fmt: skip
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [
-    "FACTORS", "GENERATORS", "UNITS", "Effect", "Factor", "Searches", "Setting", "World",
-    "aliases", "by_factor", "coded", "columns", "compared", "extremes", "levels", "look",
-    "main_effects", "paired_effect", "plan", "settings", "strings", "table",
+    "CONDITION_COLOURS", "FACTORS", "GENERATORS", "IMAGES", "KINDS", "UNITS", "Effect", "Factor",
+    "Searches", "Setting", "World", "aliases", "by_factor", "by_refusal", "coded", "columns",
+    "compared", "extremes", "interactions", "left", "levels", "look", "main_effects", "neither",
+    "of_constraints", "of_factors", "over_networks", "overall", "plan", "settings",
+    "summary", "table", "together",
 ]  # fmt: skip
 
 PLUGIN = Searches

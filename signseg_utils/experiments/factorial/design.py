@@ -1,10 +1,13 @@
-"""Eight factors at two levels in sixteen networks: 2^(8-4), resolution IV.
+"""Nine factors at two levels in 64 networks: 2^(9-3), resolution IV.
 
-Four factors run through all sixteen combinations; each of the other four is the product of three
-of them. Every main effect is then orthogonal to all other main effects and to every interaction of
-two factors; interactions of two factors are confounded with each other, in strings of four.
+Six factors run through all 64 combinations; each of the other three is the product of four of
+them. Every main effect is then orthogonal to all other main effects and to every interaction of
+two factors. Interactions of two factors are told apart as well, but for those of one set of four
+factors (A, D, G, H), which are confounded in three pairs: ADGH is the only word of four letters in
+the defining relation, and 2^(9-3) designs have no fewer.
 
-Box, Hunter & Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 6 (Table 6.22).
+Box, Hunter & Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 6 (Table 6.22); Fries &
+Hunter 1980, Technometrics 22(4), on fewest short words (minimum aberration).
 """
 
 import hashlib
@@ -36,14 +39,17 @@ FACTORS = (
     Factor("F", "optimizer", "sgd", "adamw", "AdamW rather than SGD"),
     Factor("G", "features", 24, 96, "96 features rather than 24"),
     Factor("H", "epochs", 4, 8, "8 epochs of training rather than 4"),
+    Factor("J", "dale", False, True, "a readout under Dale's law rather than free signs"),
 )
-BASIC = "ABCD"
-GENERATORS = {"E": "BCD", "F": "ACD", "G": "ABC", "H": "ABD"}
+BASIC = "ABCDEF"
+GENERATORS = {"G": "ACEF", "H": "CDEF", "J": "ABCD"}
+
+IMAGES = 10_000  # that each network learns from
 
 # Classes that every world has, two of each hue.
 UNITS = "red disc,green square,blue triangle,red star,green ring,blue cross"
 
-VERSION = 1  # raise by hand when a change of worlds or training makes other networks of a setting
+VERSION = 2  # raise by hand when a change of worlds or training makes other networks of a setting
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,8 @@ class Setting:
     Attributes
     ----------
     row
-        Of the design, 0 to 15.
-    classes, empty, context, hues, loss, optimizer, features, epochs
+        Of the design, 0 to 63.
+    classes, empty, context, hues, loss, optimizer, features, epochs, dale
         Levels of the factors, see `FACTORS`.
     images
         Images that it learns from; a fifth as many say how good it is.
@@ -71,7 +77,8 @@ class Setting:
     optimizer: str
     features: int
     epochs: int
-    images: int = 20_000
+    dale: bool = False
+    images: int = IMAGES
     replicate: int = 0
 
     @property
@@ -116,7 +123,7 @@ def levels(row: int) -> dict[str, Any]:
     }
 
 
-def settings(images: int = 20_000, replicates: int = 1) -> tuple[Setting, ...]:
+def settings(images: int = IMAGES, replicates: int = 1) -> tuple[Setting, ...]:
     """All networks of the experiment, row by row, replicate after replicate."""
     if images < 128 or replicates < 1:
         raise ValueError(
@@ -133,7 +140,7 @@ def settings(images: int = 20_000, replicates: int = 1) -> tuple[Setting, ...]:
 def aliases(
     basic: str = BASIC, generators: Mapping[str, str] = GENERATORS
 ) -> list[tuple[str, ...]]:
-    """Strings of two-factor interactions that the design cannot tell apart, such as AB, CG, ..."""
+    """Two-factor interactions by what the design can tell: alone, or as a string such as AD, GH."""
     design = columns(basic, generators)
     letters = [*basic, *generators]
     strings: dict[tuple[int, ...], list[str]] = {}

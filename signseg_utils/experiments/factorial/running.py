@@ -20,6 +20,7 @@ from signseg_utils.experiments.factorial.design import FACTORS, UNITS, Setting, 
 from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
+from signseg_utils.generators.scenes import SHAPES
 from signseg_utils.refusals import UnknownName
 from signseg_utils.registry import unknown
 from signseg_utils.search import evolution
@@ -32,12 +33,16 @@ from signseg_utils.units.signs import centre
 from signseg_utils.zoos import Zoo
 
 GENERATOR = "scenes"
+KINDS = ("similarity", "presence", "shape")  # of responses, as tables name them
 GAUGES = ("raw", "centred")
 
 
 def gauges(setting: Setting) -> tuple[str, ...]:
-    """Readouts that are searched: centring is a choice of gauge only under a softmax."""
-    return GAUGES if setting.loss == "softmax" else GAUGES[:1]
+    """Readouts that are searched: centring is a choice of gauge only under a softmax.
+
+    Under Dale's law there is none either: centred weights would break it.
+    """
+    return GAUGES if setting.loss == "softmax" and not setting.dale else GAUGES[:1]
 
 
 @dataclass(frozen=True)
@@ -208,30 +213,39 @@ def plan(settings: Sequence[Setting], units: Sequence[str], sweep: Shard) -> lis
 
 
 def look(found: xr.Dataset, zoo: zoos.Zoo) -> xr.Dataset:
-    """Measure the images: ``similarity``, ``presence``, ``objectness`` (network, unit, condition).
+    """Measure the images: (network, unit, condition), mean over searches.
 
     ``similarity``: centred cosine to the network's own intact images, mean over the standard
-    networks of ``zoo``, which judge alike for all networks of the experiment. ``presence``:
-    opacity of the object, 0..1, read from the code. ``objectness``: confidence of the detector.
+    networks of ``zoo``, which judge alike for all networks of the experiment. ``objectness``:
+    confidence of the detector. Two are read from the code, and need no judge: ``presence``, opacity
+    of the object, 0..1, whatever it is; ``shape``, the same times the share of its outline that is
+    the unit's own shape.
     """
     seen = measure(found, zoo, zoo.networks, progress=False)
-    generator = zoo.generator(GENERATOR)
-    codes = torch.from_numpy(found["codes"].values.astype(np.float32))
-    opacity = generator.describe(codes.flatten(0, -2))["opacity"]  # type: ignore[operator]
-    presence = found["activation"].copy(data=opacity.view(codes.shape[:-1]).numpy()).mean("seed")
-    names = presence.set_index(shard=["network", "unit"]).unstack("shard")
     kept = seen["objectness"].isel(generator=0, drop=True).mean("seed")
-    return xr.Dataset(
-        {
-            "similarity": seen["centred_similarity"].mean("judge"),
-            "presence": names.reindex_like(kept).drop_vars(["zoo", "key"], errors="ignore"),
-            "objectness": kept,
-        }
-    )
+    told = _read(found, zoo.generator(GENERATOR)).reindex_like(kept)
+    return told.assign(similarity=seen["centred_similarity"].mean("judge"), objectness=kept)
+
+
+def _read(found: xr.Dataset, generator: Any) -> xr.Dataset:
+    """``presence`` and ``shape`` as the codes have them: (network, unit, condition)."""
+    codes = torch.from_numpy(found["codes"].values.astype(np.float32))
+    scenes = generator.describe(codes.flatten(0, -2))
+    own = [SHAPES.index(str(unit).split()[-1]) for unit in found["unit"].values]
+    shares = scenes["shape"].unflatten(0, codes.shape[:-1])
+    opacity = scenes["opacity"].view(codes.shape[:-1])
+    outline = shares[torch.arange(len(own)), ..., own]
+    values = {"presence": opacity, "shape": opacity * outline}
+    along = xr.Dataset({
+        name: found["activation"].copy(data=value.numpy()).mean("seed")
+        for name, value in values.items()
+    })
+    names = along.set_index(shard=["network", "unit"]).unstack("shard")
+    return names.drop_vars(["zoo", "key"], errors="ignore")
 
 
 def table(seen: xr.Dataset, settings: Sequence[Setting], folder: Path) -> pd.DataFrame:
-    """One line a network: levels of the factors, accuracy, sign ratio, and its asymmetries.
+    """One line a network: levels of the factors, accuracy, sign ratio, and its responses.
 
     Parameters
     ----------
@@ -241,22 +255,33 @@ def table(seen: xr.Dataset, settings: Sequence[Setting], folder: Path) -> pd.Dat
     Returns
     -------
     DataFrame
-        ``similarity`` and ``presence``: under negative less under positive ablation, mean over
-        strengths and units; the same with centred weights as ``..., centred``, NaN where centring
-        is no choice of gauge. ``accuracy``: top-1 in the network's own world.
+        Each of `KINDS`: under negative less under positive ablation, mean over strengths and
+        units; the same with centred weights as ``similarity, centred``, NaN where centring is no
+        choice of gauge. ``presence intact`` and ``presence without positive`` (negative, random)
+        are the means under each ablation, and those of ``shape``, with raw weights. ``accuracy``:
+        top-1 in the network's own world.
     """
+    signs = dict.fromkeys(str(sign) for sign in seen["sign"].values if sign != "none")
     lines = []
     for setting in settings:
         card = World(setting, folder).card(setting.key)
         line: dict[str, Any] = {factor.name: getattr(setting, factor.name) for factor in FACTORS}
         line |= {"accuracy": card["accuracy"]["top1"], "sign ratio": card["sign_ratio"]["mean"]}
-        for gauge in GAUGES:
-            for kind in ("similarity", "presence"):
-                column = kind if gauge == "raw" else f"{kind}, {gauge}"
-                line[column] = float("nan")
-                if gauge in gauges(setting):
-                    values = seen[kind].sel(network=f"{setting.key} {gauge}")
-                    gap = over_alphas(values, "negative") - over_alphas(values, "positive")
-                    line[column] = float(gap.mean())
+        own = seen.sel(network=f"{setting.key} raw")
+        line |= {kind: _asymmetry(own[kind]) for kind in KINDS}
+        for kind in KINDS:
+            centred = float("nan")
+            if GAUGES[1] in gauges(setting):
+                centred = _asymmetry(seen[kind].sel(network=f"{setting.key} {GAUGES[1]}"))
+            line[f"{kind}, {GAUGES[1]}"] = centred
+        for kind in KINDS[1:]:
+            line[f"{kind} intact"] = float(own[kind].isel(condition=0).mean())
+            for sign in signs:
+                word = sign.split("_")[0]
+                line[f"{kind} without {word}"] = float(over_alphas(own[kind], sign).mean())
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _asymmetry(values: xr.DataArray) -> float:
+    return float((over_alphas(values, "negative") - over_alphas(values, "positive")).mean())

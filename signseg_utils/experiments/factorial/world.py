@@ -67,5 +67,5 @@ class World(Shapes):
             epochs=self.setting.epochs, batch=64, seed=self.setting.seed, small_size=48,
             optimizer=self.setting.optimizer, loss=self.setting.loss,
             learning_rate=RATES[self.setting.optimizer],
-            weight_decay=DECAYS[self.setting.optimizer],
+            weight_decay=DECAYS[self.setting.optimizer], dale=self.setting.dale,
         )  # fmt: skip
