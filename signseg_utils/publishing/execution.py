@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
             kernel_manager_class=Kernel,
         )
         try:
+            while not running.done():  # in steps: a Ctrl-C is not seen while one waits for a lock
+                wait([running], timeout=0.5)
             running.result()
         except papermill.PapermillExecutionError:
             return _unmarked(nbformat.read(done, as_version=4))  # `faults` names the cell
