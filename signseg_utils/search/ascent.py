@@ -13,7 +13,6 @@ depends in no bit on the rows beside it; a search that was stopped goes on as if
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,15 +20,13 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 
 from signseg_utils import draws
-from signseg_utils.progress import Work
 from signseg_utils.search import resuming
-from signseg_utils.search.scoring import Certificate, Scorer, rescore
+from signseg_utils.search.resuming import Resumable, State
+from signseg_utils.search.scoring import Certificate
 from signseg_utils.units.readout import Readout
 
 CUDA_PASS = 64  # rows a pass on a GPU
 FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,10 @@ def drawn_place(ascent: Ascent, seed: int, step: int) -> Tensor:
     return torch.tensor([ascent.jitter * right, ascent.jitter * down, (1 + ascent.zoom) ** zoom])
 
 
-class Climb:
+class Climb(Resumable):
     """An ascent that can be stopped after any step; see `ascend` for the arguments."""
+
+    MADE_BY, STEP = "ascend", "step"
 
     def __init__(
         self,
@@ -136,62 +135,37 @@ class Climb:
         dtype: torch.dtype = torch.float32,
         chunk: int | None = None,
     ) -> None:
-        if len(seeds) != len(readout):
-            raise ValueError(
-                f"expected one seed for each of the {len(readout)} rows, because each row is one "
-                f"run; got {len(seeds)}; repeat the rows for several seeds"
-            )
-        if dtype not in (torch.float32, torch.bfloat16):
-            raise TypeError(
-                "expected dtype float32 or bfloat16, because others lack range or speed; "
-                f"got {dtype}"
-            )
-        self.readout, self.backbone, self.generator = readout, backbone, generator
-        self.seeds = tuple(int(seed) for seed in seeds)
+        super().__init__(
+            readout, backbone, generator, seeds, device=device, dtype=dtype, chunk=chunk
+        )
         self.ascent = ascent
-        self.bank = readout.to(device, torch.float32)
-        self.scorer = Scorer(backbone, generator, device=device, dtype=dtype, chunk=chunk)
         self.chunk = chunk or (CUDA_PASS if self.scorer.device.type == "cuda" else 1)
-        distinct = list(dict.fromkeys(self.seeds))
-        starts = torch.as_tensor(generator.initial_codes(distinct))  # type: ignore[operator]
-        starts = starts[[distinct.index(seed) for seed in self.seeds]]
-        self.start = starts.to(self.scorer.device, torch.float32)
         self.rate = ascent.rate * float(generator.initial_sigma)  # type: ignore[arg-type]
         self.codes = self.start.clone()
         self.first = torch.zeros_like(self.codes)  # running means of the gradient and its square
         self.second = torch.zeros_like(self.codes)
         self.trace = torch.full((len(readout), ascent.steps), torch.nan)
-        self.steps_done = 0
-        self._before = (0, 0.0, 0.0)  # images, seconds, network seconds of an earlier part
-        self._seconds = 0.0
+        self._steps_done = 0
 
     @property
-    def images_seen(self) -> int:
-        """Images looked at so far, those before a resume included."""
-        return self._before[0] + self.scorer.images_seen
+    def steps_done(self) -> int:
+        return self._steps_done
 
     @property
-    def seconds(self) -> float:
-        """Seconds spent so far, those before a resume included."""
-        return self._before[1] + self._seconds
-
-    @property
-    def network_seconds(self) -> float:
-        """Seconds of these in generator and network."""
-        return self._before[2] + self.scorer.watch.seconds
+    def steps_planned(self) -> int:
+        return self.ascent.steps
 
     @property
     def images_planned(self) -> int:
-        """Images of the whole ascent."""
         return len(self.readout) * self.ascent.steps
 
     def step(self) -> None:
-        """One step of every row."""
         begun = time.perf_counter()
         gradients, scores = self.gradients()
-        self._check(scores, gradients)
+        good = torch.isfinite(scores) & torch.isfinite(gradients).all(1)
+        self.refuse(good, "activations and gradients", "codes follow them")
         self.trace[:, self.steps_done] = scores.cpu()
-        self.steps_done += 1
+        self._steps_done += 1
         self._move(gradients)
         self._seconds += time.perf_counter() - begun
 
@@ -233,85 +207,29 @@ class Climb:
         spread = (self.second / (1 - SECOND**self.steps_done)).sqrt()
         self.codes = self.codes + self.rate * mean / (spread + SMALLEST)
 
-    def _check(self, scores: Tensor, gradients: Tensor) -> None:
-        good = torch.isfinite(scores) & torch.isfinite(gradients).all(1)
-        bad = (~good).nonzero().flatten().tolist()
-        if bad:
-            rows = [f"{row} ({self.readout.labels[row]!r}, seed {self.seeds[row]})" for row in bad]
-            more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-            raise ValueError(
-                "expected finite activations and gradients, because codes follow them; got NaN or "
-                f"infinity in step {self.steps_done} for row {', '.join(rows[:5])}{more}; "
-                "check the weights of readout, backbone and generator for NaN, and try float32"
-            )
-
     def result(self) -> Ascended:
         """Round the codes to float16, render them again and score them in float32."""
-        begun = time.perf_counter()
-        codes = self.codes.half().float().cpu()
-        activations = rescore(
-            self.readout, self.backbone, self.generator, codes, device=self.scorer.device
-        )
-        self._seconds += time.perf_counter() - begun
-        return Ascended(
-            codes=codes,
-            activations=activations,
-            trace=self.trace,
-            images_seen=self.images_seen,
-            seconds=self.seconds,
-            network_seconds=self.network_seconds,
-        )
+        return Ascended(**self.rounded(self.codes), trace=self.trace)
 
-    def state(self) -> State:
-        """Everything that the rest of the ascent depends on, as a flat dictionary of tensors."""
-        state = {
-            "codes": self.codes.clone(),
-            "first": self.first.clone(),
-            "second": self.second.clone(),
-            "trace": self.trace.clone(),
+    def own_state(self) -> State:
+        return {
+            "codes": self.codes,
+            "first": self.first,
+            "second": self.second,
+            "trace": self.trace,
             "steps_done": torch.tensor(self.steps_done),
-            "images_seen": torch.tensor(self.images_seen),
-            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
-            "network_seconds": torch.tensor(self.network_seconds, dtype=torch.float64),
-            "identity": resuming.encoded(self.identity),
         }
-        return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state()`` of the same ascent.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint belongs to another one; the message names what differs.
-        """
-        resuming.check(state, self.identity, "ascend")
+    def load_own(self, state: Mapping[str, Any]) -> None:
         device = self.scorer.device
         self.codes = state["codes"].to(device).clone()
         self.first = state["first"].to(device).clone()
         self.second = state["second"].to(device).clone()
         self.trace = state["trace"].clone()
-        self.steps_done = int(state["steps_done"])
-        self._before = (
-            int(state["images_seen"]),
-            float(state["seconds"]),
-            float(state["network_seconds"]),
-        )
+        self._steps_done = int(state["steps_done"])
 
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree in to be continued."""
-        return {
-            **asdict(self.ascent),
-            "step": self.rate,
-            "seeds": list(self.seeds),
-            "labels": list(self.readout.labels),
-            "dtype": str(self.scorer.dtype),
-            "readout": resuming.digest({"weight": self.readout.weight, "bias": self.readout.bias}),
-            "backbone": resuming.digest(self.backbone.state_dict()),
-            "generator": resuming.digest(self.generator.state_dict()),
-            "initial codes": resuming.digest({"codes": self.start}),
-        }
+    def settings(self) -> dict[str, Any]:
+        return {**asdict(self.ascent), "step": self.rate}
 
 
 def iterate(
@@ -334,17 +252,7 @@ def iterate(
     climb = Climb(
         readout, backbone, generator, seeds, ascent, device=device, dtype=dtype, chunk=chunk
     )
-    if resume is not None:
-        climb.load(resume)
-    return _steps(climb)
-
-
-def _steps(climb: Climb) -> Iterator[Climb]:
-    if climb.steps_done >= climb.ascent.steps:
-        yield climb
-    while climb.steps_done < climb.ascent.steps:
-        climb.step()
-        yield climb
+    return resuming.steps(climb, resume)
 
 
 def ascend(
@@ -395,22 +303,17 @@ def ascend(
         NaN or infinite activations or gradients (row label and step are named), or a checkpoint
         of another ascent.
     """
-    if checkpoint_every < 1:
-        raise ValueError(f"expected checkpoint_every of at least 1; got {checkpoint_every}")
     climb = Climb(
         readout, backbone, generator, seeds, ascent, device=device, dtype=dtype, chunk=chunk
     )
-    if resume is not None:
-        climb.load(resume)
-    with Work(
-        climb.images_planned, "images", f"{len(readout)} ascents", there=climb.images_seen,
-        fine=True, speaks=progress,
-    ) as work:  # fmt: skip
-        climb.scorer.after_pass = lambda: work.to(climb.images_seen)
-        for _ in _steps(climb):
-            due = climb.steps_done % checkpoint_every == 0
-            if checkpoint is not None and due and climb.steps_done < ascent.steps:
-                checkpoint(climb.state())
+    resuming.run(
+        climb,
+        f"{len(readout)} ascents",
+        progress=progress,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
     return climb.result()
 
 
