@@ -35,6 +35,7 @@ from signseg_utils.files import checkpoints, fetch, store, weights
 from signseg_utils.generators.spectral import Spectral
 from signseg_utils.neurons import compact, pictures, recordings, v4
 from signseg_utils.publishing.chapters import chapters
+from signseg_utils.publishing.execution import environment
 from signseg_utils.search import rig
 from signseg_utils.search.evolution import Search
 
@@ -156,26 +157,15 @@ def _chapters(folder: Path) -> None:
     chapters("mine", (), (), folder)
 
 
-def _mirror(site: Site, name: str, mirror: Path, hash: str | None, **environment: str) -> None:
+def _mirror(site: Site, name: str, mirror: Path, hash: str | None, **more: str) -> None:
     remote = fetch.Remote("", hash, None, "none")
-    with _set(**{fetch.MIRROR: str(mirror), **environment}):
+    with environment(**{fetch.MIRROR: str(mirror), **more}):
         fetch.fetch(name, site.out / "downloads", registry={name: remote}, progress=False)
 
 
 def _tiny_images(datasets: Path) -> None:
-    with _set(SIGNSEG_DATASETS=str(datasets)):
+    with environment(SIGNSEG_DATASETS=str(datasets)):
         zoos.load_zoo("tinyimagenet").images("val", 4)
-
-
-@contextlib.contextmanager
-def _set(**values: str) -> Any:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _read(place: store.Store) -> None:

@@ -39,17 +39,22 @@ def test_training_learns_and_ships_what_it_measured(trained):
     assert card["sign_ratio"]["mean"] == pytest.approx(float(ratio.mean()), rel=1e-2)
 
 
+def assert_an_interrupted_one_ends_alike(zoo, recipe, folder):
+    """Trained again, stopped on the way and continued, it is the network that there is."""
+    whole = zoo.path("alexnet").read_bytes()
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        classifier.train(zoo, "alexnet", recipe, folder)
+    classifier.train(zoo, "alexnet", recipe, folder)
+    assert zoo.path("alexnet").read_bytes() == whole
+
+
 def test_an_interrupted_adamw_ends_with_the_same_weights(zoo, tmp_path):
     recipe = replace(
         RECIPE, optimizer="adamw", loss="one_vs_rest", learning_rate=3e-3, weight_decay=0.05
     )
     classifier.train(zoo, "alexnet", recipe, tmp_path)
     assert zoo.card("alexnet")["accuracy"]["top1"] > 0.9
-    whole = zoo.path("alexnet").read_bytes()
-    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
-        classifier.train(zoo, "alexnet", recipe, tmp_path)
-    classifier.train(zoo, "alexnet", recipe, tmp_path)
-    assert zoo.path("alexnet").read_bytes() == whole
+    assert_an_interrupted_one_ends_alike(zoo, recipe, tmp_path)
 
 
 def test_a_readout_under_dales_law_obeys_it_and_learns(zoo, tmp_path):
@@ -61,11 +66,7 @@ def test_a_readout_under_dales_law_obeys_it_and_learns(zoo, tmp_path):
     assert int((signs > 0).sum()) == int((signs < 0).sum())
     assert (weight * signs >= 0).all() and (weight != 0).any()
     assert zoo.card("alexnet")["accuracy"]["top1"] > 0.9
-    whole = zoo.path("alexnet").read_bytes()
-    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
-        classifier.train(zoo, "alexnet", recipe, tmp_path)
-    classifier.train(zoo, "alexnet", recipe, tmp_path)
-    assert zoo.path("alexnet").read_bytes() == whole
+    assert_an_interrupted_one_ends_alike(zoo, recipe, tmp_path)
 
 
 def test_projection_gives_the_nearest_weights_that_obey():
