@@ -115,11 +115,9 @@ class Ascents(Experiment):
         """
         network, generator = zoo.network(self.network), self._generator(zoo)
         cells = self.cells(zoo, xr.Dataset())
-        found = ascend(
-            self._bank(network.readout, cells), network.backbone, generator,
-            [self.seeds[s] for _, _, s in cells], self.ascent, device=device,
-            resume=state, checkpoint=save, checkpoint_every=8,
-        )  # fmt: skip
+        found = self._climbed(
+            zoo, cells, device=device, resume=state, checkpoint=save, checkpoint_every=8
+        )
         intact = network.readout.rows([self.units[unit] for unit, _, _ in cells])
         response = rescore(intact, network.backbone, generator, found.codes, device=device)
         named, rank = self._recognised(zoo, generator, found.codes, cells)
@@ -172,13 +170,14 @@ class Ascents(Experiment):
         """All units of a plan of one network, along ``unit``."""
         return xr.concat([piece.drop_attrs() for piece in found], "unit", join="exact")
 
-    def _climbed(self, zoo: Zoo, cells: Sequence[Cell]) -> Ascended:
+    def _climbed(self, zoo: Zoo, cells: Sequence[Cell], **options: Any) -> Ascended:
+        """Climb again from the seeds, or for the first time; ``options`` as `ascend` takes them."""
         network = zoo.network(self.network)
         seeds = [self.seeds[s] for _, _, s in cells]
+        bank = self._bank(network.readout, cells)
         return ascend(
-            self._bank(network.readout, cells), network.backbone, self._generator(zoo), seeds,
-            self.ascent,
-        )  # fmt: skip
+            bank, network.backbone, self._generator(zoo), seeds, self.ascent, **options
+        )
 
     def _bank(self, readout: Readout, cells: Sequence[Cell]) -> Readout:
         return concatenate([
