@@ -294,6 +294,15 @@ def test_the_opening_tells_each_row_before_any_twice(stated: Any) -> None:
     assert text == " ".join([*told, "B is last."])
 
 
+def test_the_opening_says_once_why_one_network_tells_nothing(stated: Any) -> None:
+    rest = {"kind": "direction over networks", "not testable": "Nobody knows."}
+    chapter = stated(rest, {**rest, "id": "B"})
+    for id in ("P-4", "B"):
+        chapter.claim(id, rows(0.4).isel(network=[0]))
+    reason = "One network of its kind, trained once, does not tell what another would give."
+    assert opening(chapter.judged) == f"Nobody knows. Nobody knows. {reason}"
+
+
 def test_open_chapter_refuses_what_it_cannot_use(stated: Any) -> None:
     stated({})
     with pytest.raises(ValueError, match="expected a name like"):

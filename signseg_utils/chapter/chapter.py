@@ -70,7 +70,8 @@ def open_chapter(namespace: Mapping[str, Any], name: str) -> Chapter:
 class Judged:
     """A claim with its line, the fields of its text, and what the forest figure draws of it.
 
-    ``verdict`` is one of `ledger.VERDICTS`, also where the line has the book's own word for it.
+    ``verdict`` is one of `ledger.VERDICTS`, also where the line has the book's own word for it;
+    ``why`` says why there is none although it was measured.
     """
 
     claim: Claim
@@ -78,6 +79,7 @@ class Judged:
     verdict: str
     fields: Mapping[str, Any]
     cells: Mapping[str, Measured]
+    why: str = ""
 
     @property
     def sentence(self) -> str:
@@ -263,7 +265,7 @@ class Chapter:
             cells=tuple(shown_cells(found.cells)),
         )
         fields |= _told(line)
-        self.judged.append(Judged(stated, line, found.verdict, fields, found.cells))
+        self.judged.append(Judged(stated, line, found.verdict, fields, found.cells, found.why))
 
     def _reported(self, stated: Claim, fields: Mapping[str, Any]) -> str:
         if stated.reported:
@@ -297,12 +299,15 @@ def opening(judged: Sequence[Judged], most: int = MOST_SENTENCES) -> str:
     """The answer of a page: the sentences of its primary claims, at most ``most``.
 
     Where rows have several lines, such as one a network, each row is told once before any twice.
+    Why something was measured and yet cannot be told stands behind them, once.
     """
     primary = [one for one in judged if one.claim.role == "primary"]
     ids = [one.claim.id for one in primary]
     turn = [ids[:place].count(id) for place, id in enumerate(ids)]
     chosen = sorted(sorted(range(len(ids)), key=lambda place: turn[place])[:most])
-    return " ".join(primary[place].sentence for place in chosen)
+    told = [primary[place] for place in chosen]
+    reasons = dict.fromkeys(f"{one.why[0].upper()}{one.why[1:]}." for one in told if one.why)
+    return " ".join([*(one.sentence for one in told), *reasons])
 
 
 def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledger.Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, State, forget
+from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.experiments.sweep.shards import along_conditions
 from signseg_utils.generators.pixels import Pixels
 from signseg_utils.metrics import recognition
@@ -58,6 +59,14 @@ class Ascents(Experiment):
         "activation": CLIMBED, "recognition": RECOGNISED,
     }  # fmt: skip
     MOST_AUDITED: ClassVar[int] = 8
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        Option("zoo", "of the network", "efficientnet"),
+        Option("network", "whose units are climbed for", "lite0"),
+        Option("units", "classes; default: all"),
+        Option("generator", "through whose code the gradient goes; default: none"),
+        Option("seeds", "starts and views: a list or a range", "0"),
+        Option("steps", "of each ascent", Ascent.steps, "generations"),
+    )
 
     zoo: str
     network: str
@@ -76,6 +85,14 @@ class Ascents(Experiment):
             for name, value in told["settings"].items()
         }
         return cls(**{**values, "ascent": Ascent(**values["ascent"])})
+
+    @classmethod
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Ascents]:
+        still = dict(jitter=0.0, zoom=0.0) if given.generator else {}  # a code keeps no patterns
+        return plan(
+            zoo, given.network, given.units, generator=given.generator, seeds=tuple(given.seeds),
+            ascent=Ascent(steps=given.steps, **still),
+        )  # fmt: skip
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,3 +238,6 @@ def plan(
         Ascents(zoo.name, network, names[first : first + together], others, **settings)
         for first in range(0, len(names), together)
     ]
+
+
+PLUGIN = Ascents

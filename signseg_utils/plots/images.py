@@ -156,7 +156,11 @@ def ablation_panel(
         if not places:
             continue
         middle = (0.95 + cell * (places[0] + places[-1] + 1) / 2) / total
-        figure.text(middle, heading, text, ha="center", va="top", color=COLOURS[sign], fontsize=11)
+        room = cell * len(places) + 0.2  # inches; over one column the words would be cut off
+        size = min(11, 11 * room / 1.8)
+        figure.text(
+            middle, heading, text, ha="center", va="top", color=COLOURS[sign], fontsize=size
+        )
         ends = [
             (0.95 + cell * (places[0] + 0.05)) / total,
             (0.95 + cell * (places[-1] + 0.95)) / total,

@@ -16,7 +16,7 @@ from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
-from signseg_utils.experiments.factorial.design import FACTORS, UNITS, Setting, settings
+from signseg_utils.experiments.factorial.design import FACTORS, IMAGES, UNITS, Setting, settings
 from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
@@ -67,10 +67,10 @@ class Searches(Experiment):
     UNIT: ClassVar[str] = "networks and gauges"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"activation": ACTIVATION}
     OPTIONS: ClassVar[tuple[Option, ...]] = (
-        Option("images", "each network learns from", 20_000, checked_as="learned"),
+        Option("images", "each network learns from", IMAGES, checked_as="learned"),
         Option("replicates", "networks of each setting", 1),
         Option("units", "classes, comma separated", UNITS),
-        Option("alphas", "list, or start:stop:step", "0,0.75,1"),
+        Option("alphas", "list, or start:stop:step", "0,1"),
         Option("seeds", "searches of each condition", "0-1"),
         Option("generations", "of each search", 25),
         Option("control", "random_magnitude or random_count", "random_magnitude"),
