@@ -54,6 +54,8 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
                 parsed[plural] = tuple(_of_zoo(zoo, singular, name, known) for name in names)
             if singular in parsed:
                 parsed[singular] = _of_zoo(zoo, singular, parsed[singular] or default[0], known)
+        for name in parsed.get("further", ()):
+            _of_zoo(zoo, "network", name, ())
     return SimpleNamespace(**parsed)
 
 
@@ -229,6 +231,10 @@ def _optimizers(name: str, value: str) -> tuple[str, ...]:
     return found
 
 
+def _names(name: str, value: str) -> tuple[str, ...]:
+    return split(value, name)
+
+
 def _ordered(values: Mapping[str, Any], smaller: str, larger: str) -> None:
     """Refuse a pair of parameters the wrong way round, where a chapter has both."""
     if smaller in values and larger in values and values[smaller] > values[larger]:
@@ -268,9 +274,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "optimizers": _optimizers,
     "noises": lambda name, value: spreads(value, name),
     "target": _fraction,
-    **dict.fromkeys(
-        ("networks", "generators", "units", "sessions"), lambda name, value: split(value, name)
-    ),
+    **dict.fromkeys(("networks", "further", "generators", "units", "sessions"), _names),
     "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value, name)),
     "rule": _one_of(*RULES),
     "control": _one_of(*CONTROLS),

@@ -364,6 +364,7 @@ for _number, _values, _said in (
     (3, {"networks": ["alexnet", None]}, "networks None text"),
     (3, {"networks": [["alexnet"]]}, "networks text"),
     (3, {"networks": "../../etc/passwd"}, "network etc/passwd"),
+    (3, {"further": "alexnet-seed"}, "network alexnet-seed"),
     (3, {"generators": "gan"}, "generator gan scenes"),
     (3, {"units": "dog"}, "unit dog"),
     (3, {"units": "red disc,dog"}, "unit dog"),

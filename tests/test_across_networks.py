@@ -96,3 +96,17 @@ def test_correlations_are_corrected_for_their_number() -> None:
     table = spread.correlation_table(found, 3)
     assert table.loc["same", "rho"] == "1.00"
     assert float(table.loc["noise", "p"]) == pytest.approx(min(1, 3 * found["noise"].p), rel=0.01)
+
+
+def test_a_coarser_sweep_joins_at_the_conditions_that_both_have() -> None:
+    whole = falling().to_dataset(name="measure")
+    coarse = whole.isel(condition=[0, 2], network=[0]).assign_coords(network=["a-seed2"])
+    found = across_networks.joined([whole, coarse])
+    assert found["network"].values.tolist() == ["a", "b", "c", "left out", "a-seed2"]
+    assert found["alpha"].values.tolist() == [0, 1] and found["sign"].values[0] == "none"
+    for name, other in (("b", whole), ("a-seed2", coarse)):
+        expected = other["measure"].sel(network=name).isel(condition=[0, -1])
+        np.testing.assert_array_equal(found["measure"].sel(network=name), expected)
+    xr.testing.assert_identical(across_networks.joined([whole]), whole)
+    with pytest.raises(ValueError, match="unit"):
+        across_networks.joined([whole, coarse.isel(unit=slice(3))])

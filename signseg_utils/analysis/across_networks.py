@@ -33,6 +33,24 @@ def of_design(networks: Iterable[str], *wanted: str) -> list[str]:
     return [name for name in networks if design(name) in wanted]
 
 
+def joined(sweeps: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Networks of several sweeps (network, unit, condition), at the conditions that all have.
+
+    Networks that were swept at fewer strengths can so be held against the others; the intact unit
+    stays first.
+
+    Raises
+    ------
+    ValueError
+        If the sweeps are of different units.
+    """
+    every = [list(zip(own["sign"].values, own["alpha"].values, strict=True)) for own in sweeps]
+    shared = [condition for condition in every[0] if all(condition in own for own in every)]
+    places = [[own.index(condition) for condition in shared] for own in every]
+    parts = [own.isel(condition=at) for own, at in zip(sweeps, places, strict=True)]
+    return xr.concat(parts, "network", join="exact")
+
+
 def less(values: xr.DataArray, networks: Sequence[str], other: str) -> xr.DataArray:
     """Values (network, unit) of networks less those of the design ``other`` from the same seed.
 

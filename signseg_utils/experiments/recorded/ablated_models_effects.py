@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from signseg_utils.analysis import by_sign
@@ -106,6 +107,15 @@ def intact(main: xr.Dataset, untrained: Mapping[str, xr.Dataset]) -> dict[str, A
     found["other models"] = main["strangers"].sel(way=WAYS[0]).values
     order = ("own model", "held", "other models", *untrained)
     return {name: found[name] for name in order}
+
+
+def by_session(values: ArrayLike, main: xr.Dataset) -> dict[str, Array]:
+    """Values ``[neuron]`` by the session of the neuron, which its name tells before the slash.
+
+    Animals and electrodes differ between sessions, so an effect of one may hide in the mean of all.
+    """
+    sessions = np.array([name.rpartition("/")[0] for name in main["neuron"].values.tolist()])
+    return {one: np.asarray(values)[sessions == one] for one in dict.fromkeys(sessions.tolist())}
 
 
 def panel(
