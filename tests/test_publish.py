@@ -1,6 +1,7 @@
 """The publisher: checked, deterministic, careful with what was published before."""
 
 import json
+import sys
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,7 @@ from signseg_utils.cli import main as signseg
 from signseg_utils.cli import publish as cli
 from signseg_utils.files import reads
 from signseg_utils.publishing import executed_notebook as pages
-from signseg_utils.publishing import provenance, publish
+from signseg_utils.publishing import kernels, provenance, publish
 from signseg_utils.publishing.chapters import Chapter, chapters
 from signseg_utils.publishing.keys import hashes, key
 from signseg_utils.publishing.profiles import read_profile
@@ -431,10 +432,40 @@ def test_all_zoos_are_those_that_ship() -> None:
     assert own.zoo == "imagenet"
 
 
-def test_a_kernel_that_is_done_is_ended_without_an_interrupt(tmp_path: Path) -> None:
-    """Else it says, now and then, that it caught one, in the midst of what the publisher says."""
-    body = "get_ipython().kernel.saved_sigint_handler = lambda *_: open('caught', 'w').close()"
+def executed(body: str, folder: Path) -> str:
+    """What a notebook of one cell prints, if it runs without a fault."""
     cell = nbformat.v4.new_code_cell(body, metadata={"tags": ["parameters"]})
     names = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    done = publish.execute(nbformat.v4.new_notebook(cells=[cell], metadata=names), {}, tmp_path)
-    assert not publish.faults(done) and not (tmp_path / "caught").exists()
+    done = publish.execute(nbformat.v4.new_notebook(cells=[cell], metadata=names), {}, folder)
+    assert not publish.faults(done)
+    return "".join(out.text for out in done.cells[-1].outputs if out.output_type == "stream")
+
+
+def test_a_kernel_that_is_done_is_ended_without_an_interrupt(tmp_path: Path) -> None:
+    """Else it says, now and then, that it caught one, in the midst of what the publisher says."""
+    executed(
+        "get_ipython().kernel.saved_sigint_handler = lambda *_: open('caught', 'w').close()",
+        tmp_path,
+    )
+    assert not (tmp_path / "caught").exists()
+
+
+def test_each_kernel_is_fresh_whether_forked_or_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page sees nothing of the one before; folder, environment and hashes are its own."""
+    spoil = "import torch, os\ntorch.signseg = os.environ['SIGNSEG_LEFT'] = 'left behind'"
+    look = (
+        "import sys; torch_came_along = 'torch' in sys.modules\n"
+        "import os, torch; print(hasattr(torch, 'signseg'), 'SIGNSEG_LEFT' in os.environ, "
+        "os.environ.get('SIGNSEG_GIVEN'), hash('a page'), os.getcwd(), torch_came_along, "
+        "torch.get_num_threads(), sep='|')"
+    )
+    executed(spoil, tmp_path)
+    monkeypatch.setenv("SIGNSEG_GIVEN", "given later")
+    forked = executed(look, tmp_path).strip().split("|")
+    monkeypatch.setattr(kernels, "safe_to_fork", lambda: False)
+    started = executed(look, tmp_path).strip().split("|")
+    assert forked[:3] == ["False", "False", "given later"]
+    assert (forked[5], started[5]) == (str(sys.platform == "linux"), "False")
+    assert [*forked[:5], forked[6]] == [*started[:5], started[6]]

@@ -1,7 +1,7 @@
 """Run a notebook in a kernel of its own that leaves nothing behind, and say what it took."""
 
+import multiprocessing
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,28 +20,25 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
     Ctrl-C ends the kernel and is raised as KeyboardInterrupt.
     """
     import papermill
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
+
+    from signseg_utils.publishing import kernels
 
     started: list[Any] = []
 
-    class Kernel(AsyncKernelManager):
-        """Talks over sockets in the file system, not over TCP, where there are such."""
-
+    class Kernel(kernels.Kernel):
         def __init__(self, **keywords: Any) -> None:
             super().__init__(**keywords)
             started.append(self)
-            if sys.platform != "win32":
-                self.transport = "ipc"
-
-        async def _async_interrupt_kernel(self) -> None:
-            """Not on the way to its end: an idle kernel calls an interrupt there an error."""
-            if not self.shutting_down:
-                await super()._async_interrupt_kernel()
 
     unrun, done = folder / ".source.ipynb", folder / ".executed.ipynb"
     nbformat.write(source, unrun)
-    quiet = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    quiet = {
+        "TQDM_DISABLE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # read when it is imported
+    }
     # in a thread: in the main one nbclient takes Ctrl-C for itself and reports a dead kernel
     with environment(**quiet), ThreadPoolExecutor(1) as aside:
         running = aside.submit(
@@ -72,7 +69,10 @@ def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> No
 
 
 class PeakMemory(threading.Thread):
-    """Largest resident memory (bytes) of this process's children while it runs."""
+    """Largest memory (bytes) of this process's children while it runs.
+
+    Pages that a forked kernel shares with its server count once, where the system tells (Linux).
+    """
 
     def __init__(self, every_seconds: float = 0.25) -> None:
         super().__init__(daemon=True)
@@ -86,7 +86,8 @@ class PeakMemory(threading.Thread):
             total = 0
             for child in me.children(recursive=True):
                 try:
-                    total += child.memory_info().rss
+                    told = child.memory_full_info()
+                    total += getattr(told, "pss", told.rss)
                 except psutil.Error:
                     continue
             self.peak = max(self.peak, total)
@@ -113,6 +114,14 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def end_with_parent() -> None:
+    """End this process when the publisher that started it is no more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _end(process: int) -> None:

@@ -18,7 +18,7 @@ from signseg_utils.files import paths
 from signseg_utils.progress import each
 from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
-from signseg_utils.publishing.execution import environment
+from signseg_utils.publishing.execution import end_with_parent, environment
 from signseg_utils.publishing.notices import Notice
 from signseg_utils.publishing.publish import PublishError, publish
 
@@ -147,7 +147,7 @@ def _work(publisher: Publisher, group: Sequence[Chapter], told: connection.Conne
     """What a process of its own does: publish a group, and tell after each page how it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole family;
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its head says what to do
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt):
         for chapter in _counted(group):
             told.send(publisher.attempt(chapter))
@@ -162,11 +162,3 @@ def _from_root(folder: Path) -> str:
 def _counted(wanted: Sequence[Chapter]) -> Iterable[Chapter]:
     """The chapters, counted aloud under the names of their zoos."""
     return each(wanted, "pages", ", ".join(dict.fromkeys(chapter.zoo for chapter in wanted)))
-
-
-def _end_with_parent() -> None:
-    """End this process when the publisher that started it is no more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
