@@ -115,6 +115,9 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         networks = getattr(run, "networks", None) or [run.network]
         networks = [n for n in networks if number != 8 or not n.endswith("-untrained")]
         plan = sweep.plan(run.zoo, networks, run.generators, run.units, **shared(run))
+    if number == 3 and run.further:
+        coarse = {**shared(run), "alphas": run.alphas[::2], "seeds": run.seeds[:2]}
+        plan += sweep.plan(run.zoo, run.further, run.generators, run.units, **coarse)
     if number == 8:
         zoo = zoos.load_zoo(run.zoo)
         layer = run.layer or channel_maps.middle(zoo.network(run.network).backbone)

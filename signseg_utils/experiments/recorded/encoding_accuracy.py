@@ -370,6 +370,7 @@ def summary(studies: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
 def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset]) -> Any:
     """A table, one row a study: the layers that its draws chose, and what ten best neurons reach.
 
+    Rows go by session and network; of more than two layers, the two chosen most often are named.
     Predictions are those of the chosen layers, on left-out images; ``penultimate`` is r2 there.
     """
     import pandas as pd
@@ -379,6 +380,8 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
         on, first = tested([own]), best([own])
         names, times = np.unique(own["layer"].values[own["chosen"].values], return_counts=True)
         order = np.argsort(-times, kind="stable")
+        named = [f"{names[n]} ({times[n]})" for n in order[:2]]
+        named += [f"{len(order) - 2} more"] if len(order) > 2 else []
         columns = {
             "R2": f"r2_{on}", "r2": f"sq_{on}", "r2, fitted to all": "sq_fresh_all",
             "r2, few test images": "sq_test",
@@ -386,12 +389,12 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
         last = best([own], layer=features.LAST)
         rows.append({
             "session": study.session, "network": study.network,
-            "layers chosen": ", ".join(f"{names[n]} ({times[n]})" for n in order),
+            "layers chosen": ", ".join(named),
             **{title: float(of_neurons([own], kind)[first].mean())
                for title, kind in columns.items()},
             "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index(["session", "network"])
 
 
 PLUGIN = EncodingAccuracy
