@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "compute a sample of all that ships again, and say how exactly it agrees",
     "portable": "publish and audit under emulated processors what ships",
     "drift": "which ledger lines and audits differ between two published books",
+    "scoreboard": "what holds of the claims, as a table for README (--write README.md)",
     "session": "a search with a rig in the loop: write images to show, take rates back",
 }
 EXAMPLES = """\
