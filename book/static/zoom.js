@@ -12,9 +12,12 @@
     box.showModal();
   };
   box.addEventListener("click", () => box.close());
-  box.addEventListener("keydown", event => {
-    if (event.key === "Enter") box.close();
-  });
+  addEventListener("keydown", event => { // before the theme, which keeps Escape to itself
+    if (!box.open || !["Enter", "Escape"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    box.close();
+  }, true);
   addEventListener("DOMContentLoaded", () => {
     document.body.append(box);
     for (const picture of document.querySelectorAll(".bd-article figure img")) {
