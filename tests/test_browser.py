@@ -4,6 +4,8 @@ The book under ``book/_build/html`` is looked at if it was built; else a small o
 book's own prose pages and a throwaway chapter.
 """
 
+import csv
+import json
 import os
 import shutil
 import subprocess
@@ -136,3 +138,174 @@ def test_every_page(browser: Any, pages: list[Path], width: str) -> None:
         page.close()
     context.close()
     assert not faults, "\n".join(faults)
+
+
+# ---------------------------------------------------------------- the book as a reader uses it
+
+
+@pytest.fixture(params=[1300, 390], ids=["desktop", "phone"])
+def view(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
+    """An empty page of one of two widths."""
+    context = browser.new_context(viewport={"width": request.param, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def named(pages: list[Path], name: str) -> str:
+    """Address of one page of the book itself."""
+    (found,) = [path for path in pages if path.parts[-2:] == ("book", f"{name}.html")]
+    return found.as_uri()
+
+
+SHOWN = """() => [...document.querySelectorAll("#ledger-of-all tbody tr")]
+  .filter(row => !row.hidden)
+  .map(row => ({...row.dataset, text: row.textContent}))"""
+
+
+def test_the_ledger_is_filtered_searched_and_sorted(view: Any, pages: list[Path]) -> None:
+    view.goto(named(pages, "ledger"))
+    every = view.evaluate(SHOWN)
+    form = view.locator("form.ledger-tools")
+    assert form.is_visible() and len(every) >= 2
+    for name in ("verdict", "world", "chapter", "role"):
+        options = form.locator(f"select[name={name}] option")
+        values = options.evaluate_all("o => o.map(e => e.value)")
+        assert set(values) == {"", *(row[name] for row in every)}
+        form.locator(f"select[name={name}]").select_option(values[-1])
+        shown = view.evaluate(SHOWN)
+        assert shown == [row for row in every if row[name] == values[-1]]
+        said = form.locator("output").inner_text()
+        assert said.startswith(f"{len(shown)} of {len(every)} lines")
+        form.locator("button[type=reset]").click()
+        view.wait_for_timeout(50)
+        assert len(view.evaluate(SHOWN)) == len(every)
+    word = every[-1]["text"].split()[0].lower()
+    form.locator("input[type=search]").fill(word)
+    found = view.evaluate(SHOWN)
+    assert found and every[-1]["text"] in [row["text"] for row in found]
+    form.locator("input[type=search]").fill("no line says this")
+    assert view.evaluate(SHOWN) == [] and form.locator("output").inner_text().startswith("0 of")
+    form.locator("button[type=reset]").click()
+    form.locator("select[name=sort]").select_option("size")
+    sizes = [float(row["size"]) for row in view.evaluate(SHOWN) if row["size"]]
+    assert sizes == sorted(sizes, reverse=True) and len(sizes) >= 2
+    assert view.locator("section.flat").is_visible()
+    form.locator("select[name=sort]").select_option("")
+    assert view.evaluate(SHOWN) == every and not view.locator("section.flat").is_visible()
+
+
+def test_the_ledger_is_worked_by_keyboard(view: Any, pages: list[Path]) -> None:
+    view.goto(named(pages, "ledger"))
+    search = view.locator("form.ledger-tools input[type=search]")
+    search.focus()
+    focused = "document.activeElement.closest('details.claim') !== null"
+    for _ in range(20):
+        view.keyboard.press("Tab")
+        if view.evaluate(focused):
+            break
+    assert view.evaluate(focused), "Tab leads from the search to the first claim"
+    claim = view.locator("details.claim").first
+    view.keyboard.press("Enter")
+    assert claim.evaluate("e => e.open")
+    line = claim.locator("tbody th > details").first
+    for _ in range(5):
+        view.keyboard.press("Tab")
+        if line.locator("summary").first.evaluate("e => e === document.activeElement"):
+            break
+    view.keyboard.press("Enter")
+    assert line.evaluate("e => e.open") and "test" in line.locator("dl").inner_text()
+    view.keyboard.press("Enter")
+    assert not line.evaluate("e => e.open")
+
+
+def test_the_ledger_is_three_screens_and_can_be_downloaded(view: Any, pages: list[Path]) -> None:
+    address = named(pages, "ledger")
+    view.goto(address)
+    end = view.locator("#ledger-of-all").evaluate("e => e.getBoundingClientRect().bottom")
+    assert end <= 3 * 844
+    lines = view.evaluate(SHOWN)
+    for name in ("ledger.csv", "ledger.json"):
+        link = view.locator(f"#ledger-of-all a[href='{name}']")
+        assert link.is_visible() and link.get_attribute("download") is not None
+    folder = Path(address.removeprefix("file://")).parent
+    assert len(json.loads((folder / "ledger.json").read_text(encoding="utf-8"))) == len(lines)
+    with open(folder / "ledger.csv", encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(lines)
+
+
+def test_without_scripts_the_ledger_is_a_list_that_unfolds(browser: Any, pages: list[Path]) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(named(pages, "ledger"))
+    assert not page.locator("form.ledger-tools").is_visible()
+    claim = page.locator("details.claim").first
+    row = claim.locator("tbody tr").first
+    assert not row.is_visible()
+    claim.locator("summary").first.click()
+    assert row.is_visible()
+    context.close()
+
+
+def test_the_scoreboard_fits_a_screen_and_leads_to_pages(view: Any, pages: list[Path]) -> None:
+    address = named(pages, "index")
+    view.goto(address)
+    board = view.locator("table.scoreboard")
+    if not board.count():  # no chapter of a source's claims is published
+        assert "No chapter has been published" in view.content() or len(pages) < 12
+        return
+    wide = view.viewport_size["width"] > 500
+    if wide:
+        assert board.bounding_box()["height"] <= 900
+    for link in board.locator("a").all():
+        target = link.evaluate("e => e.href")
+        assert Path(target.removeprefix("file://")).exists(), target
+    words = board.locator("td .found").all_inner_texts()
+    assert words and all(len(text.split()) >= 2 for text in words), "a shape and a word"
+
+
+def test_the_sidebar_asks_at_most_25_questions(browser: Any, pages: list[Path]) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(named(pages, "index"))
+    entries = page.locator(".bd-sidebar-primary li a").all()
+    shown = [entry.inner_text() for entry in entries if entry.is_visible()]
+    page.close()
+    assert 3 <= len(shown) <= 25, shown
+    assert len(set(shown)) == len(shown)
+
+
+def test_answer_and_first_figure_are_near_the_top(browser: Any, pages: list[Path]) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    faults = []
+    for path in [path for path in pages if "executed" in path.parts]:
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        seen = page.evaluate("""() => {
+          const top = name => document.querySelector(name)?.getBoundingClientRect().top ?? null;
+          return {answer: top("p.answer"), title: top("h1"), strip: top(".provenance"),
+            figure: top(".bd-article figure img, .bd-article .cell_output img"),
+            failed: document.querySelector(".page-notice, .beyond-bounds") !== null}; }""")
+        if seen["figure"] is not None and not seen["failed"] and seen["figure"] > 1350:
+            faults.append(f"{path}: the first figure begins at {seen['figure']:.0f} px")
+        if seen["answer"] is not None and not seen["title"] < seen["answer"] < 300:
+            faults.append(f"{path}: the answer begins at {seen['answer']:.0f} px")
+        if path.stat().st_size > 1_500_000:
+            faults.append(f"{path}: {path.stat().st_size} bytes")
+    page.close()
+    assert not faults, "\n".join(faults)
+
+
+def test_a_picture_opens_large_and_closes(view: Any, pages: list[Path]) -> None:
+    view.goto(named(pages, "index"))
+    picture = view.locator(".bd-article figure img").first
+    picture.focus()
+    small = picture.bounding_box()["width"]
+    view.keyboard.press("Enter")
+    large = view.locator("dialog.zoomed img")
+    assert large.is_visible() and large.get_attribute("alt")
+    assert large.bounding_box()["width"] >= small
+    view.keyboard.press("Escape")
+    assert not large.is_visible()
+    picture.click()
+    assert large.is_visible()
+    large.click()
+    assert not large.is_visible()

@@ -13,6 +13,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import answers
+import contents
+import ledger_page
+import what_holds
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -21,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import changes, families, notices, provenance
+from signseg_utils.publishing import changes, families, notices, provenance, stories
 from signseg_utils.refusals import BadFile
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
@@ -314,29 +318,49 @@ def strip(run: dict[str, Any]) -> str:
     )
 
 
-def add_strip(app: Sphinx, page: str, content: list[str]) -> None:
-    """Put the provenance strip below the first heading of an executed chapter."""
+def in_readers_order(app: Sphinx, page: str, content: list[str]) -> None:
+    """Title, what is wrong with the page, its answer; provenance at the end.
+
+    An audit beyond its bounds is something wrong: then the strip stays at the top.
+    """
     found = EXECUTED.match(page)
     if not found or not app.env.doc2path(page).endswith(".ipynb"):
         return
     folder, chapter = Path(app.srcdir) / "book" / "executed" / found["zoo"], found["chapter"]
     known = provenance.file_of(folder / f"{chapter}.ipynb")
-    for path in (known, notices.file_of(folder, chapter)):
+    for path in (known, notices.file_of(folder, chapter), *folder.glob("*.ledger.json")):
         app.env.note_dependency(str(path))
-    wrong = notice(folder, chapter)
-    top = raw(wrong) if wrong else ""
-    run = run_of(folder, chapter)
-    if run:
-        top += "\n" + strip(run)
     notebook = json.loads(content[0])
-    for cell in notebook["cells"]:
+    cells = notebook["cells"]
+    wrong, run = notice(folder, chapter), run_of(folder, chapter)
+    failed = run is not None and notices.outcome(run.get("audit")) == "beyond bounds"
+    lines = [one for one in families.of_folder(folder) if one.chapter == chapter]
+    top = raw(wrong) if wrong else ""
+    top += strip(run) if run and failed else ""
+    answer = answers.box(answers.told(answers.taken(cells), lines))
+    top += raw(answer) if answer else ""
+    answers.without_pointer(cells)
+    for cell in cells:
         text = "".join(cell["source"])
         heading = re.search(r"^# .+$", text, re.MULTILINE)
         if cell["cell_type"] == "markdown" and heading:
             cut = heading.end()
-            cell["source"] = f"{text[:cut]}\n\n{top}\n{text[cut:]}"
+            cell["source"] = f"{titled(text[:cut], folder.name, chapter)}\n\n{top}\n{text[cut:]}"
             break
+    if app.builder.format == "html":
+        images = Path(app.outdir) / "_images"
+        answers.pictures_apart(cells, images, "../" * page.count("/") + images.name)
+    answers.picture_first(cells)
+    made = answers.parameters(cells)
+    source = "## How this page was made\n\n" + (strip(run) if run and not failed else "")
+    cells += [{"cell_type": "markdown", "id": "made", "metadata": {}, "source": source}, *made]
     content[0] = json.dumps(notebook)
+
+
+def titled(heading: str, zoo: str, chapter: str) -> str:
+    """A heading with what its zoo is to readers in place of its name."""
+    recorded = stories.question(chapter).recorded
+    return heading.replace(f"({zoo})", f"({stories.world(zoo, recorded)})")
 
 
 # ---------------------------------------------------------------- tables
@@ -360,55 +384,12 @@ def _table(heads: list[str], rows: list[list[str]], name: str) -> str:
     )
 
 
-class LedgerTable(SphinxDirective):
-    """``{ledger-table}``: the lines of all ledgers that were published, and their verdicts."""
+class LedgerTable(ledger_page.LedgerTable):
+    """``{ledger-table}``, below what is to be said of pages that are not as they should be."""
 
     def run(self) -> list[nodes.Node]:
-        folder = Path(self.env.srcdir) / "book" / "executed"
-        self.env.note_reread()
-        every = [
-            one for zoo in sorted({path.parent for path in folder.glob("*/*.ledger.json")})
-            for one in families.of_folder(zoo)
-        ]  # fmt: skip
-        gaps = gap_list(Path(self.env.srcdir))
-        if not every:
-            text = "<p>No chapter has been published yet.</p>"
-            return [nodes.raw("", gaps + text, format="html")]
-        heads = ["claim", "statement", "reported", "measured (95 %)", "n", "test", "verdict"]
-        text = f"{gaps}{_counts(every)}" + _table(heads, list(map(_ledger_row, every)), "ledger")
-        return [nodes.raw("", text, format="html")]
-
-
-def _ledger_row(one: families.Corrected) -> list[str]:
-    """Cells of a line of the ledger, with the p and verdict of its zoo's family."""
-    line = one.line
-    link = f"executed/{line.zoo}/{one.chapter}.html"
-    p = [] if line.p is None else [f"p = {line.p:.2g}"]
-    p += [] if one.p is None else [f"Holm {one.p:.2g}"]
-    seed = "" if line.seed is None else f" (seed {line.seed})"
-    role = "" if line.role == "primary" else f" <small>{line.role}</small>"
-    kind = one.verdict.replace(" ", "-")
-    return [
-        f'<a href="{link}">{html.escape(line.id)}</a> {html.escape(line.zoo)}{role}',
-        html.escape(line.statement),
-        html.escape(line.reported),
-        ledger.measured(line) + ledger.spread(line),
-        line.sample,
-        html.escape("; ".join([line.test + seed, *p])),
-        f'<span class="book-verdict {kind}">{html.escape(one.found)}</span>',
-    ]
-
-
-def _counts(every: list[families.Corrected]) -> str:
-    """How many primary claims ended in each verdict, by zoo, after correction."""
-    text = f"<p>{len(every)} lines."
-    for zoo in dict.fromkeys(one.line.zoo for one in every):
-        own = [one for one in every if one.line.zoo == zoo and one.line.role == "primary"]
-        told = [one.verdict for one in own if one.verdict in ledger.VERDICTS]
-        said = "; ".join(f"{told.count(v)} {v}" for v in ledger.VERDICTS if v in told)
-        lost = sum(one.changed for one in own)
-        text += f" Primary claims in {html.escape(zoo)}: {said} ({lost} by correction)."
-    return text + "</p>"
+        gaps = nodes.raw("", gap_list(Path(self.env.srcdir)), format="html")
+        return [gaps, *super().run()]
 
 
 class ChangesTable(SphinxDirective):
@@ -559,10 +540,18 @@ def _speed(case: dict[str, Any], machine: str) -> list[str]:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything; called by Sphinx."""
     app.connect("config-inited", fill_gaps, priority=100)  # before the contents are read
+    app.connect("config-inited", contents.arrange, priority=200)
     app.connect("config-inited", set_defaults, priority=900)
     app.connect("html-page-context", stay_local, priority=950)
-    app.connect("source-read", add_strip)
+    app.connect("source-read", in_readers_order)
     app.connect("build-finished", tell, priority=950)
+    for name in ("scoreboard.css", "ledger.css"):
+        app.add_css_file(name)
+    app.add_js_file("zoom.js")
+    app.connect("build-finished", contents.write_figures)
+    app.connect("build-finished", ledger_page.downloads)
+    app.add_directive("questions", contents.Questions)
+    app.add_directive("scoreboard", what_holds.Scoreboard)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("changes-table", ChangesTable)
     app.add_directive("cost-table", CostTable)

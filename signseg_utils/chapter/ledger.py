@@ -46,7 +46,7 @@ LEVEL = 0.05
 
 # A mark and a colour for each word; the text stands beside them, so neither carries it alone.
 # Colours: Okabe and Ito, "Color universal design" (2008).
-_MARKS = {
+MARKS = {
     "replicated": ("✓", "#0072B2"),
     "reversed": ("⇄", "#CC79A7"),
     "absent": ("✗", "#D55E00"),
@@ -390,7 +390,7 @@ def measured(line: Line) -> str:
 
 
 def _row(line: Line, heads: Sequence[str]) -> str:
-    mark, colour = _MARKS[line.verdict]
+    mark, colour = MARKS[line.verdict]
     test = html.escape(line.test)
     if line.p is not None:
         test += f"; p = {line.p:.2g}"

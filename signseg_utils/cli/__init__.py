@@ -22,6 +22,7 @@ COMMANDS = {
     "portable": "publish and audit under emulated processors what ships",
     "drift": "which ledger lines and audits differ between two published books",
     "compare": "a run of your own beside the book, claim by claim",
+    "scoreboard": "what holds of the claims, as a table for README (--write README.md)",
     "session": "a search with a rig in the loop: write images to show, take rates back",
 }
 EXAMPLES = """\
