@@ -6,7 +6,7 @@ for which model, and which neuron has a model, is not told either. The recording
 the same blocks, and there both are known: of its neurons some are those that the images were made
 for, in another order, and some were never modelled.
 
-Source: Cowley, Stan, Pillow & Smith, doi:10.1101/2023.11.22.568315, Fig. 2 and Extended Data Fig. 4.
+Source: Cowley, Stan, Pillow & Smith, doi:10.1101/2023.11.22.568315, Fig. 2, Extended Data Fig. 4.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _simulated() -> tuple[xr.Dataset, dict[str, str]]:
     known = [cells.labels[number] for number in order]
     others = simulated.population(STRANGERS, seed=1000)
     names = [f"recorded-{number}" for number in range(KNOWN + STRANGERS)]
-    shown = {name: cell for name, cell in zip(names[:KNOWN], cells.pick(known).cells, strict=False)}
+    shown = dict(zip(names[:KNOWN], cells.pick(known).cells, strict=True))
     shown |= dict(zip(names[KNOWN:], others.cells, strict=True))
     found = simulated.record(simulated.Simulated(shown), pixels, REPEATS, seed=3)
     found["pixels"] = (("image", "channel", "row", "column"), pixels.numpy())

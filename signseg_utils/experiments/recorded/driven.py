@@ -27,9 +27,10 @@ from signseg_utils.neurons.pictures import pictures
 from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
-__all__ = ["Driven", "SETS", "SMOOTHED", "measures", "permutation_level", "plan"]
+__all__ = ["OWN", "SETS", "SMOOTHED", "Driven", "measures", "permutation_level", "plan"]
 
 SETS = ("maximising", "synthesised first", "synthesised second")  # blocks of images made to drive
+OWN = (5, 1)  # images of a set of fifty that count as a model's own
 SMOOTHED = ("smoothed first", "smoothed second")  # of the block `maximising`
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -56,7 +57,7 @@ class Driven(studies.Recorded):
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
 
     network: str = ""
-    own: int = 5
+    own: int = OWN[0]
     permutations: int = 1000
     seed: int = 0
 
@@ -138,17 +139,23 @@ class Driven(studies.Recorded):
         return held + [self.compared(str(n), kept[n], own) for n, own in again.data_vars.items()]
 
 
-def plan(recording: str, zoo: str, **settings: Any) -> list[Driven]:
-    """The one session that a recording has; RecordingError if it has none."""
+def plan(recording: str, zoo: str, own: Sequence[int] = OWN, **settings: Any) -> list[Driven]:
+    """The one session that a recording has, once for each number of images that count as own.
+
+    RecordingError if there is no such session.
+    """
     if recording not in causal.SESSION:
         causal.load(recording)  # which says why
-    return [Driven(recording, causal.SESSION[recording], zoo, **settings)]
+    session = causal.SESSION[recording]
+    return [Driven(recording, session, zoo, own=count, **settings) for count in own]
 
 
 # ---------------------------------------------------------------- matching
 
 
-def matched(predicted: Array, responses: Array, permutations: int, seed: int) -> tuple[Array, Array]:
+def matched(
+    predicted: Array, responses: Array, permutations: int, seed: int
+) -> tuple[Array, Array]:
     """How well each model goes along with each neuron, and what the best reaches by chance.
 
     Parameters
@@ -250,7 +257,7 @@ def measures(responses: Array, predicted: Array, salient: str, own: int) -> xr.D
 
 
 def in_deviations(values: Array) -> Array:
-    """Values ``[image, neuron]`` from the mean over natural images, in their standard deviations."""
+    """Values ``[image, neuron]`` less their mean over natural images, in standard deviations."""
     natural = values[causal.block("natural")]
     spread = natural.std(0, ddof=1)
     silent = np.flatnonzero(spread <= 0).tolist()
