@@ -32,6 +32,7 @@ from signseg_utils.experiments.recorded import (
     encoding_accuracy,
     encoding_signs,
     localisation,
+    noise_correction,
     perturbed,
 )
 from signseg_utils.files import paths, store
@@ -183,6 +184,11 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             images=run.images, neurons=run.neurons, least_fit=run.least_fit,
             generations=run.generations, seeds=run.seeds, optimizer=run.optimizer,
             discs=run.discs, least_change=run.least_change, seed=run.seed,
+        )  # fmt: skip
+    if number == 17:
+        plan = noise_correction.plan(
+            run.recording, run.zoo, run.network, run.sessions, layer=run.layer, draws=run.draws,
+            seed=run.seed,
         )  # fmt: skip
     if number == 19:
         asked_of = (run.own, 1)

@@ -57,7 +57,8 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
         If images and responses do not belong together.
     """
     where = folder() if where is None else where
-    found = sorted(path.stem.removeprefix("responses_") for path in where.glob("responses_[0-9]*.npy"))
+    there = where.glob("responses_[0-9]*.npy")  # responses_raw_* hold single repeats
+    found = sorted(path.stem.removeprefix("responses_") for path in there)
     wanted = list(_distinct("session", sessions)) or found
     for session in wanted or ["190923"]:
         for name in files(session):

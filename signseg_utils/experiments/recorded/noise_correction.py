@@ -142,7 +142,7 @@ class NoiseCorrection(studies.Recorded):
         return xr.Dataset(
             {
                 "score": (dims, score), "known": (dims, known), "truth": ("neuron", truth),
-                "reliability": ("neuron", noise.reliability(y, splits=self.splits)),
+                "reliability": ("neuron", noise.reliability(y, splits=self.splits, seed=self.seed)),
                 "cv": ("neuron", encoding.explained(predicted, np.nanmean(y, -1))),
             },
             {"estimator": list(SCORES), "repeats": [*self.repeats, ALL], "neuron": names},
@@ -230,16 +230,16 @@ def together(found: Sequence[xr.Dataset]) -> xr.Dataset:
 def curves(whole: xr.Dataset, variable: str, less: xr.DataArray) -> dict[str, tuple[Array, Any]]:
     """Score less something [neuron] against the number of repeats, by name of the score.
 
-    Means without the highest and lowest fifth of neurons.
+    Means without the highest and lowest fifth of neurons; those without a score at some number of
+    repeats are left out of them all.
     """
     few = whole.sel(repeats=[count for count in whole["repeats"].values if count != ALL])
-    return {
-        name: (
-            few["repeats"].values,
-            stats.mean_curve((few[variable].sel(estimator=name) - less).T.values, trim=TRIM),
-        )
-        for name in SCORES
-    }
+    found = {}
+    for name in SCORES:
+        values = (few[variable].sel(estimator=name) - less).dropna("neuron")
+        curve = stats.mean_curve(values.transpose("neuron", "repeats").values, trim=TRIM)
+        found[name] = (few["repeats"].values, curve)
+    return found
 
 
 PLUGIN = NoiseCorrection
