@@ -221,7 +221,7 @@ def test_planted_repeats_have_the_share_and_the_noise_that_were_asked(true_r2: f
     found = noise.corrected_r2(model, made)
     assert abs(found.mean() - true_r2) < 3 * found.std() / 20 + 0.01
     squared = noise.split_half_r2(model, made, splits=20, squared=True)
-    assert squared.mean() > true_r2 + 0.1  # divided once too often
+    assert squared.mean() > 1.2 * true_r2  # divided once too often
     spread = made.std(-1, ddof=1).mean() / responses.std(-1, ddof=1).mean()
     assert spread == pytest.approx(1, abs=0.05)
 
