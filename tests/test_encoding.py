@@ -212,3 +212,26 @@ def test_evolution_takes_a_neuron_model(tiny_zoo) -> None:
     bank = ablation.ablate(models, ablation.Ablation("positive", 0.5))
     found = evolve(bank, backbone, zoo.generator("scenes"), [0, 0], Search(generations=3))
     assert found.activations.shape == (2,) and torch.isfinite(found.activations).all()
+
+
+@pytest.mark.parametrize("true_r2", [0.2, 0.6])
+def test_planted_repeats_have_the_share_and_the_noise_that_were_asked(true_r2: float) -> None:
+    model, responses = repeats(0.5, n=6)
+    made = noise.planted(model, responses, np.full(400, true_r2), np.random.default_rng(0))
+    found = noise.corrected_r2(model, made)
+    assert abs(found.mean() - true_r2) < 3 * found.std() / 20 + 0.01
+    squared = noise.split_half_r2(model, made, splits=20, squared=True)
+    assert squared.mean() > 1.2 * true_r2  # divided once too often
+    spread = made.std(-1, ddof=1).mean() / responses.std(-1, ddof=1).mean()
+    assert spread == pytest.approx(1, abs=0.05)
+
+
+def test_fewer_repeats_are_some_of_those_there_are() -> None:
+    responses = np.arange(24.0).reshape(2, 3, 4)
+    responses[0, :, 3] = np.nan
+    few = noise.fewer(responses, 2, np.random.default_rng(0))
+    assert few.shape == (2, 3, 2) and np.isfinite(few).all()
+    assert all(np.isin(few[i, j], responses[i, j]).all() for i in range(2) for j in range(3))
+    assert (few[..., 0] != few[..., 1]).all()
+    with pytest.raises(ValueError, match="expected 4 repeats.*images with 3"):
+        noise.fewer(responses, 4, np.random.default_rng(0))

@@ -28,9 +28,12 @@ from signseg_utils.experiments import (
 from signseg_utils.experiments.factorial import running as searching
 from signseg_utils.experiments.recorded import (
     ablated_models,
+    driven,
     encoding_accuracy,
     encoding_signs,
     localisation,
+    noise_correction,
+    perturbed,
 )
 from signseg_utils.files import paths, store
 from signseg_utils.publishing.chapters import Chapter, chapters
@@ -185,13 +188,27 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             generations=run.generations, seeds=run.seeds, optimizer=run.optimizer,
             discs=run.discs, least_change=run.least_change, seed=run.seed,
         )  # fmt: skip
+    if number == 17:
+        plan = noise_correction.plan(
+            run.recording, run.zoo, run.network, run.sessions, layer=run.layer, draws=run.draws,
+            seed=run.seed,
+        )  # fmt: skip
+    if number == 19:
+        asked_of = (run.own, 1)
+        plan = driven.plan(
+            run.recording, run.zoo, asked_of, permutations=run.permutations, seed=run.seed
+        )
+        plan += perturbed.plan(
+            run.recording, run.zoo, run.network, layer=run.layer, bases=run.bases,
+            least_fit=run.least_fit, seed=run.seed,
+        )  # fmt: skip
     if number == 15:
         own = own / races.Race.FOLDER
         plan = races.plan(
             run.zoo, run.networks, run.generators, run.units, run.optimizers, noises=run.noises,
             seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],
         )  # fmt: skip
-    yield from ((recorded if number in (11, 12, 13, 14) else own) / one.key for one in plan)
+    yield from ((recorded if number in (11, 12, 13, 14, 17, 19) else own) / one.key for one in plan)
 
 
 def test_the_shipped_profile_asks_for_all_that_ships_and_for_nothing_else() -> None:

@@ -63,17 +63,35 @@ def corrected_r2(predicted: ArrayLike, repeats: ArrayLike) -> Array:
 
 
 def split_half_r2(
-    predicted: ArrayLike, repeats: ArrayLike, *, splits: int = 50, seed: int = 0
+    predicted: ArrayLike,
+    repeats: ArrayLike,
+    *,
+    splits: int = 50,
+    seed: int = 0,
+    squared: bool = False,
+    whole: ArrayLike | None = None,
 ) -> Array:
     r"""Squared correlation over the neuron's reliability: ``r^2 / r_yy``, ``[neuron]``.
 
-    ``r_yy``: correlation between the means of two halves of the repeats, mean over random
-    ``splits``, brought to all repeats by ``2 r / (1 + r)`` (Spearman 1910 and Brown 1910); the
-    quotient is the correction for attenuation (Spearman 1904, doi:10.2307/1412159). Unstable
-    where halves hardly correlate. Scores that divide r by ``r_yy``, not by its root, before they
-    square are higher still. Shapes as `corrected_r2`.
+    The quotient is the correction for attenuation (Spearman 1904, doi:10.2307/1412159), with the
+    `reliability` of all repeats; unstable where halves hardly correlate. With ``squared`` r is
+    divided by ``r_yy``, not by its root, before it is squared: ``r^2 / r_yy^2``, which is higher
+    still. ``whole``: the reliability, where it is known. Shapes as `corrected_r2`.
     """
     m, y = _checked(predicted, repeats)
+    found = reliability(y, splits=splits, seed=seed) if whole is None else np.asarray(whole)
+    r = _correlation(m, np.nanmean(y, -1))
+    below = found**2 if squared else found
+    return np.divide(r**2, below, out=np.full(r.shape, np.nan), where=found > 0)
+
+
+def reliability(repeats: ArrayLike, *, splits: int = 50, seed: int = 0) -> Array:
+    """Correlation of the mean response with what other repeats would give, ``[neuron]``.
+
+    The correlation between the means of two halves of the repeats, mean over random ``splits``,
+    brought to all repeats by ``2 r / (1 + r)`` (Spearman 1910 and Brown 1910).
+    """
+    y = np.asarray(repeats, dtype=np.float64)
     count = np.isfinite(y).sum(-1)
     if (count < 2).any():
         raise ValueError(
@@ -90,9 +108,71 @@ def split_half_r2(
         means = [np.where(part, y, 0).sum(-1) / part.sum(-1) for part in (first, second)]
         halves[split] = _correlation(*means)
     half = halves.mean(0)
-    reliability = 2 * half / (1 + half)
-    r = _correlation(m, np.nanmean(y, -1))
-    return np.divide(r**2, reliability, out=np.full(r.shape, np.nan), where=reliability > 0)
+    return np.asarray(2 * half / (1 + half))
+
+
+def fewer(repeats: ArrayLike, count: int, rng: np.random.Generator) -> Array:
+    """So many of the repeats of each image, drawn at random: ``[image, neuron, count]``.
+
+    Raises
+    ------
+    ValueError
+        If an image was shown less often.
+    """
+    y = np.asarray(repeats, dtype=np.float64)
+    there = np.isfinite(y)
+    if there.sum(-1).min() < count:
+        raise ValueError(
+            f"expected {count} repeats of each image; got images with {there.sum(-1).min()}; ask "
+            "for fewer"
+        )
+    order = np.argsort(np.where(there, rng.random(y.shape), 2.0), axis=-1)[..., :count]
+    return np.take_along_axis(y, order, -1)
+
+
+def planted(
+    predicted: ArrayLike, repeats: ArrayLike, truth: ArrayLike, rng: np.random.Generator
+) -> Array:
+    """Repeats of neurons that a model explains to a known share, with their own noise.
+
+    The expected response is the prediction and a random remainder, uncorrelated with it, so that
+    the squared correlation of prediction and expected response is ``truth`` and its variance what
+    the recording's is, noise taken off. Noise is that of the recording, image by image, each
+    deviation from an image's mean with a random sign (wild bootstrap; Wu 1986,
+    doi:10.1214/aos/1176350142), so that it grows with the response where the recording's does.
+
+    Parameters
+    ----------
+    predicted, repeats
+        As of `corrected_r2`.
+    truth
+        ``[neuron]``, in 0..1.
+
+    Returns
+    -------
+    Array
+        As ``repeats``, with gaps where it has them.
+    """
+    m, y = _checked(predicted, repeats)
+    count = np.isfinite(y).sum(-1, keepdims=True)
+    mean = np.nanmean(y, -1)
+    unbiased = np.sqrt(count / np.maximum(count - 1, 1))
+    deviation = (y - mean[..., None]) * unbiased
+    noise = (np.nansum(deviation**2, -1) / count[..., 0]).mean(0) * (1 / count[..., 0]).mean(0)
+    signal = np.maximum(mean.var(0, ddof=1) - noise, 0.0)
+    first = _scaled(m)
+    rest: Array = rng.standard_normal(m.shape)
+    rest = rest - rest.mean(0)
+    rest = _scaled(rest - first * (first * rest).mean(0))
+    share = np.asarray(truth, dtype=np.float64)
+    expected = np.sqrt(signal) * (np.sqrt(share) * first + np.sqrt(1 - share) * rest)
+    signs = rng.integers(0, 2, y.shape) * 2 - 1
+    return np.asarray(mean.mean(0)[:, None] + expected[..., None] + signs * deviation)
+
+
+def _scaled(values: Array) -> Array:
+    centred = values - values.mean(0)
+    return np.asarray(centred / np.maximum(centred.std(0), 1e-30))
 
 
 def _correlation(a: Array, b: Array) -> Array:

@@ -37,6 +37,7 @@ LICENCE = "GPL-3.0"
 ANIMALS = {"19": "WE", "20": "PE", "2102": "PE", "2103": "PE", "2106": "RA", "211": "RA"}
 # Sessions that this project works with: each with 1,200 images.
 SESSIONS = ("190923", "190925", "190928", "210225")
+REPEATED = ("201016", "210325")  # with single repeats, too
 _NUMBER = re.compile(r"(\d+)\.(?:jpe?g|png)$", re.IGNORECASE)
 
 
@@ -56,7 +57,8 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
         If images and responses do not belong together.
     """
     where = folder() if where is None else where
-    found = sorted(path.stem.removeprefix("responses_") for path in where.glob("responses_*.npy"))
+    there = where.glob("responses_[0-9]*.npy")  # responses_raw_* hold single repeats
+    found = sorted(path.stem.removeprefix("responses_") for path in there)
     wanted = list(_distinct("session", sessions)) or found
     for session in wanted or ["190923"]:
         for name in files(session):
@@ -69,20 +71,41 @@ def read(sessions: Sequence[str] = (), where: Path | None = None) -> xr.Dataset:
     return joined([read_session(session, where) for session in wanted])
 
 
-def files(session: str) -> tuple[str, str]:
-    """Names of the two files of a session: images, responses."""
+def files(session: str, repeats: bool = False) -> tuple[str, str]:
+    """Names of the two files of a session: images, responses (mean, or with single repeats)."""
     if not re.fullmatch(r"\w+", session, re.ASCII):
         raise RecordingError(
             f"expected the name of a session, letters and digits such as {SESSIONS[0]}, because it "
             f"becomes a file name; got {session!r}"
         )
-    return f"images_{session}.zip", f"responses_{session}.npy"
+    return f"images_{session}.zip", f"responses_{'raw_' if repeats else ''}{session}.npy"
 
 
-def read_session(session: str, where: Path | None = None) -> xr.Dataset:
-    """One session. Errors as in `read`."""
+def read_repeats(session: str, where: Path | None = None) -> xr.Dataset:
+    """One session with its single repeats, of those that were published so (`REPEATED`).
+
+    Raises
+    ------
+    RecordingMissing
+        If the files are not there.
+    RecordingError
+        If images and responses do not belong together.
+    """
     where = folder() if where is None else where
-    archive, table = (where / name for name in files(session))
+    for name in files(session, repeats=True):
+        if not (where / name).exists():
+            raise RecordingMissing(
+                f"expected {name} in {where}, responses with single repeats; it is not there; "
+                f"sessions {' and '.join(REPEATED)} were published so: set SIGNSEG_DATASETS to the "
+                f"folder that holds v4/, and take the file from {SOURCE}"
+            )
+    return read_session(session, where, repeats=True)
+
+
+def read_session(session: str, where: Path | None = None, repeats: bool = False) -> xr.Dataset:
+    """One session. Errors as in `read`; `read_repeats` says which have single repeats."""
+    where = folder() if where is None else where
+    archive, table = (where / name for name in files(session, repeats))
     values = read_arrays(table).get("", np.empty(0))
     if values.ndim not in (2, 3):
         raise RecordingError(
