@@ -61,7 +61,7 @@ def decode(content: bytes, name: str) -> Tensor:
 
 
 def encode(image: Tensor, quality: int) -> bytes:
-    """An image [3, height, width] in 0..1 as a WebP file of that quality, 0..100; `decode` reads it.
+    """An image [3, height, width] in 0..1 as WebP of that quality, 0..100; `decode` reads it.
 
     Lossy, and at one quality a third smaller than JPEG. Who measures an image that is kept so
     measures what `decode` gives back.
