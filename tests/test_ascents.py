@@ -6,6 +6,7 @@ import torch
 from conftest import checked, collected, made
 
 from signseg_utils import zoos
+from signseg_utils.analysis import images
 from signseg_utils.experiments import ascents, base
 from signseg_utils.metrics import recognition
 from signseg_utils.search.ascent import Ascent
@@ -27,8 +28,8 @@ def zoo(tiny_zoo):
 @pytest.fixture(scope="module", params=["", "scenes"])
 def plan(request, zoo):
     return ascents.plan(
-        zoo, "resnet", UNITS, together=2, generator=request.param, alphas=(1.0,), seeds=(0, 3),
-        ascent=Ascent(steps=3),
+        zoo, ["resnet", "alexnet"], UNITS, together=2, generator=request.param, alphas=(1.0,),
+        seeds=(0, 3), steps=3,
     )  # fmt: skip
 
 
@@ -39,33 +40,56 @@ def folder(plan, tiny_zoo, tmp_path_factory):
     return where
 
 
-def test_results_are_joined_along_units(plan, folder, tiny_zoo):
+def test_results_are_joined_along_networks_and_units(plan, folder, tiny_zoo):
     found = collected(plan, folder, tiny_zoo)
     assert found["unit"].values.tolist() == list(UNITS)
-    assert found["activation"].dims == ("unit", "condition", "seed")
-    assert found["recognition"].sizes["witness"] == 1 and found["recognition"].notnull().all()
+    assert found["network"].values.tolist() == ["resnet", "alexnet"]
+    assert found["activation"].dims == ("network", "unit", "condition", "seed")
+    own = found["recognition"].sel(network="resnet")
+    assert own.sel(witness="resnet").isnull().all() and own.sel(witness="alexnet").notnull().all()
     intact = found.isel(condition=0)
     np.testing.assert_array_equal(intact["activation"], intact["response"])
+    assert found["picture"].dtype == np.uint8
 
 
-def test_an_audit_climbs_again(plan, folder, tiny_zoo):
-    assert checked(plan, folder, tiny_zoo, sample=4) > 0
+def test_an_audit_looks_and_climbs_again(plan, folder, tiny_zoo):
+    assert checked(plan, folder, tiny_zoo, sample=4) == 4 * (2 + 2 * 1 + 2)
 
 
-def test_a_wrong_number_is_found(plan, folder, tiny_zoo, zoo):
+@pytest.mark.parametrize("name", ["activation", "rank", "begun"])
+def test_a_wrong_number_is_found(plan, folder, tiny_zoo, zoo, name):
     found = base.read(plan, zoos.load_zoo("shapes", tiny_zoo), folder)
-    found[0]["activation"][:] += 10
-    with pytest.raises(base.AuditError, match="activation"):
-        base.demand(base.audit(plan, found, zoo, sample=8))
+    found[0][name][:] += 10
+    with pytest.raises(base.AuditError, match=name):
+        base.demand(base.audit(plan, found, zoo, sample=24))
 
 
-def test_images_are_made_again_from_their_seeds(plan, folder, tiny_zoo, zoo):
-    found = collected(plan, folder, tiny_zoo).isel(unit=1, condition=2, seed=1)
-    images = plan[0].images(zoo, [(1, 2, 1)])
-    logits = zoo.network("alexnet").logits(images).detach()
+def test_what_is_measured_is_measured_on_the_stored_picture(plan, folder, tiny_zoo, zoo):
+    found = collected(plan, folder, tiny_zoo)
+    at = {"network": "resnet", "unit": "blue disc", "condition": "negative 1", "seed": 3}
+    picture = images.decoded(found.sel(at))
+    assert picture.shape[0] == 3 and picture.dtype == torch.uint8
+    logits = zoo.network("alexnet").logits(picture[None] / 255).detach()
     label = torch.tensor([zoo.classes.index("blue disc")])
     expected = float(recognition.probability(logits, label)[0])
-    assert float(found["recognition"][0]) == pytest.approx(expected, abs=1e-6)
+    stored = float(found["recognition"].sel(**at, witness="alexnet"))
+    assert stored == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_picture_is_close_to_what_was_climbed_to(plan, folder, tiny_zoo, zoo):
+    stored = base.read(plan, zoos.load_zoo("shapes", tiny_zoo), folder)[0]
+    one = plan[0]
+    code = one._climbed(zoo, [(1, 2, 1)], progress=False).codes
+    image = one._generator(zoo)(code)[0]
+    kept = images.decoded(stored.isel(unit=1, condition=2, seed=1)) / 255
+    assert float((kept - image).abs().mean()) < 0.03
+
+
+def test_nothing_is_made_again_without_the_networks(plan, folder, tiny_zoo, monkeypatch):
+    zoo = Zoo(tiny_zoo)
+    found = base.read(plan, zoos.load_zoo("shapes", tiny_zoo), folder)
+    monkeypatch.setattr(Zoo, "holds", lambda self, artefact: artefact != "alexnet")
+    assert base.audit(plan, found, zoo) == []
 
 
 def test_a_stopped_computation_goes_on(plan, zoo):

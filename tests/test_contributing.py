@@ -133,7 +133,7 @@ def test_the_walk_goes_from_the_registry_to_a_page(checkout: Path) -> None:
     given = f"PLUGINS, COMMANDS = {plugins!r}, {COMMANDS!r}"
     said = run(checkout, "-c", "\n".join([given, *SCRIPTS, CONTRACT, STORED]))
     assert "audit: 8 activations agree" in said
-    page = checkout / "runs" / "mine" / "shapes" / "16_oblique_gratings.ipynb"
+    page = checkout / "runs" / "mine" / "shapes" / "99_oblique_gratings.ipynb"
     lines = ledger.read(page.with_suffix(".ledger.json"))
     assert [line.id for line in lines] == ["G-1 alexnet", "G-1 resnet"]
     about = json.loads(page.with_suffix(".run.json").read_text())

@@ -387,3 +387,21 @@ def test_small_studies_of_all_units_are_one_bar() -> None:
     studies = stats.SmallerSamples(alike, alike - 1, alike + 1, 9, 9, 0)
     axes = plots.small_studies(studies).axes[0]
     assert [p.get_height() for p in axes.patches if p.get_height()] == [5]
+
+
+def test_of_many_units_some_are_drawn_from_the_lowest_to_the_highest() -> None:
+    figure, ax = plt.subplots()
+    plots.unit_dots(ax, {"few": np.arange(600.0), "many": np.arange(1000.0)})
+    few, many = (np.ma.getdata(own.get_offsets())[:, 1] for own in ax.collections[:2])
+    assert len(few) == 600 and len(many) == 200
+    assert (many.min(), many.max()) == (0, 999) and np.diff(np.sort(many)).max() <= 6
+    plt.close(figure)
+
+
+def test_many_images_take_less_room_as_webp() -> None:
+    noise = np.random.default_rng(0).random((4, 3, 32, 32))
+    png, webp = (
+        plots.figure_with_alt(plots.image_grid([noise]), "noise", kind=kind).html
+        for kind in ("png", "webp")
+    )
+    assert "data:image/webp;base64," in webp and len(webp) < len(png)

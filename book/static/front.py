@@ -1,6 +1,6 @@
-"""Draw front.png, the picture of README and first page, from a shipped sweep.
+"""Draw front.png, the picture of README and first page, from ascents that ship.
 
-``python book/static/front.py shapes resnet scenes "red disc,blue cross,green ring,red heart"``
+``python book/static/front.py lite0 "golf ball,French horn,church,macaque"``
 """
 
 import sys
@@ -8,31 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from signseg_utils import paths, plots, sweep, zoos
-from signseg_utils.evolution import Search
-from signseg_utils.sweep.measuring import arranged, rendered
+from signseg_utils import plots, zoos
+from signseg_utils.analysis import images
+from signseg_utils.experiments import ascents, base
+from signseg_utils.files import paths
 
-ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+HEADS = {
+    "positive 1": "without\npositive inputs",
+    "intact": "intact",
+    "negative 1": "without\nnegative inputs",
+}
 
 
-def main(zoo_name: str, network: str, generator: str, units: str) -> None:
-    """One row a unit, from all positive inputs ablated, over intact, to all negative ablated."""
-    names = units.split(",")
-    plan = sweep.plan(
-        zoo_name, [network], [generator], names, search=Search("cholesky_cma", 25),
-        alphas=[i / 10 for i in range(11)], seeds=[0, 1, 2, 3],
-    )  # fmt: skip
-    found = arranged(sweep.collect(plan, paths.results_folder(zoo_name)))
-    drawn = found["alpha"].isin(ALPHAS) & found["sign"].isin(["none", "positive", "negative"])
-    chosen = found.isel(condition=np.flatnonzero(drawn)).sel(network=network, generator=generator)
-    best = chosen.isel(seed=chosen["activation"].argmax("seed"))
-    codes = best["codes"].transpose("unit", "condition", "code")
-    conditions = list(zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True))
+def main(network: str, units: str) -> None:
+    """One row a condition, one column a unit, whose name stands above it."""
+    zoo, names = zoos.load_zoo("efficientnet"), units.split(",")
+    plan = ascents.plan(zoo, [network], zoo.default_units)
+    stored = base.read(plan, zoo, paths.results_folder(zoo.name))
+    found = ascents.Ascents.joined(plan, stored).sel(unit=names)
+    pixels, conditions = images.pictures(found, network)
+    labels = ["intact" if sign == "none" else f"{sign} {alpha:g}" for sign, alpha in conditions]
+    rows = np.stack([pixels[:, labels.index(one)].numpy() for one in HEADS])
     plots.use_style()
-    zoo = zoos.load_zoo(zoo_name)
-    images = rendered(zoo.generator(generator), codes)
-    figure = plots.ablation_panel(images, conditions, names)
-    figure.savefig(Path(__file__).with_name("front.png"), dpi=200)
+    figure = plots.image_grid(rows, list(HEADS.values()), names, label_width=1.2)
+    figure.savefig(Path(__file__).with_name("front.png"), dpi=150)
 
 
 if __name__ == "__main__":

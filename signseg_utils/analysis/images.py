@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from signseg_utils import draws, registry, zoos
 from signseg_utils.analysis.across_networks import design
 from signseg_utils.analysis.similarity import across_searches, ensemble_features
+from signseg_utils.files import images as files
 from signseg_utils.metrics import Seen
 from signseg_utils.progress import each
 
@@ -82,6 +83,26 @@ def panel(
     codes = best["codes"].transpose("unit", "condition", "code")
     conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
     return rendered(zoo.generator(generator), codes), list(conditions)
+
+
+def decoded(one: xr.Dataset) -> Tensor:
+    """The stored picture of one run, uint8 [3, height, width]: its ``picture`` and ``length``."""
+    content = one["picture"].values[: int(one["length"])].tobytes()
+    return files.decode(content, "a stored picture")
+
+
+def pictures(found: xr.Dataset, network: str) -> tuple[Tensor, list[tuple[str, float]]]:
+    """Stored pictures [unit, condition, 3, height, width] of a network, uint8, for a panel.
+
+    Of joined ascents (`signseg_utils.experiments.ascents`): of the seeds the one with the highest
+    activation; also (sign, alpha) of each condition.
+    """
+    kept = found.sel(network=network)
+    best = kept.isel(seed=kept["activation"].argmax("seed"))
+    shape = (best.sizes["unit"], best.sizes["condition"])
+    pixels = [decoded(best.isel(unit=u, condition=c)) for u, c in np.ndindex(shape)]
+    conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
+    return torch.stack(pixels).unflatten(0, shape), list(conditions)
 
 
 def panel_of_networks(

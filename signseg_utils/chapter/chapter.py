@@ -180,9 +180,11 @@ class Chapter:
 
     # ------------------------------------------------------------ what the page shows
 
-    def figure(self, fig: Figure, *, alt: str, caption: str = "") -> None:
+    def figure(
+        self, fig: Figure, *, alt: str, caption: str = "", kind: str | None = None
+    ) -> None:
         """Show a figure with its text for those who do not see it (`plots.figure_with_alt`)."""
-        display(plots.figure_with_alt(fig, alt, caption))
+        display(plots.figure_with_alt(fig, alt, caption, kind=kind))
 
     def table(self, prefix: str) -> None:
         """Show the lines so far whose id begins with ``prefix``, such as ``P-T2``."""

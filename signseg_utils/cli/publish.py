@@ -14,7 +14,7 @@ from pathlib import Path
 from signseg_utils import selection
 from signseg_utils.cli._arguments import number
 from signseg_utils.publishing import families
-from signseg_utils.publishing.chapters import Chapter, chapters, executed_folder
+from signseg_utils.publishing.chapters import Chapter, chapters, executed_folder, left_out
 from signseg_utils.publishing.notices import Notice
 from signseg_utils.publishing.publisher import Publisher
 
@@ -30,6 +30,8 @@ def main(words: Sequence[str]) -> int:
     selection.parse({name: str(getattr(given, name) or "") for name in ("output", "results")})
     how = dict(recompute=given.recompute, results=given.results, force=given.force)
     wanted = chapters(given.profile, zoos, numbers)
+    for zoo, why in ({} if zoos else left_out(given.profile)).items():
+        print(f"zoo {zoo} is left out: {why}", file=sys.stderr)
     groups: dict[str, list[Chapter]] = {}
     for chapter in wanted:
         groups.setdefault(chapter.zoo, []).append(chapter)
@@ -60,7 +62,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--profile", default="shipped", help="smoke, shipped, quick or paper")
-    parser.add_argument("--zoo", default="all", help="comma-separated zoos, or all that ship")
+    parser.add_argument("--zoo", default="all", help="zoos, or all that are here")
     parser.add_argument("--chapters", default="all", help="comma-separated numbers, or all")
     parser.add_argument("--output", type=Path, help="folder instead of book/executed")
     parser.add_argument("--recompute", action="store_true", help="do not use shipped results")

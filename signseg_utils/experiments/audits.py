@@ -29,7 +29,7 @@ def audit_everything(
     Parameters
     ----------
     zoo
-        Name of a zoo; empty: all that ship.
+        Name of a zoo; empty: all that ship, and others that are here and whose results ship.
     sample
         How many stored cells are made again of each kind of result and zoo.
     seed
@@ -44,7 +44,8 @@ def audit_everything(
     """
     found: list[Comparison] = []
     kept = shipped()
-    for name in (zoo,) if zoo else zoos.shipped():
+    others = sorted(name for name in {one.zoo for one in kept} if not zoos.load_zoo(name).absent())
+    for name in (zoo,) if zoo else dict.fromkeys((*zoos.shipped(), *others)):
         found += drawn(name)
         opened = zoos.load_zoo(name)
         for kind in (sweep.Shard, *KINDS):

@@ -32,13 +32,19 @@ class Pixels(nn.Module):
         shortened to it, so that activation cannot be bought with contrast.
     contrast
         Standard deviation of what goes into the sigmoid, for such codes.
+    exponent
+        Of the frequency by which amplitudes fall: 1 as in natural images. Above it steps are
+        larger where things are large, so that an ascent draws forms rather than grain.
     """
 
     initial_sigma = 1.0
     amplitude: Tensor
     colours: Tensor
 
-    def __init__(self, image_size: int = 128, norm_cap: float = 1.0, contrast: float = 1.0):
+    def __init__(
+        self, image_size: int = 128, norm_cap: float = 1.0, contrast: float = 1.0,
+        exponent: float = 1.0,
+    ):  # fmt: skip
         super().__init__()
         if image_size < 2 or image_size % 2:
             raise ValueError(f"expected an even image_size of at least 2; got {image_size}")
@@ -49,7 +55,7 @@ class Pixels(nn.Module):
         down = torch.fft.fftfreq(image_size, 1 / image_size)
         across = torch.arange(columns)
         frequency = (down[:, None] ** 2 + across**2).sqrt()  # cycles per image
-        amplitude = 1 / frequency.clamp_min(1)
+        amplitude = frequency.clamp_min(1) ** -exponent
         edges = [0, columns - 1]  # these columns hold both waves of a pair, the others one
         amplitude[:, edges] *= 2**0.5
         weight = torch.full((columns,), 4.0)

@@ -22,6 +22,8 @@ from signseg_utils.plots.style import (
     reference_line,
 )
 
+MOST_DOTS, FEW_DOTS = 600, 200
+
 
 def unit_dots(
     ax: Axes,
@@ -32,6 +34,9 @@ def unit_dots(
     size: float = 14,
 ) -> None:
     """One column of dots for each group, a dot a unit; a bar with whiskers where estimates are.
+
+    Of a group of more than `MOST_DOTS` units every so-manieth by rank is drawn, `FEW_DOTS` in all:
+    among more, single dots cannot be told apart.
 
     Parameters
     ----------
@@ -48,7 +53,7 @@ def unit_dots(
     palette = paints(groups, colours)
     # Beside each other as far as there is room; dots of a crowd beyond it lie at its edge.
     sns.swarmplot(
-        {name: np.asarray(values, dtype=float) for name, values in groups.items()},
+        {name: _thinned(np.asarray(values, dtype=float)) for name, values in groups.items()},
         palette=palette, size=size**0.5, alpha=0.55, linewidth=0, warn_thresh=1, ax=ax,
     )
     found = {name: e for name, e in (estimates or {}).items() if name in groups}
@@ -58,6 +63,12 @@ def unit_dots(
             order=list(groups), palette=palette, linestyle="none", marker="_", markersize=26,
             markeredgewidth=2.4, err_kws={"linewidth": 1.4}, ax=ax, **GIVEN,
         )
+
+
+def _thinned(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if len(values) <= MOST_DOTS:
+        return values
+    return np.sort(values)[np.linspace(0, len(values) - 1, FEW_DOTS).round().astype(int)]
 
 
 def dot_panels(

@@ -56,7 +56,8 @@ def chapters(
 ) -> list[Chapter]:
     """Chapters of a profile, those of one zoo together.
 
-    No numbers given: all chapters; no zoos: all whose weights ship, so that nothing is fetched.
+    No numbers given: all chapters; no zoos: all whose weights are here, so that nothing is fetched
+    (`left_out` tells of the others).
     A chapter that the profile does not name has the values that it declares itself, in the zoo
     that it declares.
     """
@@ -65,7 +66,8 @@ def chapters(
     table |= _without_profile(folder, table)
     known_zoos = tuple(dict.fromkeys(zoo for row in table.values() for zoo in row))
     known_numbers = {int(name.split("_")[0]): name for name in table}
-    zoos = tuple(zoos) or tuple(zoo for zoo in known_zoos if registry.load("zoos", zoo).ships)
+    absent = _absent(known_zoos)
+    zoos = tuple(zoos) or tuple(zoo for zoo in known_zoos if zoo not in absent)
     numbers = tuple(numbers) or tuple(known_numbers)
     for zoo in zoos:
         if zoo not in known_zoos:
@@ -80,6 +82,17 @@ def chapters(
         for name in wanted
         if zoo in table[name]
     ]
+
+
+def left_out(profile: str, folder: Path | None = None) -> dict[str, str]:
+    """Zoos of a profile that `chapters` leaves out unless they are asked for, and why."""
+    table = read_profile(profile, folder or notebooks_folder())
+    return _absent({zoo: None for row in table.values() for zoo in row})
+
+
+def _absent(zoos: Iterable[str]) -> dict[str, str]:
+    found = {zoo: registry.load("zoos", zoo).absent() for zoo in zoos}
+    return {zoo: why for zoo, why in found.items() if why}
 
 
 def _without_profile(folder: Path, table: Profile) -> Profile:

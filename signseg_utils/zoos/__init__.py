@@ -175,6 +175,13 @@ class Zoo(ABC):
         """Where the weights of one network, generator or the detector lie."""
         return self.folder / f"{artefact}.safetensors"
 
+    @classmethod
+    def absent(cls) -> str:
+        """Why its pages are left out unless they are asked for, and what to do; empty: they are
+        made, because all that they take is here.
+        """
+        return "" if cls.ships else f"its weights are fetched first; ask for it: --zoo {cls.name}"
+
     def holds(self, artefact: str) -> bool:
         """Whether weights and manifest of an artefact are here: training wrote both to the end."""
         path = self.path(artefact)

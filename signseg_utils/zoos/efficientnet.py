@@ -98,6 +98,24 @@ class EfficientNets(Zoo):
             )
         return Path(found.origin).parent / str(card["file"])
 
+    @classmethod
+    def absent(cls) -> str:
+        """The line that installs what is not here; empty if all is."""
+        here = cls()
+        try:
+            for name in cls.network_configs:
+                here.path(name)
+        except MissingPackage as error:
+            return str(error)
+        timm = importlib.util.find_spec("timm")
+        return "" if timm else "expected the package timm; it is not installed: pip install timm"
+
+    def holds(self, artefact: str) -> bool:
+        try:
+            return self.path(artefact).exists()
+        except MissingPackage:
+            return False
+
     def card(self, artefact: str) -> dict[str, Any]:
         if artefact in self.generators:
             return weights.read_manifest(self.path(artefact))
