@@ -52,7 +52,7 @@ def measured(negative: bool) -> tuple[dict, np.ndarray]:
     mix[:COUNT, [green, blue]] += -1.0 if negative else 1.0
     readout = Readout(torch.ones(len(zoo.classes), 4 * COUNT), torch.zeros(36), zoo.classes)
     planted = dataclasses.replace(network, backbone=Planted(network, mix).eval(), readout=readout)
-    images = zoo.images("val", 1500)
+    images = zoo.images("val", 1000)
     found = experiment.measure(planted, images, experiment.categories(zoo), layers=99)
     layers = list(dict.fromkeys(found["layer"].values.tolist()))
     assert layers[-2:] == ["rectifier", "last"]
@@ -78,6 +78,15 @@ def test_planted_negative_selectivity_is_found_and_nothing_where_none_is(scenes)
     assert abs(at_others.mean()) < 0.6
     top = selective_filters.excess(own, "discs", "mean", rows, "top")
     assert top.min() > 2
+
+
+def test_filters_with_a_category_at_both_ends_are_counted(scenes) -> None:
+    negative, found, _ = scenes
+    table = selective_filters.two_ended(found, "discs")
+    liking, both, excess, _ = table.loc["planted, over places"]
+    assert liking >= COUNT
+    assert both >= COUNT if negative else both <= 2
+    assert (excess > 0.5) if negative else (excess < 0)
 
 
 def test_the_claim_follows_what_was_planted(scenes) -> None:

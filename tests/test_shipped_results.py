@@ -21,6 +21,7 @@ from signseg_utils.experiments import (
     diverse_images,
     factorial,
     feature_images,
+    negative_selectivity,
     occlusion,
     races,
     sweep,
@@ -188,6 +189,11 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             run.zoo, run.networks, run.generators, run.units, run.optimizers, noises=run.noises,
             seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],
         )  # fmt: skip
+    if number == 22:
+        each = ((run.zoo, run.networks), *([(run.beside, ())] if run.beside else []))
+        for name, networks in each:
+            wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
+            yield from (paths.results_folder(name) / one.key for one in wanted)
     yield from ((recorded if number in (11, 12, 13, 14) else own) / one.key for one in plan)
 
 

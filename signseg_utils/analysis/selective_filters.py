@@ -7,6 +7,7 @@ were measured but the first and the last.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ RHOS = (
     (" raw", "mean", "raw"),
     (" minima", "minima", "centred"),
 )
+TOO_FEW = "in no network do two filters reach the index"
+NO_TWINS = "this zoo has no untrained networks"
 READINGS = {"paper": "the paper's text", "readme": "the README", "notebook": "the notebook"}
 
 
@@ -84,7 +87,7 @@ def excess(own: xr.Dataset, category: str, end: str, rows: Array, side: str = "b
 
 def negative_ends(
     found: Found, twins: Found, category: str, least: float
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, Any, str]]:
     """Excess of a category at the negative end of selective filters, and what could explain it.
 
     Parameters
@@ -95,25 +98,29 @@ def negative_ends(
     Yields
     ------
     tuple
-        Kind, such as ``" minima"``, and network to estimate over filters, or a table (network,
-        unit) where units are categories; None where nothing can be measured.
+        Kind, such as ``" minima"``; network to estimate over filters, or a table (network, unit)
+        where units are categories, None where nothing can be measured; and why nothing could.
     """
     for end in ("mean", "minima"):
         word = "" if end == "mean" else f" {end}"
-        yield word, _means(_at_end(found, category, least, end))
-        strict = {n: reaching(own, category, least) for n, own in found.items()}
-        yield (
-            f"{word} strict",
-            _means({n: excess(own, category, end, strict[n]) for n, own in found.items()}),
-        )
-        yield f"{word} contrast", _means(_at_end(found, category, least, f"{end} contrast"))
+        yield word, _means(_at_end(found, category, least, end)), TOO_FEW
+        strict = {
+            name: excess(own, category, end, reaching(own, category, least))
+            for name, own in found.items()
+        }
+        yield f"{word} strict", _means(strict), TOO_FEW
+        apart = _at_end(found, category, least, f"{end} contrast")
+        yield f"{word} contrast", _means(apart), TOO_FEW
         if end == "mean":
-            yield " centre", _means(_at_end(found, category, least, "centre"))
-        own = {name: found[name] for name in twins}
-        pair = (_at_end(own, category, least, end), _at_end(twins, category, least, end))
-        yield f"{word} untrained", _gaps(*pair)
-        yield f"{word} shuffled", _shuffled(found, end)
-        yield f"{word} others", _others(found, category, least, end)
+            yield " centre", _means(_at_end(found, category, least, "centre")), TOO_FEW
+        pair = [_at_end(of, category, least, end) for of in (_only(found, twins), twins)]
+        yield f"{word} untrained", _gaps(*pair), NO_TWINS
+        yield f"{word} shuffled", _shuffled(found, end), TOO_FEW
+        yield f"{word} others", _others(found, category, least, end), "there is no other category"
+
+
+def _only(found: Found, names: Found) -> dict[str, xr.Dataset]:
+    return {name: own for name, own in found.items() if name in names}
 
 
 def _at_end(found: Found, category: str, least: float, end: str) -> dict[str, Array]:
@@ -168,34 +175,38 @@ def _names(own: xr.Dataset) -> list[str]:
 
 def tuning_gaps(
     found: Found, twins: Found, category: str, least: float
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, Any, str]]:
     """How much nearer to a half-normal selective filters are behind the rectifier than before it.
 
     Yields
     ------
     tuple
-        Kind, and network to estimate over filters: ``""`` the fall of the distance; with
-        `` untrained`` less that in untrained networks, with `` others`` less that of other filters;
-        `` exponential``: distance to a half-normal less that to an exponential, behind.
+        Kind; network to estimate over filters; why nothing could be measured. Kinds: ``""``, the
+        fall of the distance; `` untrained``, less that in untrained networks; `` others``, less
+        that of other filters; `` exponential``, distance to a half-normal less that to an
+        exponential, behind the rectifier.
     """
     chosen = {name: selective(own, category, least) for name, own in found.items()}
     falls = {name: (own["before"] - own["behind"]).values for name, own in found.items()}
-    yield "", _means({name: own[chosen[name]] for name, own in falls.items()})
+    ours = {name: own[chosen[name]] for name, own in falls.items()}
+    yield "", _means(ours), TOO_FEW
     apart = {n: (own["behind"] - own["exponential"]).values[chosen[n]] for n, own in found.items()}
-    yield " exponential", _means(apart)
+    yield " exponential", _means(apart), TOO_FEW
     of_twins = {
         name: (own["before"] - own["behind"]).values[selective(own, category, least)]
         for name, own in twins.items()
     }
-    yield " untrained", _gaps({n: falls[n][chosen[n]] for n in of_twins}, of_twins)
+    yield " untrained", _gaps({name: ours[name] for name in of_twins}, of_twins), NO_TWINS
     rest = {n: own[intermediate(found[n]) & ~chosen[n]] for n, own in falls.items()}
-    yield " others", _gaps({name: own[chosen[name]] for name, own in falls.items()}, rest)
+    yield " others", _gaps(ours, rest), TOO_FEW
 
 
 def _gaps(first: Mapping[str, Array], second: Mapping[str, Array]) -> Any:
     pairs = {n: [own[np.isfinite(own)] for own in (first[n], second[n])] for n in first}
     kept = {name: pair for name, pair in pairs.items() if min(map(len, pair)) > 1}
-    return {name: stats.gap(*pair) for name, pair in kept.items()} or None
+    with warnings.catch_warnings():  # all filters of one group may be alike, which is no error
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        return {name: stats.gap(*pair) for name, pair in kept.items()} or None
 
 
 def tuning_curves(own: xr.Dataset, rows: Array) -> dict[str, tuple[Array, stats.Curve]]:
@@ -263,6 +274,15 @@ def _rest(values: Array, of: Array) -> Array:
 # ---------------------------------------------------------------- tables and panels
 
 
+def told(found: Found, category: str, least: float) -> dict[str, Any]:
+    """What sentences say of the filters: of all networks together, how many reach the index."""
+    return {
+        "category": category,
+        "filters": sum(int(intermediate(own).sum()) for own in found.values()),
+        "reaching": sum(int(reaching(own, category, least).sum()) for own in found.values()),
+    }
+
+
 def counts(found: Found, category: str, least: float) -> pd.DataFrame:
     """How many filters reach the index, and how many answer negatively to the category, too."""
     rows = {}
@@ -275,10 +295,33 @@ def counts(found: Found, category: str, least: float) -> pd.DataFrame:
             f"index above {least:g}": int(reaching(own, category, least).sum()),
             "highest index": round(float(np.nanmax(index)), 3),
             "selective": int(chosen.sum()),
-            "more at the negative end, over places": over[0],
-            "more at the negative end, at a place": over[1],
+            "more at negative end, over places": over[0],
+            "more at negative end, at a place": over[1],
         }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def two_ended(found: Found, category: str, times: float = 2) -> pd.DataFrame:
+    """Filters that like a category by their positive end alone, and what is at the other end.
+
+    An index of means cannot find a filter that one half of a category excites and the other
+    inhibits. So filters are counted here whose positive end holds at least ``times`` the base rate
+    of the category, and among them those whose negative end holds as much, too.
+    """
+    rows = {}
+    for name, own in found.items():
+        for end, word in (("mean", "over places"), ("minima", "at a place")):
+            inner = intermediate(own)
+            top, bottom = (excess(own, category, end, inner, side) for side in ("top", "bottom"))
+            liking = top >= times - 1
+            mean = round(float(bottom[liking].mean()), 2) if liking.any() else None
+            rows[f"{name}, {word}"] = {
+                f"{times:g} x the base rate at the positive end": int(liking.sum()),
+                "at both ends": int((liking & (bottom >= times - 1)).sum()),
+                "excess at the negative end": mean,
+                f"{times:g} x at the negative end, any filter": int((bottom >= times - 1).sum()),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def readings(found: Found, category: str, least: float) -> pd.DataFrame:
@@ -304,7 +347,7 @@ def readings(found: Found, category: str, least: float) -> pd.DataFrame:
             "excess, over places": round(float(over), 2),
             "excess, at a place": round(float(at), 2),
         }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def by_depth(found: Found, category: str, end: str) -> dict[str, tuple[Array, stats.Curve]]:

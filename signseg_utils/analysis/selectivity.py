@@ -1,8 +1,8 @@
 """Filters that are selective for a category: three indices, both ends of their responses, tuning.
 
-Responses are those before the rectifier. Sources: "negative selectivity" (Malakhova; notes of this
-project), and the author's public code, taneta/category_selectivity_cnn, whose README and whose
-notebook each define the index otherwise than the paper does.
+Responses are those before the rectifier. Sources: the notes on negative selectivity of hidden units
+of Inception-v1, and public code for such an index, taneta/category_selectivity_cnn (Malakhova 2018,
+doi:10.1109/CVPRW.2018.00265), whose README and notebook each define it otherwise than the notes do.
 """
 
 from __future__ import annotations

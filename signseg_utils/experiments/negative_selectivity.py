@@ -14,7 +14,8 @@ import torch
 import xarray as xr
 
 from signseg_utils import draws, zoos
-from signseg_utils.analysis import selectivity
+from signseg_utils.analysis import selective_filters, selectivity
+from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.generators import scenes
@@ -25,7 +26,7 @@ from signseg_utils.registry import unknown
 IMAGES = 5_000  # of the zoo's held-out images, at most
 LAYERS = 8  # of a network, at most, spread evenly
 SHUFFLES = 2  # categories of shuffled labels
-SHUFFLED = "shuffled"  # begins their names
+UNTRAINED = "-untrained"  # ends the name of an untrained twin
 
 # Superordinate categories: names of classes, or their numbers. The first is the one that the paper
 # asks for; in shapes, where nothing is superordinate but a shape in three hues, it is any.
@@ -104,7 +105,7 @@ def measure(
     first = next(iter(chosen.values()))
     for number in range(SHUFFLES):
         order = draws.order(len(first), seed=number).numpy()
-        chosen[f"{SHUFFLED} {number}"] = first[order]
+        chosen[f"{selective_filters.SHUFFLED} {number}"] = first[order]
     contrast = selectivity.contrast(images.pixels)
     seen = selectivity.responses(network.backbone, images.pixels, layers)
     weights = selectivity.category_weights(network.readout.weight.double().numpy(), classes)
@@ -243,6 +244,59 @@ class NegativeSelectivity(Experiment):
         """Measure all filters again."""
         again = self.compute(zoo)
         return [self.compared(str(name), stored[name], again[name]) for name in again]
+
+    @classmethod
+    def joined(cls, plan: Sequence[Any], found: Sequence[xr.Dataset]) -> dict[str, xr.Dataset]:
+        """Network to its measures."""
+        return {one.network: own for one, own in zip(plan, found, strict=True)}
+
+
+# ---------------------------------------------------------------- what a chapter asks for
+
+
+def plan(
+    zoo: zoos.Zoo, networks: Sequence[str] = (), images: int = IMAGES
+) -> list[NegativeSelectivity]:
+    """Networks, by default the standard ones, and the untrained twins that the zoo has of them."""
+    names = list(networks or zoo.networks)
+    twins = [name + UNTRAINED for name in names if name + UNTRAINED in zoo.known_networks]
+    return [NegativeSelectivity(zoo.name, name, images) for name in (*names, *twins)]
+
+
+def parted(found: Mapping[str, xr.Dataset]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measures of trained networks, and those of their untrained twins under the same names."""
+    own = {name: of for name, of in found.items() if not name.endswith(UNTRAINED)}
+    twins = {name: found[name + UNTRAINED] for name in own if name + UNTRAINED in found}
+    return own, twins
+
+
+def beside(name: str, images: int = IMAGES) -> dict[str, xr.Dataset]:
+    """Stored measures of the networks of another zoo; none if its name is empty.
+
+    Raises
+    ------
+    zoos.DatasetMissing
+        If they are not stored and the images are not here.
+    """
+    if not name:
+        return {}
+    zoo = zoos.load_zoo(name)
+    asked = plan(zoo, (), images)
+    return NegativeSelectivity.joined(asked, base.obtain(asked, zoo).found)
+
+
+def main_category(zoo: zoos.Zoo, name: str = "") -> str:
+    """A category of the zoo, by default the one that is told first.
+
+    Raises
+    ------
+    UnknownName
+        If the zoo has none of this name.
+    """
+    known = categories(zoo)
+    if name and name not in known:
+        raise UnknownName(unknown(f"category of zoo {zoo.name}", name, list(known)))
+    return name or next(iter(known))
 
 
 PLUGIN = NegativeSelectivity
