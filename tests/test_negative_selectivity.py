@@ -189,6 +189,22 @@ def test_ends_count_the_category_among_the_extreme_images() -> None:
     assert top.tolist() == [1, 0] and bottom.tolist() == [0, 1]
 
 
+def test_images_that_answer_alike_share_the_room_at_a_border() -> None:
+    values = np.array([0.0] + [1.0] * 4 + [2.0] * 35)[:, None]  # two of 40 are an end
+    chosen = np.array([False, True] + [False] * 38)
+    top, bottom = selectivity.at_ends(values, values, chosen)
+    assert bottom[0] == pytest.approx(1 / 4) and top[0] == 0
+    noise = 1e-9 * draws.normal((40, 1), seed=5).double().numpy()
+    np.testing.assert_allclose(selectivity.at_ends(values + noise, values + noise, chosen)[1], 0.25)
+
+
+def test_depthwise_layers_are_left_out() -> None:
+    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU()]
+    backbone = nn.Sequential(*layers, nn.Conv2d(4, 5, 1), nn.ReLU())
+    pixels = torch.zeros(2, 3, 9, 9, dtype=torch.uint8)
+    assert list(selectivity.responses(backbone, pixels, most=8)) == ["1", "5"]
+
+
 def test_what_goes_with_contrast_is_taken_out() -> None:
     contrast = np.linspace(0, 1, 30)
     noise = draws.normal((30, 2), seed=2).double().numpy()

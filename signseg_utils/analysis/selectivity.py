@@ -47,7 +47,8 @@ def responses(
         ``[image, 3, height, width]`` uint8.
     most
         Layers at most, the first and the last among them. A layer is what enters a rectifier
-        (ReLU, ReLU6).
+        (ReLU, ReLU6); depthwise ones are left out, whose filters have one input each and so no
+        selectivity of their own.
 
     Returns
     -------
@@ -83,9 +84,15 @@ def _seen(backbone: nn.Module, pixels: Tensor) -> list[tuple[str, dict[str, Tens
     """Layers in the order in which images pass them; a rectifier used again has a number behind."""
     found: list[tuple[str, dict[str, Tensor]]] = []
     calls: dict[str, int] = {}
+    groups = [1]  # of the convolution that images passed last
+
+    def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        groups[0] = getattr(module, "groups", 1)
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            if groups[0] > 1 and groups[0] == inputs[0].shape[1]:
+                return  # depthwise: it weighs a single filter of the layer before
             calls[name] = calls.get(name, 0) + 1
             number = "" if calls[name] == 1 else f" {calls[name]}"
             behind = module.forward(inputs[0].clone())  # it may work in place
@@ -95,6 +102,8 @@ def _seen(backbone: nn.Module, pixels: Tensor) -> list[tuple[str, dict[str, Tens
 
     rectifiers = [(n, m) for n, m in backbone.named_modules() if isinstance(m, _RECTIFIERS)]
     handles = [module.register_forward_pre_hook(keep(name)) for name, module in rectifiers]
+    weighing = [m for m in backbone.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles += [module.register_forward_pre_hook(note) for module in weighing]
     try:
         backbone(pixels.float() / 255)
     finally:
@@ -172,6 +181,9 @@ def _group_means(values: Array, chosen: Array) -> tuple[Array, Array]:
 def at_ends(highest: Array, lowest: Array, chosen: Array) -> tuple[Array, Array]:
     """Images of a category among those that make either end of a filter: ``[filter]`` counts.
 
+    Where images that answer alike lie at the border of an end, each of them counts by the share of
+    them that the end has room for. A filter that reads silent filters answers many images alike.
+
     Parameters
     ----------
     highest, lowest
@@ -179,10 +191,16 @@ def at_ends(highest: Array, lowest: Array, chosen: Array) -> tuple[Array, Array]
     chosen
         ``[image]`` bool.
     """
+    return _at_lowest(-highest, chosen), _at_lowest(lowest, chosen)
+
+
+def _at_lowest(values: Array, chosen: Array) -> Array:
     count = end_size(len(chosen))
-    top = np.argpartition(-highest, count - 1, axis=0)[:count]
-    bottom = np.argpartition(lowest, count - 1, axis=0)[:count]
-    return chosen[top].sum(0), chosen[bottom].sum(0)
+    border = np.partition(values, count - 1, axis=0)[count - 1]
+    near = _DEAD * (values.max(0) - values.min(0))
+    inside, alike = values < border - near, np.abs(values - border) <= near
+    room = (count - inside.sum(0)) / alike.sum(0)
+    return np.asarray(inside[chosen].sum(0) + room * alike[chosen].sum(0))
 
 
 def end_size(images: int) -> int:
