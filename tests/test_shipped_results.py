@@ -21,6 +21,7 @@ from signseg_utils.experiments import (
     diverse_images,
     factorial,
     feature_images,
+    negative_selectivity,
     occlusion,
     races,
     sweep,
@@ -219,6 +220,11 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             zoos.load_zoo(run.zoo), run.networks, run.units, alphas=run.alphas, seeds=run.seeds,
             steps=run.steps,
         )  # fmt: skip
+    if number == 22:
+        each = ((run.zoo, run.networks), *([(run.beside, ())] if run.beside else []))
+        for name, networks in each:
+            wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
+            yield from (paths.results_folder(name) / one.key for one in wanted)
     yield from ((recorded if number in (11, 12, 13, 14, 17, 19) else own) / one.key for one in plan)
 
 
