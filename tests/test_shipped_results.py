@@ -196,19 +196,17 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             discs=run.discs, least_change=run.least_change, seed=run.seed,
         )  # fmt: skip
     if number == 17:
+        options = dict(layer=run.layer, draws=run.draws, seed=run.seed)
         plan = noise_correction.plan(
-            run.recording, run.zoo, run.network, run.sessions, layer=run.layer, draws=run.draws,
-            seed=run.seed,
-        )  # fmt: skip
+            run.recording, run.zoo, run.network, run.sessions, **options
+        )
     if number == 19:
         asked_of = (run.own, 1)
         plan = driven.plan(
             run.recording, run.zoo, asked_of, permutations=run.permutations, seed=run.seed
         )
-        plan += perturbed.plan(
-            run.recording, run.zoo, run.network, layer=run.layer, bases=run.bases,
-            least_fit=run.least_fit, seed=run.seed,
-        )  # fmt: skip
+        options = dict(layer=run.layer, bases=run.bases, least_fit=run.least_fit, seed=run.seed)
+        plan += perturbed.plan(run.recording, run.zoo, run.network, **options)
     if number == 15:
         own = own / races.Race.FOLDER
         plan = races.plan(

@@ -27,9 +27,15 @@ from signseg_utils.neurons.recordings import RecordingError
 
 SIZE = 50  # images of a block
 BLOCKS = (
-    "synthesised first", "synthesised second", "maximising", "smoothed first", "smoothed second",
-    "natural", "natural smoothed first", "natural smoothed second",
-)  # fmt: skip
+    "synthesised first",
+    "synthesised second",
+    "maximising",
+    "smoothed first",
+    "smoothed second",
+    "natural",
+    "natural smoothed first",
+    "natural smoothed second",
+)
 MATCHING = BLOCKS[5:]  # a neuron's model is told by these alone, and tested on the others
 SESSION = {"v4": "210305", "simulated": "simulated"}
 MODELLED = {"v4": ("190923", "210225"), "simulated": ("simulated",)}  # sessions with models
@@ -135,8 +141,12 @@ def _made_for(cells: simulated.Simulated) -> Iterator[Tensor]:
     ranks = cells.responses(bank).argsort(0, descending=True)
     best = bank[[int(ranks[place // len(cells), n]) for place, n in enumerate(turn)]]
     yield best
-    yield torch.stack([_smoothed(image, _salient(image, cells.pick([n])))
-                       for image, n in zip(best, turn, strict=True)])  # fmt: skip
+    yield torch.stack(
+        [
+            _smoothed(image, _salient(image, cells.pick([n])))
+            for image, n in zip(best, turn, strict=True)
+        ]
+    )
     yield torch.stack([_smoothed(image, _anywhere(n, 6)) for n, image in enumerate(best)])
 
 

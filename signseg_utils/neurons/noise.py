@@ -161,7 +161,7 @@ def planted(
     noise = (np.nansum(deviation**2, -1) / count[..., 0]).mean(0) * (1 / count[..., 0]).mean(0)
     signal = np.maximum(mean.var(0, ddof=1) - noise, 0.0)
     first = _scaled(m)
-    rest: Array = rng.standard_normal(m.shape)
+    rest: Array = np.asarray(rng.standard_normal(m.shape))
     rest = rest - rest.mean(0)
     rest = _scaled(rest - first * (first * rest).mean(0))
     share = np.asarray(truth, dtype=np.float64)

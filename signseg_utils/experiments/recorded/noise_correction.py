@@ -26,9 +26,19 @@ from signseg_utils.neurons import encoding, noise, recordings, v4
 from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
-__all__ = ["ALL", "SCORES", "NoiseCorrection", "curves", "plan", "predictions", "together"]
+__all__ = [
+    "ALL",
+    "BY_HALVES",
+    "SCORES",
+    "NoiseCorrection",
+    "curves",
+    "plan",
+    "predictions",
+    "together",
+]
 
 SCORES = ("unbiased", "halves", "squared")
+BY_HALVES = {"halves": "score by halves", "squared": "score by halves, squared"}
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of ridge regression, in units of `encoding.ridge`
 ALL = 0  # stands for all repeats there are
 TRIM = 0.2
@@ -84,9 +94,7 @@ class NoiseCorrection(studies.Recorded):
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[NoiseCorrection]:
-        return plan(
-            given.recording, given.zoo, given.network, given.sessions, layer=given.layer
-        )  # fmt: skip
+        return plan(given.recording, given.zoo, given.network, given.sessions, layer=given.layer)
 
     @classmethod
     def told(cls, plan: Sequence[NoiseCorrection], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
@@ -141,13 +149,15 @@ class NoiseCorrection(studies.Recorded):
         dims = ("estimator", "repeats", "neuron")
         return xr.Dataset(
             {
-                "score": (dims, score), "known": (dims, known), "truth": ("neuron", truth),
+                "score": (dims, score),
+                "known": (dims, known),
+                "truth": ("neuron", truth),
                 "reliability": ("neuron", noise.reliability(y, splits=self.splits, seed=self.seed)),
                 "cv": ("neuron", encoding.explained(predicted, np.nanmean(y, -1))),
             },
             {"estimator": list(SCORES), "repeats": [*self.repeats, ALL], "neuron": names},
             {"of": session.sizes["neuron"]},
-        ).astype(np.float32)  # fmt: skip
+        ).astype(np.float32)
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """The session, if it is here."""

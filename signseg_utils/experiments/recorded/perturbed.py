@@ -88,9 +88,7 @@ class Perturbed(studies.Recorded):
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Perturbed]:
-        return plan(
-            given.recording, given.zoo, given.network, given.sessions, layer=given.layer
-        )  # fmt: skip
+        return plan(given.recording, given.zoo, given.network, given.sessions, layer=given.layer)
 
     @classmethod
     def told(cls, plan: Sequence[Perturbed], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
@@ -129,11 +127,13 @@ class Perturbed(studies.Recorded):
                 "fit": ("neuron", own.fit.astype(np.float32)),
             },
             {
-                "who": list(WHO), "kind": list(KINDS), "threshold": list(self.thresholds),
+                "who": list(WHO),
+                "kind": list(KINDS),
+                "threshold": list(self.thresholds),
                 "neuron": list(own.names),
             },
             {"of": session.sizes["neuron"]},
-        )  # fmt: skip
+        )
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Neurons, if recording and twins are here."""
