@@ -55,7 +55,10 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
             if singular in parsed:
                 parsed[singular] = _of_zoo(zoo, singular, parsed[singular] or default[0], known)
         for name in parsed.get("further", ()):
-            _of_zoo(zoo, "network", name, ())
+            try:
+                zoo.config(name)
+            except UnknownName as error:
+                raise ParameterError(f"of further: {error.args[0]}") from error
     return SimpleNamespace(**parsed)
 
 

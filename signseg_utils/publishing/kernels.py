@@ -22,10 +22,10 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from signseg_utils.publishing.execution import end_with_parent
 
-# What chapters import, directly or not, and the kernel itself.
+# What chapters import, directly or not, and the kernel itself; not what asks for a running kernel
+# when it is imported, as matplotlib's inline backend does.
 IMPORTED = (
     "ipykernel.kernelapp",
-    "matplotlib_inline.backend_inline",
     "scipy.stats",
     "statsmodels.stats.multitest",
     "signseg_utils.plots",
