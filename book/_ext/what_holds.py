@@ -16,7 +16,6 @@ from signseg_utils.chapter import ledger
 from signseg_utils.publishing import scoreboard, stories
 from signseg_utils.publishing.scoreboard import Cell, Row
 
-
 BRIEF = 50  # letters of a claim that keeps to one line
 
 
