@@ -16,6 +16,8 @@ from signseg_utils.chapter import ledger
 from signseg_utils.publishing import scoreboard, stories
 from signseg_utils.publishing.scoreboard import Cell, Row
 
+BRIEF = 50  # letters of a claim that keeps to one line
+
 
 @cache
 def rows_of(source: Path) -> list[Row]:
@@ -85,7 +87,8 @@ def table(rows: Sequence[Row], base: str, caption: str = "What holds?") -> str:
             + "".join(_row(row, zoos, worlds, base) for row in own)
             + "</tbody>"
         )
-    narrow = " narrow" if most < 3 else ""
+    brief = all(len(row.words) <= BRIEF for row in rows)
+    narrow = " narrow" if most < 3 and brief else ""
     head = f"<caption>{html.escape(caption)}</caption>"
     return f'<table class="scoreboard{narrow}">{head}{"".join(bodies)}</table>'
 
