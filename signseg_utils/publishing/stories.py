@@ -20,7 +20,8 @@ NETWORKS, NEURONS, BEYOND, METHOD = STORIES = (
     "Beyond the paper",
     "How it was done",
 )
-PAPER = ("submission", "iclr2026")  # sources whose claims are the book's subject
+# Sources whose claims are the book's subject.
+PAPER = ("submission", "iclr2026", "compact_v4", "negative_selectivity")
 _METHOD_IDS = ("Z-", "E-")  # checks of a zoo and of the search
 
 # What a zoo is to a reader: the images that its networks see, and the neurons that it asks about.
