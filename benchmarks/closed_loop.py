@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import __version__, registry
+from signseg_utils import __version__
+from signseg_utils.basics import registry
 from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.search.evolution import Search, evolve

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from signseg_utils import registry
-from signseg_utils.refusals import Refusal, UnknownName
-from signseg_utils.registry import unknown
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import Refusal, UnknownName
+from signseg_utils.basics.registry import unknown
 
 CONTROLS = ("random_magnitude", "random_count")
 SIGNS = ("none", "positive", "negative", *CONTROLS)

@@ -28,7 +28,8 @@ from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from signseg_utils import cli, refusals, zoos
+from signseg_utils import cli, zoos
+from signseg_utils.basics import refusals
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.experiments import modules
 from signseg_utils.files import checkpoints, fetch, store, weights

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from signseg_utils import progress, registry, zoos
+from signseg_utils import zoos
+from signseg_utils.basics import progress, registry
 from signseg_utils.experiments import base
 from signseg_utils.files import weights
 

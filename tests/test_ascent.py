@@ -8,8 +8,9 @@ import torch
 from test_evolution import Backbone, Linear
 from torch import nn
 
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis.spectrum import radial_spectrum
+from signseg_utils.basics import draws
 from signseg_utils.generators.pixels import Pixels
 from signseg_utils.search import ascent
 from signseg_utils.search.ascent import Ascent, ascend, certify, iterate, view

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from signseg_utils.basics.refusals import Refusal
 from signseg_utils.chapter import parameters
 from signseg_utils.files import images, store
 from signseg_utils.neurons import recordings
-from signseg_utils.refusals import Refusal
 
 SECONDS = 20  # no door takes as long to refuse anything
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import main as signseg
 from signseg_utils.publishing import compare
-from signseg_utils.refusals import BadFile
 
 LINE = ledger.Line(
     id="P-1",

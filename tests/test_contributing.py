@@ -30,7 +30,7 @@ TESTS = re.findall(r"`pytest (.+?)`", OUTSIDE)
 # What no test of the registry asks of networks and generators.
 CONTRACT = """
 import torch
-from signseg_utils import draws
+from signseg_utils.basics import draws
 
 network, generator = zoo.network("gabor"), zoo.generator("grating")
 codes = 3 * draws.normal((5, generator.code_size), seed=0)
@@ -50,7 +50,7 @@ assert network.backbone(torch.full_like(images, 0.5)).max() < 1e-3 * features.ma
 # The commands, in one process; then what they stored, and whether an audit would notice a change.
 STORED = """
 import shlex
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.cli import main
 from signseg_utils.experiments import audits, base, modules
 from signseg_utils.files.paths import results_folder
@@ -84,7 +84,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", root)
     shutil.copytree(paths.data_folder() / "reported", root / "data" / "reported")
-    shutil.copytree(paths.zoo_folder("shapes"), root / "data" / "zoo" / "shapes")
+    for zoo in ("shapes", "efficientnet"):
+        shutil.copytree(paths.zoo_folder(zoo), root / "data" / "zoo" / zoo)
     for name, text in FILES.items():
         path = root / name
         assert not path.exists(), f"{name} is there already; the walk needs another name"

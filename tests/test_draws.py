@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
+from signseg_utils.basics import draws
 from signseg_utils.files import paths
 from signseg_utils.networks import initial
 
@@ -20,7 +21,8 @@ PROCESSORS = [{}, {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehal
 SHIPPED = """
 import json
 import torch
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
+from signseg_utils.basics import draws
 from signseg_utils.files import weights
 
 found = {}
@@ -154,4 +156,4 @@ def test_nothing_draws_from_pytorch() -> None:
             code = line.split("  #")[0].strip()
             if RANDOM.search(code):
                 found.add((path.relative_to(root).as_posix(), code))
-    assert found == set(ALLOWED), "draw with signseg_utils.draws, or justify it in ALLOWED"
+    assert found == set(ALLOWED), "draw with signseg_utils.basics.draws, or justify it in ALLOWED"

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.files import checkpoints, paths, weights
 from signseg_utils.networks.efficientnet import NoTimm
 from signseg_utils.zoos import DatasetMissing, load_zoo

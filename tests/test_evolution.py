@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search, certify, evolve, iterate, rescore
 from signseg_utils.search.scoring import Scorer, fast_bfloat16

@@ -8,9 +8,9 @@ import torch
 from twocolours import ALEXNET, TwoColours, interrupt_after
 
 from signseg_utils import selection, zoos
+from signseg_utils.basics.draws import Twister
 from signseg_utils.chapter import cards, parameters
 from signseg_utils.cli import train as command
-from signseg_utils.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import initial
 from signseg_utils.training import classifier, networks, restore, simsiam, untrained

@@ -23,7 +23,8 @@ from small_imagenet import (
 )  # fmt: skip
 from torch import nn
 
-from signseg_utils import registry, selection
+from signseg_utils import selection
+from signseg_utils.basics import registry
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating

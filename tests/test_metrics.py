@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from signseg_utils import draws, metrics, registry
+from signseg_utils import metrics
+from signseg_utils.basics import draws, registry
 from signseg_utils.metrics import Seen, recognition
 
 COUNT, SIZE, CODE = 3, 16, 5

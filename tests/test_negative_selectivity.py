@@ -8,8 +8,9 @@ import torch
 from scipy import stats as reference
 from torch import nn
 
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis import selective_filters, selectivity
+from signseg_utils.basics import draws
 from signseg_utils.cli import experiment as command
 from signseg_utils.experiments import base
 from signseg_utils.experiments import negative_selectivity as experiment

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.networks import Network, mirrored
 from signseg_utils.networks.small import FAMILIES, SmallConfig
 from signseg_utils.units.readout import Readout

@@ -9,7 +9,7 @@ import torch
 import yaml
 from conftest import needs_data
 
-from signseg_utils.draws import Twister
+from signseg_utils.basics.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.zoos import load_zoo

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.optimizers import response_noise
 from signseg_utils.optimizers._base import ordered_sum
 from signseg_utils.optimizers._noise import standard_normal

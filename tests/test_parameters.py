@@ -7,7 +7,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from signseg_utils import registry, selection
+from signseg_utils import selection
+from signseg_utils.basics import registry
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.parameters import cast, check, declared, read
 from signseg_utils.selection import ParameterError, parse, split

@@ -399,7 +399,7 @@ def test_of_many_units_some_are_drawn_from_the_lowest_to_the_highest() -> None:
 
 
 def test_many_images_take_less_room_as_webp() -> None:
-    noise = np.random.default_rng(0).random((4, 3, 32, 32))
+    noise = np.random.default_rng(0).random((4, 3, 160, 160))
     png, webp = (
         plots.figure_with_alt(plots.image_grid([noise]), "noise", kind=kind).html
         for kind in ("png", "webp")

@@ -15,8 +15,10 @@ import torch
 import xarray as xr
 from twocolours import TwoColours
 
-from signseg_utils import progress, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis import images
+from signseg_utils.basics import progress
+from signseg_utils.basics.progress import Work, each
 from signseg_utils.experiments import (
     base,
     channel_maps,
@@ -33,7 +35,6 @@ from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.experiments.recorded import encoding_signs as signs
 from signseg_utils.experiments.sweep import estimating
 from signseg_utils.neurons import recordings, simulated, stimuli
-from signseg_utils.progress import Work, each
 from signseg_utils.publishing import publish
 from signseg_utils.publishing.publisher import Publisher
 from signseg_utils.search.evolution import Search
@@ -173,7 +174,7 @@ def test_times_in_words() -> None:
 
 # ---------------------------------------------------------------- notebooks
 
-TALK = """from signseg_utils import progress
+TALK = """from signseg_utils.basics import progress
 progress.SILENT = progress.JUDGED = progress.NEXT = progress.SHARE = 0
 for _ in progress.each(range(3), "steps", "mine"):"""
 
@@ -403,7 +404,7 @@ def test_the_publisher_counts_its_pages(
 def test_there_is_one_way_to_show_progress() -> None:
     package = throwaway.ROOT / "signseg_utils"
     others = [p.name for p in package.glob("**/*.py") if "import tqdm" in p.read_text()]
-    assert not others, "count work with signseg_utils.progress"
+    assert not others, "count work with signseg_utils.basics.progress"
 
 
 def test_neurons_one_at_a_time_are_what_they_are_together_and_go_on(

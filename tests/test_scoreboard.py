@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from signseg_utils.basics.refusals import BadFile, Refusal
 from signseg_utils.chapter import claims, ledger
 from signseg_utils.chapter.ledger import Cell, Line
 from signseg_utils.cli import scoreboard as cli
 from signseg_utils.publishing import scoreboard, stories
 from signseg_utils.publishing.families import Corrected
-from signseg_utils.refusals import BadFile, Refusal
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (Cell("a", 0.3, 0.2, 0.4), Cell("b", 0.2, 0.1, 0.3), Cell("c", 0.1, -0.1, 0.3))

@@ -266,11 +266,12 @@ def test_effects_are_what_was_put_in() -> None:
 
 def test_values_are_told_by_the_session_in_a_neurons_name() -> None:
     main = table(4).assign_coords(neuron=["mine/2/7", "210225/1", "210225/0", "mine/2/1"])
-    found = shown_effects.by_session(shown_effects.fall(shown_effects.response(main)), main)
-    assert list(found) == ["mine/2", "210225"]
     fall = shown_effects.fall(shown_effects.response(main)).values
-    np.testing.assert_array_equal(found["mine/2"], fall[[0, 3]])
-    np.testing.assert_array_equal(found["210225"], fall[[1, 2]])
+    found = shown_effects.by_session(fall, main)
+    assert list(found["effect"]) == ["mine/2", "210225"]
+    np.testing.assert_array_equal(found["effect"]["mine/2"], fall[[0, 3]])
+    np.testing.assert_array_equal(found["effect"]["210225"], fall[[1, 2]])
+    assert found["together"] == stats.mean(fall)
 
 
 def test_curves_tell_the_change_of_each_neuron() -> None:

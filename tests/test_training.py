@@ -6,7 +6,7 @@ import pytest
 import torch
 from twocolours import TwoColours, interrupt_after
 
-from signseg_utils.draws import Twister
+from signseg_utils.basics.draws import Twister
 from signseg_utils.training import classifier, dale, decoder
 from signseg_utils.training.classifier import Recipe
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.files import paths, weights
 from signseg_utils.zoos import DatasetMissing, load_zoo
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES

@@ -23,10 +23,10 @@ from sphinx.config import Config
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
 from signseg_utils.publishing import changes, families, notices, provenance, stories
-from signseg_utils.refusals import BadFile
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")

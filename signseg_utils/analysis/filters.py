@@ -14,8 +14,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from signseg_utils import draws
 from signseg_utils.analysis.stats import Estimate, spearman, spearman_gap
+from signseg_utils.basics import draws
 
 _POINTS = 32  # at which the spectrum of a filter is sampled along each axis
 

@@ -12,12 +12,13 @@ import xarray as xr
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from signseg_utils import draws, registry, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis.across_networks import design
 from signseg_utils.analysis.similarity import across_searches, ensemble_features
+from signseg_utils.basics import draws, registry
+from signseg_utils.basics.progress import each
 from signseg_utils.files import images as files
 from signseg_utils.metrics import Seen
-from signseg_utils.progress import each
 
 
 def arranged(found: xr.Dataset) -> xr.Dataset:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from signseg_utils.analysis import across_networks, stats
-from signseg_utils.refusals import UnknownName
+from signseg_utils.basics.refusals import UnknownName
 
 Manifest = Mapping[str, Any]
 

@@ -24,11 +24,11 @@ from typing import Any
 
 import pandas as pd
 
+from signseg_utils.basics.refusals import BadFile, UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.chapter import ledger
 from signseg_utils.chapter.reported import SOURCES
 from signseg_utils.files.paths import data_folder
-from signseg_utils.refusals import BadFile, UnknownName
-from signseg_utils.registry import unknown
 
 # primary: a source's own claim, which the opening of the page tells; control: what could explain
 # it away, or what the book asks besides; arithmetic: it had to come out so.

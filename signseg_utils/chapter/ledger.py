@@ -18,10 +18,10 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+from signseg_utils.basics.refusals import BadFile
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files.paths import write_text
 from signseg_utils.files.reading import read_text
-from signseg_utils.refusals import BadFile
-from signseg_utils.registry import unknown
 
 # What came out for a claim of a source. `differs`: of a number or of two things said to be alike.
 VERDICTS = (

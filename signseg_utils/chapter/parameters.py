@@ -18,8 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from signseg_utils.refusals import first_line
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import first_line
+from signseg_utils.basics.registry import unknown
 from signseg_utils.selection import ParameterError, parse
 
 TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}

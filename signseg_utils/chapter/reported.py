@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files.paths import data_folder
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 
 # File name to the source it was taken from. `submission` is the paper whose claims the book tests.
 SOURCES = {

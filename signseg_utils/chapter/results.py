@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments import agreement
 from signseg_utils.experiments.agreement import Comparison
 from signseg_utils.files import paths
-from signseg_utils.registry import unknown
 
 
 def record_audit(

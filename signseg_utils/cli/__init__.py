@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from signseg_utils import __version__
-from signseg_utils.refusals import Refusal
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import Refusal
+from signseg_utils.basics.registry import unknown
 
 COMMANDS = {
     "publish": "run chapters and write their pages; what `make book` does first",

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from signseg_utils.basics.refusals import Refusal
 from signseg_utils.files import paths
 from signseg_utils.publishing import scoreboard
 from signseg_utils.publishing.chapters import executed_folder
-from signseg_utils.refusals import Refusal
 
 
 def main(words: Sequence[str]) -> int:

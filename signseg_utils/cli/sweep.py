@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from signseg_utils import selection, zoos
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.cli._arguments import number
 from signseg_utils.experiments.base import audit, demand, run
 from signseg_utils.experiments.cluster import ClusterError, connected
 from signseg_utils.experiments.sweep import SIGNS, Shard, estimating, plan, precision
 from signseg_utils.files import paths
 from signseg_utils.files.store import UnwritableStore
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 from signseg_utils.search.evolution import Search
 from signseg_utils.search.scoring import NoDevice, available
 

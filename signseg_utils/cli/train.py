@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils import registry, selection
+from signseg_utils import selection
+from signseg_utils.basics import registry
 from signseg_utils.training import networks, zoo
 from signseg_utils.zoos import Zoo, load_zoo
 

@@ -29,14 +29,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from signseg_utils import __version__
+from signseg_utils.basics.progress import Work, each
+from signseg_utils.basics.refusals import Refusal
 from signseg_utils.experiments import agreement
 from signseg_utils.experiments.agreement import EXACTLY, Agreement, Comparison, compare
 from signseg_utils.experiments.cluster import connected
 from signseg_utils.files import reads
 from signseg_utils.files.paths import results_folder
 from signseg_utils.files.store import MissingShard, ShardError, Store
-from signseg_utils.progress import Work, each
-from signseg_utils.refusals import Refusal
 from signseg_utils.selection import split
 from signseg_utils.zoos import Zoo
 
@@ -328,7 +328,7 @@ def run(
     recompute
         Compute even what is there.
     speaks
-        Whether it says what is done and left, if it takes long (`signseg_utils.progress`).
+        Whether it says what is done and left, if it takes long (`signseg_utils.basics.progress`).
     options
         Further ones of `compute_one`: device, threads, checkpoint_seconds.
 

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from signseg_utils import zoos
 from signseg_utils.analysis.images import own_images
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
-from signseg_utils.progress import each
 from signseg_utils.units.contributions import by_sign, contributions, maps
 
 IMAGES = 1_000  # of the zoo's held-out images

@@ -15,12 +15,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.progress import each
+from signseg_utils.basics.refusals import Refusal, UnknownName
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
-from signseg_utils.progress import each
-from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
 
 

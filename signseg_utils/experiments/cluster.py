@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from signseg_utils.refusals import Refusal
+from signseg_utils.basics.refusals import Refusal
 
 CONNECT_SECONDS = 30
 # How often a shard may lose its worker before the cluster gives it up. Shards continue from their

@@ -19,10 +19,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
-from signseg_utils.progress import each
 from signseg_utils.zoos import DatasetMissing, Zoo
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 import xarray as xr
 
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis import selective_filters, selectivity
+from signseg_utils.basics import draws
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.generators import scenes
 from signseg_utils.networks import Network
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 
 IMAGES = 5_000  # of the zoo's held-out images, at most
 LAYERS = 8  # of a network, at most, spread evenly

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
+from signseg_utils.basics.progress import each
+from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
-from signseg_utils.progress import each
-from signseg_utils.registry import unknown
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
 
 FILLS = ("mean", "blur", "other")

@@ -15,7 +15,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import registry, zoos
+from signseg_utils import zoos
+from signseg_utils.basics import registry
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, State, forget
 from signseg_utils.experiments.sweep.shards import ACTIVATION, cost, identify, load

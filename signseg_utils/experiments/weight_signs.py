@@ -16,8 +16,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws, zoos
+from signseg_utils import zoos
 from signseg_utils.analysis import stats
+from signseg_utils.basics import draws
 from signseg_utils.training.restore import classifier, layers_by_depth
 from signseg_utils.units import signs
 from signseg_utils.units.readout import Readout

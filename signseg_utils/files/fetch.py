@@ -14,11 +14,11 @@ import pooch
 import requests
 from filelock import FileLock
 
+from signseg_utils.basics.progress import Work
+from signseg_utils.basics.refusals import Refusal, UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files import paths
 from signseg_utils.files.sources import REGISTRY, Remote
-from signseg_utils.progress import Work
-from signseg_utils.refusals import Refusal, UnknownName
-from signseg_utils.registry import unknown
 
 MIRROR, OFFLINE = "SIGNSEG_MIRROR", "SIGNSEG_OFFLINE"
 _ATTEMPTS = 3

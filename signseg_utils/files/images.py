@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
-from signseg_utils.refusals import BadFile, first_line
+from signseg_utils.basics.refusals import BadFile, first_line
 
 LARGEST_BYTES = 64 * 2**20  # of one image's file; more is no stimulus
 LARGEST_PIXELS = 64 * 10**6

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from signseg_utils.refusals import Refusal
+from signseg_utils.basics.refusals import Refusal
 
 
 class Unwritable(Refusal, OSError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from signseg_utils.refusals import BadFile, Refusal, first_line
+from signseg_utils.basics.refusals import BadFile, Refusal, first_line
 
 
 def read_bytes(path: Path, what: str) -> bytes:

@@ -31,8 +31,8 @@ from torch import Tensor
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
+from signseg_utils.basics.refusals import BadValue, Refusal
 from signseg_utils.files.paths import Unwritable, reason
-from signseg_utils.refusals import BadValue, Refusal
 
 SHARD = ".zarr.zip"
 PARTIAL = ".partial.safetensors"

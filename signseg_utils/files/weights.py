@@ -14,9 +14,9 @@ import safetensors.torch
 from torch import Tensor
 
 from signseg_utils import __version__
+from signseg_utils.basics.refusals import BadFile, Refusal, first_line
 from signseg_utils.files.paths import replacing, repository, write_text
 from signseg_utils.files.reading import read_json
-from signseg_utils.refusals import BadFile, Refusal, first_line
 
 _RESTORE = "restore both files from the repository, or make them anew (make zoo)"
 
@@ -87,7 +87,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     ------
     FileNotFoundError
         If weights or manifest are missing; the message says which and how to get them.
-    signseg_utils.refusals.BadFile
+    signseg_utils.basics.refusals.BadFile
         If the manifest is no JSON object with a ``sha256``.
     """
     for needed in (path, path.with_suffix(".json")):

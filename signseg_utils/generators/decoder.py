@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.files import weights
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.files import checkpoints
 
 # Name in either layout, channels in and out (thirds of width 256 and so on), kernel, stride.

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.generators import COLOURS
 
 

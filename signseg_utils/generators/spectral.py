@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.files import weights
 from signseg_utils.generators import COLOURS
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws, registry
+from signseg_utils.basics import draws, registry
 from signseg_utils.units.readout import Readout
 
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files import checkpoints
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, by colour

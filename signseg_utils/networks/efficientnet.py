@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from signseg_utils.basics.refusals import Refusal
 from signseg_utils.networks._cut import Cut
-from signseg_utils.refusals import Refusal
 
 HALF = (0.5, 0.5, 0.5)  # mean and s.d. of each colour: images of -1..1
 

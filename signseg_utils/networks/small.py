@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),

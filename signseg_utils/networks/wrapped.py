@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
+from signseg_utils.basics.refusals import Refusal, UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files import checkpoints
 from signseg_utils.networks import Network
 from signseg_utils.networks._cut import MEAN, STD, Cut
-from signseg_utils.refusals import Refusal, UnknownName
-from signseg_utils.registry import unknown
 from signseg_utils.units.readout import Readout
 
 

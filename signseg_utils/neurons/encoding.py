@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.units.readout import Readout
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.networks import Network
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 
 LAST = "features"  # what the network's own readout weighs
 

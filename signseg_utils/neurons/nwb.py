@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from signseg_utils.basics.refusals import first_line
+from signseg_utils.basics.registry import unknown
 from signseg_utils.neurons.recordings import RecordingError, recording
-from signseg_utils.refusals import first_line
-from signseg_utils.registry import unknown
 
 IMAGE_COLUMNS = ("image", "image_path", "stimulus_name", "stimulus", "image_name")
 AREA_COLUMNS = ("area", "brain_area", "location")

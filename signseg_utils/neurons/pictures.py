@@ -31,7 +31,7 @@ def pictures(found: xr.Dataset, size: int | None = None) -> Tensor:
         If a file is not there.
     RecordingError
         If the recording names no files, or they differ in size and ``size`` is not given.
-    signseg_utils.refusals.BadFile
+    signseg_utils.basics.refusals.BadFile
         If a file is no image that can only be read in one way.
     """
     if "pixels" in found:

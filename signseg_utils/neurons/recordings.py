@@ -25,8 +25,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from signseg_utils.refusals import Refusal
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import Refusal
+from signseg_utils.basics.registry import unknown
 
 ABOUT = ("area", "animal", "session")  # coordinates of a neuron
 FEWEST_IMAGES = 20  # fewer leave nothing to test a model on

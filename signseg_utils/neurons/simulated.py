@@ -16,9 +16,9 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from signseg_utils.basics.registry import unknown
 from signseg_utils.generators.scenes import CLASSES, HUES, Scenes
 from signseg_utils.neurons._base import Neurons
-from signseg_utils.registry import unknown
 
 WINDOW = 0.8  # radius of the sought shape's window, in radii of the receptive field
 SURROUND = 2.0  # outer radius of the suppressive surround, in radii of the receptive field

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from signseg_utils.progress import each
+from signseg_utils.basics.progress import each
 
 REC_709 = (0.2126, 0.7152, 0.0722)
 ROUNDS = 20  # clipping to 0..1 moves both measures, so they are set again

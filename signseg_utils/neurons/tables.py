@@ -23,6 +23,7 @@ import pandas as pd
 import psutil
 import xarray as xr
 
+from signseg_utils.basics.refusals import first_line
 from signseg_utils.files import paths
 from signseg_utils.files.reading import read_bytes, read_text
 from signseg_utils.neurons.recordings import (
@@ -32,7 +33,6 @@ from signseg_utils.neurons.recordings import (
     check,
     recording,
 )
-from signseg_utils.refusals import first_line
 
 _NOTHING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null")  # nothing was recorded
 
@@ -44,7 +44,7 @@ def read_csv(path: Path) -> xr.Dataset:
     ------
     signseg_utils.neurons.recordings.RecordingError
         If there is no column ``path``, no neuron, a name twice, or a cell is not a number.
-    signseg_utils.refusals.BadFile
+    signseg_utils.basics.refusals.BadFile
         If it is no text in UTF-8.
     """
     path = Path(path)

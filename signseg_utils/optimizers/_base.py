@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.optimizers._noise import SharedNoise, check_seeds
-from signseg_utils.refusals import UnknownName
 
 BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}  # numbers worked on at once: cache, launch overhead
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signseg_utils.draws import philox
+from signseg_utils.basics.draws import philox
 
 
 def check_seeds(seeds: Sequence[int], runs: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signseg_utils.draws import philox
+from signseg_utils.basics.draws import philox
 from signseg_utils.optimizers._base import Optimizer
 
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from signseg_utils.registry import unknown
+from signseg_utils.basics.registry import unknown
 
 MIMES = {"svg": "image/svg+xml", "png": "image/png", "webp": "image/webp"}
 # Of `savefig`: no date, no version, so that the same figure gives the same bytes.

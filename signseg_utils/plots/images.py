@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from signseg_utils.basics.registry import unknown
 from signseg_utils.plots.style import COLOURS, PAGE_WIDTH
-from signseg_utils.registry import unknown
 
 
 def image_grid(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import ledger
 from signseg_utils.files.paths import data_folder
 from signseg_utils.publishing import families
 from signseg_utils.publishing.families import Corrected
-from signseg_utils.refusals import BadFile
 
 COLUMNS = (
     "zoo", "chapter", "old_id", "old_verdict", "old_measured", "old_low", "old_high", "old_n",

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import BadFile, UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.chapter import parameters
 from signseg_utils.files import paths
 from signseg_utils.publishing.profiles import Profile, read_profile
-from signseg_utils.refusals import BadFile, UnknownName
-from signseg_utils.registry import unknown
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import ledger
 from signseg_utils.chapter.ledger import Line
-from signseg_utils.refusals import BadFile
 
 _LEDGER = ".ledger.json"
 _CHAPTER = re.compile(r"\d\d_[a-z0-9_]+")

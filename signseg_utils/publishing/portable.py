@@ -21,13 +21,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments.agreement import AGREES, WITHIN
 from signseg_utils.files import paths
 from signseg_utils.publishing import provenance
 from signseg_utils.publishing.chapters import Chapter
 from signseg_utils.publishing.keys import hashes, key, results
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 
 OUTCOMES = ("ok", "within bounds", "failed")
 FAST = ("as it is", "no AVX")

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import BadFile, UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files.paths import repository
 from signseg_utils.files.reading import read_text
-from signseg_utils.refusals import BadFile, UnknownName
-from signseg_utils.registry import unknown
 
 Profile = dict[str, dict[str, dict[str, Any]]]  # chapter -> zoo -> parameter -> value
 _EXAMPLE = "write lines such as '03_the_ablation_sweep:' and below '  shapes: {seeds: \"0,1\"}'"

@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths, reads
 from signseg_utils.files.reading import read_json
 from signseg_utils.publishing import notices
-from signseg_utils.refusals import BadFile
 
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "papermill", "signseg-utils")
 

@@ -32,17 +32,17 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from signseg_utils.basics.progress import TITLE
+from signseg_utils.basics.refusals import Refusal
+from signseg_utils.basics.registry import unknown
 from signseg_utils.chapter import ledger, parameters
 from signseg_utils.experiments import agreement
 from signseg_utils.files import paths, reads
-from signseg_utils.progress import TITLE
 from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
 from signseg_utils.publishing.executed_notebook import clean, faults
 from signseg_utils.publishing.execution import PeakMemory, environment, execute
 from signseg_utils.publishing.keys import hashes, key
-from signseg_utils.refusals import Refusal
-from signseg_utils.registry import unknown
 
 
 class PublishError(Refusal, RuntimeError):

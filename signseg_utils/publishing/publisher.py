@@ -14,8 +14,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from signseg_utils.basics.progress import each
 from signseg_utils.files import paths
-from signseg_utils.progress import each
 from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
 from signseg_utils.publishing.execution import end_with_parent, environment

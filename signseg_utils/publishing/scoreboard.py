@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import claims, ledger
 from signseg_utils.chapter.claims import Claim
 from signseg_utils.files.paths import data_folder
 from signseg_utils.publishing import families, stories
 from signseg_utils.publishing.families import Corrected
 from signseg_utils.publishing.stories import Question
-from signseg_utils.refusals import BadFile
 
 COLUMNS = ("chapter", "id", "main", "words", "caveat")
 MOST_CAVEAT = 8  # words

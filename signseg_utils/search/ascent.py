@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.search import resuming
 from signseg_utils.search.resuming import Resumable, State
 from signseg_utils.search.scoring import Certificate
@@ -290,7 +290,8 @@ def ascend(
         Rows in one pass. The default on a CPU is one, which makes a row's result independent, in
         every bit, of the rows beside it; more are hardly faster there.
     progress : bool
-        Whether an ascent that takes long says what is done and left (`signseg_utils.progress`).
+        Whether an ascent that takes long says what is done and left
+            (`signseg_utils.basics.progress`).
     checkpoint : callable, optional
         Called with ``Climb.state()`` (a flat dictionary of CPU tensors) every ``checkpoint_every``
         steps, but not after the last.

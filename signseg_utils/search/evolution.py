@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
 from signseg_utils.optimizers import response_noise
 from signseg_utils.search import resuming
 from signseg_utils.search.resuming import Resumable, State
@@ -267,7 +267,8 @@ def evolve(
         response before candidates are compared; keyed on (seed, generation), so that runs of one
         seed share it. What is returned is free of noise; the default adds none.
     progress : bool
-        Whether a search that takes long says what is done and left (`signseg_utils.progress`).
+        Whether a search that takes long says what is done and left
+            (`signseg_utils.basics.progress`).
     checkpoint : callable, optional
         Called with ``Loop.state()`` (a flat dictionary of CPU tensors) every ``checkpoint_every``
         generations, but not after the last.

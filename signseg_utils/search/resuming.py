@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.progress import Work
+from signseg_utils.basics.progress import Work
 from signseg_utils.search.scoring import Scorer, rescore
 from signseg_utils.units.readout import Readout
 

@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import Refusal, UnknownName
 from signseg_utils.files import weights
 from signseg_utils.files.images import decode
 from signseg_utils.files.paths import replacing, write_text
 from signseg_utils.files.reading import read_text
 from signseg_utils.files.store import DamagedShard, ForeignShard, Store
 from signseg_utils.optimizers import check_seeds
-from signseg_utils.refusals import Refusal, UnknownName
 from signseg_utils.search.evolution import Search
 
 STATE = "session"

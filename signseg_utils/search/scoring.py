@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from signseg_utils import draws
-from signseg_utils.refusals import Refusal
+from signseg_utils.basics import draws
+from signseg_utils.basics.refusals import Refusal
 from signseg_utils.units.readout import Readout
 
 CPU_PASS = 48  # images a pass at most; two cores are saturated from about 16 on

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from signseg_utils.draws import Twister
+from signseg_utils.basics.draws import Twister
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
-from signseg_utils.registry import unknown
 from signseg_utils.training import dale, loop
 from signseg_utils.training.attack import perturb
 from signseg_utils.units.signs import sign_ratio

@@ -12,8 +12,8 @@ alone has no room for those.
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import draws
-from signseg_utils.refusals import BadValue
+from signseg_utils.basics import draws
+from signseg_utils.basics.refusals import BadValue
 
 
 def half_and_half(features: int, seed: int) -> Tensor:

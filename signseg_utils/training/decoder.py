@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
+from signseg_utils.basics.progress import each
 from signseg_utils.files import weights
 from signseg_utils.generators.decoder import Decoder
-from signseg_utils.progress import each
 from signseg_utils.training.classifier import augment
 from signseg_utils.zoos import Images, Zoo
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from signseg_utils import draws
-from signseg_utils.draws import Twister
+from signseg_utils.basics import draws
+from signseg_utils.basics.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.metrics.objectness import (
     ARTEFACT,

@@ -11,10 +11,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.draws import Twister
+from signseg_utils.basics.draws import Twister
+from signseg_utils.basics.progress import Work
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files import weights
-from signseg_utils.progress import Work
-from signseg_utils.registry import unknown
 
 CHECKS = 10  # an epoch, where training may stop early
 _STATE = {"momentum_buffer": "momentum"}  # names in checkpoints that differ from PyTorch's

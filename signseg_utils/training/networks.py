@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from signseg_utils import registry
-from signseg_utils.refusals import BadValue, UnknownName
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import BadValue, UnknownName
 from signseg_utils.training import classifier, simsiam, untrained
 from signseg_utils.training.classifier import Recipe
 from signseg_utils.zoos import Zoo

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signseg_utils import draws
-from signseg_utils.draws import Twister
+from signseg_utils.basics import draws
+from signseg_utils.basics.draws import Twister
 from signseg_utils.files import weights
 from signseg_utils.networks import initial
 from signseg_utils.training import classifier, loop

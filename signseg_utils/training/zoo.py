@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.metrics.objectness import ARTEFACT
-from signseg_utils.refusals import UnknownName
 from signseg_utils.training import components, decoder, detector, networks
 from signseg_utils.training.networks import altered
 from signseg_utils.zoos import Zoo

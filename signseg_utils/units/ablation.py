@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signseg_utils.registry import unknown
+from signseg_utils.basics.registry import unknown
 from signseg_utils.units.readout import Readout
 
 SIGNS = ("none", "positive", "negative", "random_magnitude", "random_count")

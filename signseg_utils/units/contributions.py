@@ -18,8 +18,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.units.ablation import Ablation, ablated_mask
 from signseg_utils.units.readout import Readout
 

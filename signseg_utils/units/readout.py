@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from signseg_utils import draws, registry
+from signseg_utils.basics import draws, registry
+from signseg_utils.basics.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.files import checkpoints, weights
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.networks import Network, initial
-from signseg_utils.refusals import BadFile, Refusal, UnknownName
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos._families import SECOND, parted, seeded
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import BadFile, Refusal
 from signseg_utils.files import checkpoints, paths, weights
 from signseg_utils.files.images import decode, open_zip, read_member
 from signseg_utils.files.reading import read_bytes, read_json
-from signseg_utils.refusals import BadFile, Refusal
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._imagenet_classes import CLASSES, UNITS
 

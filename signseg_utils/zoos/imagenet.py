@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from signseg_utils import registry
+from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.files import checkpoints, fetch, paths, weights
 from signseg_utils.files.sources import REGISTRY, Remote
-from signseg_utils.refusals import UnknownName
 from signseg_utils.zoos import DatasetMissing, Images, Zoo
 from signseg_utils.zoos._imagenet_classes import CLASSES, UNITS
 from signseg_utils.zoos._imagenet_networks import FAMILIES, JUDGES, STANDARD

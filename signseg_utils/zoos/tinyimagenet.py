@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from signseg_utils.basics.refusals import BadFile
 from signseg_utils.files import paths
 from signseg_utils.files.images import decode, open_zip, read_member
 from signseg_utils.files.reading import read_bytes
-from signseg_utils.refusals import BadFile
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._families import families
 from signseg_utils.zoos._tinyimagenet_classes import CLASSES

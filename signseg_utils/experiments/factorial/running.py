@@ -14,6 +14,8 @@ import xarray as xr
 from signseg_utils import zoos
 from signseg_utils.analysis.by_sign import over_alphas
 from signseg_utils.analysis.images import measure
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.experiments.factorial.design import FACTORS, IMAGES, UNITS, Setting, settings
@@ -21,8 +23,6 @@ from signseg_utils.experiments.factorial.world import World
 from signseg_utils.experiments.sweep import ALGORITHM_VERSION, Shard
 from signseg_utils.experiments.sweep.shards import ACTIVATION, along_conditions, cost, rows
 from signseg_utils.generators.scenes import SHAPES
-from signseg_utils.refusals import UnknownName
-from signseg_utils.registry import unknown
 from signseg_utils.search import evolution
 from signseg_utils.search.evolution import Search
 from signseg_utils.selection import integers

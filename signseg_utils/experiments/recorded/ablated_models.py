@@ -25,6 +25,7 @@ from torch import Tensor
 
 from signseg_utils import zoos
 from signseg_utils.analysis.similarity import cosine_similarity, ensemble_features
+from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -32,7 +33,6 @@ from signseg_utils.neurons import encoding, features, recordings, stimuli
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
-from signseg_utils.refusals import UnknownName
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate

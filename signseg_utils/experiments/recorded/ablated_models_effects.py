@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from signseg_utils.analysis import by_sign
+from signseg_utils.analysis import by_sign, stats
 from signseg_utils.experiments.recorded.ablated_models import (
     WAYS,
     AblatedModels,
@@ -109,13 +109,16 @@ def intact(main: xr.Dataset, untrained: Mapping[str, xr.Dataset]) -> dict[str, A
     return {name: found[name] for name in order}
 
 
-def by_session(values: ArrayLike, main: xr.Dataset) -> dict[str, Array]:
-    """Values ``[neuron]`` by the session of the neuron, which its name tells before the slash.
+def by_session(values: ArrayLike, main: xr.Dataset) -> dict[str, Any]:
+    """Values ``[neuron]`` of each session and the mean of all, for `Chapter.claim`.
 
     Animals and electrodes differ between sessions, so an effect of one may hide in the mean of all.
+    A neuron's name tells its session before the slash.
     """
+    whole = np.asarray(values)
     sessions = np.array([name.rpartition("/")[0] for name in main["neuron"].values.tolist()])
-    return {one: np.asarray(values)[sessions == one] for one in dict.fromkeys(sessions.tolist())}
+    each = {one: whole[sessions == one] for one in dict.fromkeys(sessions.tolist())}
+    return {"effect": each, "together": stats.mean(whole)}
 
 
 def panel(

@@ -18,12 +18,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
-from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too

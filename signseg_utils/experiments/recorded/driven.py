@@ -18,13 +18,13 @@ import numpy as np
 import torch
 import xarray as xr
 
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.neurons import causal, recordings
 from signseg_utils.neurons.pictures import pictures
-from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
 __all__ = ["OWN", "SETS", "SMOOTHED", "Driven", "measures", "permutation_level", "plan"]

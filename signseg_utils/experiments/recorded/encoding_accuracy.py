@@ -16,12 +16,12 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils.analysis import stats
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, recordings
-from signseg_utils.progress import each
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
 

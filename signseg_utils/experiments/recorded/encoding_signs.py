@@ -19,13 +19,13 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from signseg_utils.analysis import stats
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments.agreement import EXACTLY, Agreement
 from signseg_utils.experiments.base import Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.base import FEWEST_TESTED
 from signseg_utils.networks import Network
 from signseg_utils.neurons import encoding, features, in_silico, recordings
-from signseg_utils.progress import each
 from signseg_utils.units.signs import consistency_of_counts
 from signseg_utils.zoos import Zoo
 

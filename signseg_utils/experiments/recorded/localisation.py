@@ -22,6 +22,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from signseg_utils.analysis import localize
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
@@ -31,7 +32,6 @@ from signseg_utils.neurons import encoding, features
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
-from signseg_utils.progress import each
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo

@@ -18,12 +18,12 @@ import numpy as np
 import xarray as xr
 
 from signseg_utils.analysis import stats
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.neurons import encoding, noise, recordings, v4
-from signseg_utils.progress import each
 from signseg_utils.zoos import Zoo
 
 __all__ = [

@@ -22,7 +22,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from signseg_utils import draws
+from signseg_utils.basics import draws
 from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from signseg_utils import draws, registry
+from signseg_utils.basics import draws, registry
+from signseg_utils.basics.progress import each
 from signseg_utils.experiments.sweep.shards import Shard
-from signseg_utils.progress import each
 from signseg_utils.search.scoring import CPU_PASS, available, ready
 from signseg_utils.zoos import Zoo
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from signseg_utils.basics.progress import Work
 from signseg_utils.networks import Network
-from signseg_utils.progress import Work
 from signseg_utils.search import evolution
 from signseg_utils.units.contributions import contributions, removed_channels, without_channels
 from signseg_utils.units.readout import Readout, concatenate

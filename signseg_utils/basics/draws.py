@@ -141,7 +141,7 @@ class _InPlaceOfTorch(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in function.tags:
             raise NotImplementedError(
                 "expected modules to be filled by uniform_ or normal_, which NumPy draws for "
-                f"them; got {function}; add it to signseg_utils.draws.made"
+                f"them; got {function}; add it to signseg_utils.basics.draws.made"
             )
         return function(*args, **(kwargs or {}))
 

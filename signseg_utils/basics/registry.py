@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from signseg_utils.refusals import UnknownName
+from signseg_utils.basics.refusals import UnknownName
 
 
 def names(package: str) -> tuple[str, ...]:
