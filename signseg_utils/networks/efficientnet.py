@@ -5,6 +5,7 @@ means of values in 0..6, so none is negative (Tan & Le 2019, arXiv:1905.11946, a
 ``tpu/models/official/efficientnet/lite``).
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,9 @@ class EfficientNet(Cut):
 
     def __init__(self, config: Mapping[str, Any]):
         try:
-            import timm
+            with warnings.catch_warnings():  # what timm fetches with would have bars in notebooks
+                warnings.filterwarnings("ignore", message="IProgress not found")
+                import timm
         except ImportError as error:
             raise NoTimm(
                 "expected the package timm, because it holds the architecture of "
