@@ -35,7 +35,7 @@ from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.experiments.recorded import encoding_signs as signs
 from signseg_utils.experiments.sweep import estimating
 from signseg_utils.neurons import recordings, simulated, stimuli
-from signseg_utils.publishing import publish
+from signseg_utils.publishing import kernels, publish
 from signseg_utils.publishing.publisher import Publisher
 from signseg_utils.search.evolution import Search
 from signseg_utils.training import classifier, decoder
@@ -191,8 +191,10 @@ def talkative(folder: Path) -> Path:
 
 
 def test_pages_do_not_change_for_what_the_log_says(
-    tmp_path: Path, capfd: pytest.CaptureFixture
+    tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # a forked kernel speaks where its server does, which may have been started by another test
+    monkeypatch.setattr(kernels, "safe_to_fork", lambda: False)
     chapter = throwaway.chapter(talkative(tmp_path))
     pages = [publish.publish(chapter, tmp_path / name, force=True) for name in ("one", "two")]
     said = capfd.readouterr().err

@@ -144,4 +144,5 @@ def test_what_ablated_models_do(recording: str, id: str) -> None:
         "P-10b": lambda: by_sign.sign_gap(effects.similarity(main)),
         "P-10c": lambda: effects.fall(main["others"].sel(way="as is")),
     }[id]()
-    agree(judge(claims.claim(13, id), effect, {}), t_interval(np.concatenate(by_hand)))
+    told = effects.by_session(effect, main) if id in ("P-8a", "P-10a") else {"effect": effect}
+    agree(judge(claims.claim(13, id), fields={}, **told), t_interval(np.concatenate(by_hand)))

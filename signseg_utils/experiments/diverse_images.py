@@ -263,9 +263,11 @@ class DiverseImages(Experiment):
     UNIT: ClassVar[str] = "diverse sets"
     WHAT: ClassVar[str] = "stored sets of images, chosen again"
     # Of centres between two images the last digits choose one; what the set covers hardly changes.
+    # k-means goes another way with them, too: 5 of 160 clusters more or less were hit elsewhere.
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
         "chosen": Agreement(cells=50, by=1e6),
         **dict.fromkeys(MEASURES, Agreement(0.02)),
+        "clusters": Agreement(0.05),
     }
     MOST_AUDITED: ClassVar[int] = 1
     OPTIONS: ClassVar[tuple[Option, ...]] = (
