@@ -150,7 +150,13 @@ def apart(row: Row) -> list[Row]:
     stated = stated_in(row.chapter.number)
     own = [_Told(one, claim_of(one.line.id, stated)) for one in row.lines]
     ids = dict.fromkeys(one.id for one in own if one.corrected.line.role == "primary")
-    return [_row(row.chapter, id, id, [one for one in own if one.id == id], {}) for id in ids]
+    told = _written(row.chapter)
+    return [_row(row.chapter, id, id, [one for one in own if one.id == id], told) for id in ids]
+
+
+def _written(chapter: Question) -> dict[str, dict[str, str]]:
+    """What was written down for a chapter, by the id of the claim."""
+    return {row["id"]: row for row in named() if int(row["chapter"]) == chapter.number}
 
 
 def _rows(chapter: Question, every: Sequence[Corrected]) -> list[Row]:
@@ -159,7 +165,7 @@ def _rows(chapter: Question, every: Sequence[Corrected]) -> list[Row]:
     own = [
         _Told(one, claim_of(one.line.id, stated)) for one in every if one.chapter == chapter.name
     ]
-    told = {row["id"]: row for row in named() if int(row["chapter"]) == chapter.number}
+    told = _written(chapter)
     stems: dict[str, list[_Told]] = {}
     for one in own:
         stems.setdefault(one.group, []).append(one)
