@@ -9,9 +9,10 @@ import xarray as xr
 
 from signseg_utils import zoos
 from signseg_utils.analysis import stats
-from signseg_utils.experiments import base
+from signseg_utils.experiments import audits, base
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded import encoding_accuracy as predictions
+from signseg_utils.files import paths
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import features, recordings, tables
 
@@ -180,3 +181,16 @@ def test_settings_are_part_of_the_name() -> None:
     assert study().key == study().key
     v4 = predictions.plan("v4", "shapes", ("alexnet",))
     assert [s.session for s in v4] == list(studies.V4_SESSIONS)
+
+
+def test_the_command_names_session_and_network_of_each_row() -> None:
+    kinds = predictions.EncodingAccuracy
+    (one, *_) = (own for own in audits.shipped() if isinstance(own, kinds))
+    zoo = zoos.load_zoo(one.zoo)
+    found = base.read([one], zoo, paths.results_folder("") / one.home)
+    layers, *_ = kinds.told([one], found, zoo).split("layer ")
+    head, row = layers.splitlines()[:2]
+    assert head.split()[:2] == ["session", "network"] and row.split()[:2] == [
+        one.session,
+        one.network,
+    ]

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from signseg_utils.files.paths import repository
 from signseg_utils.publishing import compare
+from signseg_utils.publishing.chapters import executed_folder
 
 
 def main(words: Sequence[str]) -> int:
@@ -20,8 +20,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--all", action="store_true", help="controls, too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the comparison there, too")
     given = parser.parse_args(words)
-    book = given.book or repository() / "book" / "executed"
-    found = compare.compare(given.mine, book)
+    found = compare.compare(given.mine, given.book or executed_folder())
     shown = [one for one in found if given.all or one.mine.role != "control"]
     print("\n".join(compare.in_words(shown)).lstrip("\n"))
     asked = [one for one in shown if one.book]

@@ -20,7 +20,15 @@ from torch import Tensor
 
 from signseg_utils.basics.progress import each
 from signseg_utils.experiments.agreement import Agreement, Comparison
-from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
+from signseg_utils.experiments.base import (
+    Cell,
+    Experiment,
+    Option,
+    State,
+    audit,
+    demand,
+    forget,
+)
 from signseg_utils.networks import Network
 from signseg_utils.neurons import features, recordings
 from signseg_utils.neurons.pictures import pictures
@@ -29,6 +37,7 @@ from signseg_utils.zoos import Zoo
 V4_SESSIONS = ("190923", "210225")  # those of which compact models exist, too
 TOLERANCE = 5e-3  # of an audit: numbers are stored in half precision
 NUMBERS = Agreement(absolute=TOLERANCE, relative=TOLERANCE)
+PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of ridge regression, in units of `encoding.ridge`
 TRAINED = 0.8  # share of the images that models are fitted to (paper, A.1)
 FEWEST_TESTED = 10  # images; on fewer neither R2 nor a correlation says anything
 
@@ -73,6 +82,14 @@ class Recorded(Experiment):
     def recorded(self) -> xr.Dataset:
         """The session; RecordingMissing if it is not on this machine."""
         return recordings.load(self.recording, [self.session])
+
+    def here(self) -> bool:
+        """Whether the session is on this machine."""
+        try:
+            self.recorded()
+        except recordings.RecordingMissing:
+            return False
+        return True
 
     def compute(
         self,
@@ -151,17 +168,42 @@ class Drawn(Recorded):
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """The first draw, if the recording is here: draws do not depend on how many there are."""
-        try:
-            self.recorded()
-        except recordings.RecordingMissing:
-            return []
-        return [(0,)]
+        return [(0,)] if self.here() else []
 
     def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Measure the first draw again, and compare all of its numbers."""
         again = replace(self, draws=1).measured(self.recorded(), zoo)
         first = stored.isel(draw=[0])
         return [self.compared(str(n), first[n], own) for n, own in again.data_vars.items()]
+
+
+@dataclass(frozen=True)
+class OneLayer(Recorded):
+    """Neurons predicted by ridge regression from one layer of the network.
+
+    Attributes
+    ----------
+    layer
+        As `signseg_utils.neurons.features.Features` has it.
+    """
+
+    ONE_AUDITED: ClassVar[bool] = True
+
+    layer: str = "trunk.1/8"
+
+    def identity(self, zoo: Zoo) -> dict[str, Any]:
+        return {**super().identity(zoo), "weights": zoo.fingerprint(self.network)}
+
+    @classmethod
+    def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
+        return agreed(plan, found, zoo)
+
+
+def agreed(
+    plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: Zoo, **limits: int
+) -> str:
+    """How many stored numbers an audit made again; AuditError if they do not agree."""
+    return f"audit: {demand(audit(plan, found, zoo, **limits))} stored numbers agree"
 
 
 def enough(whole: xr.Dataset, study: Any) -> None:

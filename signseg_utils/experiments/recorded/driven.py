@@ -19,7 +19,6 @@ import torch
 import xarray as xr
 
 from signseg_utils.basics.progress import each
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -73,7 +72,7 @@ class Driven(studies.Recorded):
     @classmethod
     def told(cls, plan: Sequence[Driven], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
         """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return f"audit: {base.demand(base.audit(plan, found, zoo, sample=2))} stored numbers agree"
+        return studies.agreed(plan, found, zoo, sample=2)
 
     def measured(
         self,

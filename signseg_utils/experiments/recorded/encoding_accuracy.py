@@ -76,7 +76,7 @@ class EncodingAccuracy(studies.Drawn):
     @classmethod
     def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
         """Which layers were chosen, and how well they predict."""
-        tables = (chosen(plan, found), summary(plan, found))
+        tables = (chosen(plan, found).reset_index(), summary(plan, found))
         return "\n".join(table.to_string(index=False, float_format="%.3f") for table in tables)
 
 

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from signseg_utils.analysis import localize
 from signseg_utils.basics.progress import each
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -129,7 +128,7 @@ class Localisation(studies.Recorded):
     @classmethod
     def told(cls, plan: Sequence[Localisation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
         """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
+        return studies.agreed(plan, found, zoo)
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""

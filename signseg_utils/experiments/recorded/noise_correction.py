@@ -19,7 +19,6 @@ import xarray as xr
 
 from signseg_utils.analysis import stats
 from signseg_utils.basics.progress import each
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -39,7 +38,6 @@ __all__ = [
 
 SCORES = ("unbiased", "halves", "squared")
 BY_HALVES = {"halves": "score by halves", "squared": "score by halves, squared"}
-PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of ridge regression, in units of `encoding.ridge`
 ALL = 0  # stands for all repeats there are
 TRIM = 0.2
 
@@ -47,13 +45,11 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
-class NoiseCorrection(studies.Recorded):
+class NoiseCorrection(studies.OneLayer):
     """One session of one recording, and the network whose features predict.
 
     Attributes
     ----------
-    layer
-        Of the network, as `signseg_utils.neurons.features.Features` has it.
     repeats
         Numbers of repeats that scores are made with, besides all there are.
     draws
@@ -70,9 +66,7 @@ class NoiseCorrection(studies.Recorded):
     VERSION: ClassVar[int] = 1
     WHAT: ClassVar[str] = "stored scores of one session, made again with all repeats"
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
-    ONE_AUDITED: ClassVar[bool] = True
 
-    layer: str = "trunk.1/8"
     repeats: tuple[int, ...] = (2, 3, 4, 5)
     draws: int = 3
     splits: int = 50
@@ -82,11 +76,8 @@ class NoiseCorrection(studies.Recorded):
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("network", "its features predict", "resnet"),
-        Option("layer", "of the network", layer),
+        Option("layer", "of the network", studies.OneLayer.layer),
     )
-
-    def identity(self, zoo: Zoo) -> dict[str, Any]:
-        return {**super().identity(zoo), "weights": zoo.fingerprint(self.network)}
 
     def recorded(self) -> xr.Dataset:
         """The session with its single repeats."""
@@ -95,11 +86,6 @@ class NoiseCorrection(studies.Recorded):
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[NoiseCorrection]:
         return plan(given.recording, given.zoo, given.network, given.sessions, layer=given.layer)
-
-    @classmethod
-    def told(cls, plan: Sequence[NoiseCorrection], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
-        """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
 
     def measured(
         self,
@@ -161,11 +147,7 @@ class NoiseCorrection(studies.Recorded):
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """The session, if it is here."""
-        try:
-            self.recorded()
-        except recordings.RecordingMissing:
-            return []
-        return [(0,)]
+        return [(0,)] if self.here() else []
 
     def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Predict again, and score with all repeats."""
@@ -219,10 +201,10 @@ def predictions(features: Array, responses: Array, folds: int, seed: int) -> Arr
     One penalty for all neurons, the one whose median R2 over neurons is highest.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(features))
-    found = np.empty((len(PENALTIES), *responses.shape))
+    found = np.empty((len(studies.PENALTIES), *responses.shape))
     for left in np.array_split(order, folds):
         kept = np.setdiff1d(order, left)
-        models = encoding.fit_each(features[kept], responses[kept], "ridge", PENALTIES)
+        models = encoding.fit_each(features[kept], responses[kept], "ridge", studies.PENALTIES)
         for place, model in enumerate(models):
             found[place, left] = encoding.predict(model, features[left])
     medians = [np.nanmedian(encoding.explained(own, responses)) for own in found]

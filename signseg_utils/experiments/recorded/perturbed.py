@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from signseg_utils.basics import draws
-from signseg_utils.experiments import base
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
@@ -38,19 +37,16 @@ __all__ = ["KINDS", "WHO", "Perturbed", "moved", "plan"]
 
 WHO = ("twin", "judge")
 KINDS = ("plus", "minus", "plus turned", "minus turned", "noise")
-PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of ridge regression, in units of `encoding.ridge`
 STEP = 2 / 255  # root mean square of one step over pixels and colours
 LONGEST = 3  # steps at most, in units of the way to the largest threshold
 
 
 @dataclass(frozen=True)
-class Perturbed(studies.Recorded):
+class Perturbed(studies.OneLayer):
     """One session of one recording, and the network whose features the judges are linear in.
 
     Attributes
     ----------
-    layer
-        Of the network, as `signseg_utils.neurons.features.Features` has it.
     bases
         Images that are changed; no judge is fitted to them.
     thresholds
@@ -68,9 +64,7 @@ class Perturbed(studies.Recorded):
     WHAT: ClassVar[str] = "stored changes of responses, made again with their images"
     OTHERWISE: ClassVar[Agreement] = Agreement(0.02, 0.02)
     MOST_AUDITED: ClassVar[int] = 1
-    ONE_AUDITED: ClassVar[bool] = True
 
-    layer: str = "trunk.1/8"
     bases: int = 4
     thresholds: tuple[float, ...] = (2.0, 4.0, 8.0)
     least_fit: float = 0.1
@@ -80,20 +74,12 @@ class Perturbed(studies.Recorded):
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         *studies.OPTIONS,
         Option("network", "its features are what judges are linear in", "resnet"),
-        Option("layer", "of the network", layer),
+        Option("layer", "of the network", studies.OneLayer.layer),
     )
-
-    def identity(self, zoo: Zoo) -> dict[str, Any]:
-        return {**super().identity(zoo), "weights": zoo.fingerprint(self.network)}
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Perturbed]:
         return plan(given.recording, given.zoo, given.network, given.sessions, layer=given.layer)
-
-    @classmethod
-    def told(cls, plan: Sequence[Perturbed], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
-        """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return f"audit: {base.demand(base.audit(plan, found, zoo))} stored numbers agree"
 
     def measured(
         self,
@@ -232,12 +218,13 @@ def _prepared(study: Perturbed, session: xr.Dataset, zoo: Zoo) -> _Prepared:
     inputs = studies.inputs(network, [study.layer], whole)[study.layer]
     responses = whole["response"].values[rest]
     table = encoding.cross_validate(
-        inputs[rest], responses, "ridge", PENALTIES, folds=5, seed=study.seed
+        inputs[rest], responses, "ridge", studies.PENALTIES, folds=5, seed=study.seed
     )
     best = int(np.median(table, axis=1).argmax())
     rows = studies.well_fitted(table[best], study.least_fit, study.session, "least_fit")
     names = tuple(whole["neuron"].values[rows].tolist())
-    judges = encoding.fit(inputs[rest], responses[:, rows], "ridge", PENALTIES[best], labels=names)
+    penalty = studies.PENALTIES[best]
+    judges = encoding.fit(inputs[rest], responses[:, rows], "ridge", penalty, labels=names)
     spread = encoding.predict(judges, inputs[rest]).std(0)
     cells = twins(study.recording, study.session, names)
     if cells is None:
