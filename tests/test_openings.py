@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import needs_data
 
 from signseg_utils.chapter.ledger import Line
 from signseg_utils.publishing import families
@@ -48,8 +49,12 @@ def faults(text: str, sentences: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_an_executed_page_opens_with_plain_sentences(answers: Any, page: Path) -> None:
+@pytest.mark.parametrize(
+    "page", PAGES or [None], ids=lambda path: f"{path.parent.name}/{path.stem}" if path else "none"
+)
+def test_an_executed_page_opens_with_plain_sentences(answers: Any, page: Path | None) -> None:
+    if page is None:
+        needs_data("no chapter was run in this checkout; make book runs them")
     cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
     lines = [one for one in families.of_folder(page.parent) if one.chapter == page.stem]
     told = answers.told(answers.taken(cells), lines)
