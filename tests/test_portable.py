@@ -10,7 +10,7 @@ from signseg_utils import zoos
 from signseg_utils.cli import portable as cli
 from signseg_utils.experiments import audits
 from signseg_utils.experiments.agreement import AGREES, BEYOND, Agreement, compare, lines
-from signseg_utils.publishing import portable
+from signseg_utils.publishing import notices, portable, provenance
 from signseg_utils.publishing.chapters import Chapter
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -77,11 +77,11 @@ def test_cells_of_the_present_code_are_kept(
     small = chapter(tmp_path, "1")
     asked: list[str] = []
 
-    def publish_page(one: Chapter, machine: str, scratch: Path) -> dict:
+    def publish_zoo(those: list[Chapter], machine: str, scratch: Path) -> dict:
         asked.append(machine)
-        return {"outcome": "ok", "seconds": 1.0}
+        return {one.page: {"outcome": "ok", "seconds": 1.0} for one in those}
 
-    monkeypatch.setattr(portable, "publish_page", publish_page)
+    monkeypatch.setattr(portable, "publish_zoo", publish_zoo)
     monkeypatch.setattr(portable, "_described", lambda machine: {"machine": machine})
     path, said = tmp_path / "table.json", []
     for machines in (["as it is"], ["as it is", "one thread"]):
@@ -94,14 +94,42 @@ def test_cells_of_the_present_code_are_kept(
     assert cell["outcome"] == "ok" and cell["key"] and cell["commit"]
 
 
-def test_a_failed_page_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fresh(machine: str, words: list[str]) -> tuple[int, str, str]:
-        return 1, "", "Traceback\n  deep\nerror: shapes/07_small: cell 1 raised\n"
+def told(folder: Path, audit: dict | None) -> None:
+    """The record of a page that was made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = provenance.file_of(folder / "07_small.ipynb")
+    path.write_text(json.dumps({"audit": audit, "reads": {}, "seconds": 7.0}))
+
+
+def test_a_page_is_told_of_by_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(machine: str, words: list[str], seconds: float) -> tuple[int, str, str]:
+        assert machine == "no AVX" and words[words.index("--chapters") + 1] == "07"
+        told(tmp_path / "no_AVX" / "shapes", AGREED)
+        return 0, "", ""
 
     monkeypatch.setattr(portable, "_fresh", fresh)
-    cell = portable.publish_page(chapter(tmp_path, "1"), "as it is", tmp_path)
-    assert cell["outcome"] == "failed" and cell["why"].startswith("error: shapes/07_small")
-    assert portable.shown({"p": {"m": cell}}).startswith("failed: p as 'm'; why error: shapes")
+    found = portable.publish_zoo([chapter(tmp_path, "1")], "no AVX", tmp_path)
+    assert found == {"shapes/07_small": {"outcome": "ok", "seconds": 7.0}}
+
+
+def test_a_failed_page_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "as_it_is" / "shapes"
+    told(folder, AGREED)  # of an earlier run
+    notices.write(folder, notices.Notice("shapes", "07_small", "cell 1 raised", "now", "again"))
+    monkeypatch.setattr(portable, "_fresh", lambda *given: (notices.SOME_FAILED, "", ""))
+    small = chapter(tmp_path, "1")
+    found = portable.publish_zoo([small], "as it is", tmp_path)
+    assert found["shapes/07_small"] == {"outcome": "failed", "seconds": 0, "why": "cell 1 raised"}
+    assert portable.shown({"p": {"m": found[small.page]}}).startswith("failed: p as 'm'; why cell")
+
+
+def test_a_process_that_ends_early_fails_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(tmp_path / "as_it_is" / "shapes", AGREED)  # of an earlier run
+    monkeypatch.setattr(portable, "_fresh", lambda *given: (-9, "", "Trace\n  x\nMemoryError\n"))
+    (cell,) = portable.publish_zoo([chapter(tmp_path, "1")], "as it is", tmp_path).values()
+    assert cell["outcome"] == "failed" and cell["why"] == "status -9: MemoryError"
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,8 @@ from signseg_utils import selection
 from signseg_utils.cli._arguments import number
 from signseg_utils.publishing import families
 from signseg_utils.publishing.chapters import Chapter, chapters, executed_folder, left_out
-from signseg_utils.publishing.notices import Notice
+from signseg_utils.publishing.notices import SOME_FAILED, Notice
 from signseg_utils.publishing.publisher import Publisher
-
-SOME_FAILED = 3
-"""Exit status of a command that made what it could, but not every page as it should be."""
 
 
 def main(words: Sequence[str]) -> int:

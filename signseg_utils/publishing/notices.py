@@ -19,6 +19,9 @@ _FOLDERS = re.compile(
     r"""(?<![\w.:/\\~-])(?:[A-Za-z]:)?[/\\]+(?:[^\s/\\:'"<>|]+[/\\]+)+(?=[^\s/\\:'"<>|])"""
 )
 
+SOME_FAILED = 3
+"""Exit status of a command that made what it could, but not every page as it should be."""
+
 
 @dataclass(frozen=True)
 class Notice:

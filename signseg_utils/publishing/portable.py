@@ -1,9 +1,8 @@
 """Does what ships come out alike on other processors? Every page on every machine that is emulated.
 
-``signseg portable`` publishes each page in a fresh process under each
-of `MACHINES` and keeps how it ended in ``benchmarks/results/portable.json``. A cell of that table
-that belongs to the present code, data and packages is not made again, so that the command can be
-stopped at any time and asked for a part.
+``signseg portable`` publishes all pages in fresh processes under each of `MACHINES` and keeps how
+each ended in ``benchmarks/results/portable.json``. A page that was made of the present code, data
+and packages is not made again, so that the command can be stopped at any time and asked for a part.
 
 With ``--fast`` there are no pages: under each of two machines one process draws every network that
 is drawn from a seed, and makes a sample of all that ships again (`experiments.audits`).
@@ -25,7 +24,7 @@ from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.basics.registry import unknown
 from signseg_utils.experiments.agreement import AGREES, WITHIN
 from signseg_utils.files import paths
-from signseg_utils.publishing import provenance
+from signseg_utils.publishing import notices, provenance
 from signseg_utils.publishing.chapters import Chapter
 from signseg_utils.publishing.keys import hashes, key, results
 
@@ -154,24 +153,33 @@ def _judged(audit: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"outcome": outcome, **({"why": said[0]} if said else {})}
 
 
-def publish_page(chapter: Chapter, machine: str, scratch: Path) -> dict[str, Any]:
-    """Publish one page as ``machine`` into a folder of its own: a cell of the table."""
+def publish_zoo(
+    chapters: Sequence[Chapter], machine: str, scratch: Path
+) -> dict[str, dict[str, Any]]:
+    """Publish pages of one zoo as ``machine``, into a folder of its own: page -> cell of the table.
+
+    Pages that an earlier call made of the same code, data and packages are not made again.
+    """
     folder = scratch / machine.replace(" ", "_")
+    (profile,), (zoo,) = {one.profile for one in chapters}, {one.zoo for one in chapters}
     words = [
-        "-m", "signseg_utils", "publish", "--profile", chapter.profile, "--zoo",
-        chapter.zoo, "--chapters", chapter.number, "--output", str(folder), "--jobs", "1",
-        "--force",
+        "-m", "signseg_utils", "publish", "--profile", profile, "--zoo", zoo, "--chapters",
+        ",".join(one.number for one in chapters), "--output", str(folder), "--jobs", "1",
     ]  # fmt: skip
-    start = time.perf_counter()
-    status, _, err = _fresh(machine, words)
-    seconds = time.perf_counter() - start
-    run_file = folder / chapter.zoo / f"{chapter.name}.run.json"
-    if status and not (run_file.exists() and run_file.stat().st_mtime > time.time() - seconds):
-        return _cell("failed", seconds, why=_failure(err))
-    judged = _judged(json.loads(run_file.read_text(encoding="utf-8"))["audit"])
-    if status:
-        judged = {**judged, "outcome": "failed", "why": _failure(err)}
-    return _cell(judged.pop("outcome"), seconds, **judged)
+    status, _, err = _fresh(machine, words, SECONDS * len(chapters))
+    return {one.page: _ended(folder / zoo, one.name, status, err) for one in chapters}
+
+
+def _ended(folder: Path, chapter: str, status: int, err: str) -> dict[str, Any]:
+    """The cell of a page: what its record says, its notice, or else how the process ended."""
+    notice, page = notices.read(folder, chapter), provenance.file_of(folder / f"{chapter}.ipynb")
+    if notice:
+        return _cell("failed", 0, why=notice.what)
+    if status not in (0, notices.SOME_FAILED) or not page.exists():
+        return _cell("failed", 0, why=f"status {status}: {_failure(err)}")
+    run = provenance.read(folder / f"{chapter}.ipynb")
+    judged = _judged(run["audit"])
+    return _cell(judged.pop("outcome"), run["seconds"], **judged)
 
 
 # ---------------------------------------------------------------- the fast form
@@ -234,26 +242,27 @@ def complete(
     shipped = {"results": results()}
     keys = {c.page: key({**c.values, "zoo": c.zoo}, hashes(c) | shipped)[:16] for c in chapters}
     commit = provenance.commit()
-    todo = []
+    todo: dict[tuple[str, str], list[Chapter]] = {}
     for machine in machines:
         table["machines"][machine] = _described(machine)
         for chapter in chapters:
-            page = chapter.page
-            if table["pages"].get(page, {}).get(machine, {}).get("key") != keys[page]:
-                todo.append((chapter, machine))
-    report(f"{len(todo)} of {len(chapters) * len(machines)} cells are to be made")
+            cell = table["pages"].get(chapter.page, {}).get(machine, {})
+            if cell.get("key") != keys[chapter.page]:
+                todo.setdefault((machine, chapter.zoo), []).append(chapter)
+    cells = sum(map(len, todo.values()))
+    report(f"{cells} of {len(chapters) * len(machines)} cells are to be made")
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(publish_page, c, m, scratch): (c, m) for c, m in todo}
-        for number, done in enumerate(as_completed(running), 1):
-            chapter, machine = running[done]
-            page, cell = chapter.page, done.result()
-            cell |= {"key": keys[page], "commit": commit}
-            table["pages"].setdefault(page, {})[machine] = cell
+        running = {
+            pool.submit(publish_zoo, group, machine, scratch): machine
+            for (machine, _), group in todo.items()
+        }
+        for done in as_completed(running):
+            machine = running[done]
+            for page, cell in done.result().items():
+                cell |= {"key": keys[page], "commit": commit}
+                table["pages"].setdefault(page, {})[machine] = cell
+                report(f"{page} as {machine!r}: {cell['outcome']}, {cell['seconds']:.0f} s")
             paths.write_text(path, json.dumps(table, indent=1, sort_keys=True) + "\n")
-            report(
-                f"{number}/{len(todo)} {page} as {machine!r}: {cell['outcome']}, "
-                f"{cell['seconds']:.0f} s"
-            )
     return table
 
 
