@@ -63,6 +63,42 @@ def test_it_climbs(ascended, readout, backbone, generator):
     assert (ascended.activations > rescore(readout, backbone, generator, start)).all()
 
 
+class Asleep(nn.Module):
+    """A feature that answers to bright images only, and has no gradient at others."""
+
+    features = 1
+
+    def forward(self, images):
+        return (images.mean((1, 2, 3)) - 0.8).relu()[:, None]
+
+
+class Grey(nn.Module):
+    """A code's sigmoid, as brightness."""
+
+    code_size, image_size, initial_sigma = 1, 4, 2.0
+
+    def initial_codes(self, seeds):
+        return torch.zeros(len(seeds), 1)
+
+    def forward(self, codes):
+        return codes.sigmoid()[:, :, None, None].expand(-1, 3, 4, 4)
+
+
+def test_a_unit_asleep_at_its_start_is_woken_by_others_of_them():
+    unit = Readout(torch.ones(1, 1), torch.zeros(1), ("bright",))
+    still = Ascent(steps=3, jitter=0, zoom=0)
+    assert ascend(unit, Asleep(), Grey(), [4], still).activations == 0
+    few = dataclasses.replace(still, starts=16)
+    tried = ascend(unit, Asleep(), Grey(), [4], few)
+    assert tried.activations > 0 and tried.images_seen == 16 + 3
+    states = []
+    ascend(unit, Asleep(), Grey(), [4], few, checkpoint=states.append, checkpoint_every=1)
+    assert same(ascend(unit, Asleep(), Grey(), [4], few, resume=states[0]), tried)
+    twice = unit.rows([0, 0, 0])
+    beside = ascend(twice, Asleep(), Grey(), [2, 4, 4], few)
+    assert beside.codes[1] == beside.codes[2] == tried.codes[0] and beside.images_seen == 32 + 9
+
+
 def test_the_gradient_is_that_of_the_plain_model(readout, backbone, generator):
     codes = generator.initial_codes(SEEDS).requires_grad_()
     features = backbone.eval()(generator(codes))
@@ -164,7 +200,10 @@ def test_arguments_are_checked(readout, backbone, generator):
         ascend(readout, backbone, generator, (1, 2), CLIMB)
     with pytest.raises(TypeError, match="float32 or bfloat16"):
         ascend(readout, backbone, generator, SEEDS, CLIMB, dtype=torch.float16)
-    wrong = [({"steps": 0}, "one step"), ({"rate": 0.0}, "above 0"), ({"zoom": 1.0}, "shares")]
+    wrong = [
+        ({"steps": 0}, "one step"), ({"starts": 0}, "one start"), ({"rate": 0.0}, "above 0"),
+        ({"zoom": 1.0}, "shares"),
+    ]  # fmt: skip
     for values, why in wrong:
         with pytest.raises(ValueError, match=why):
             Ascent(**values)

@@ -85,6 +85,7 @@ class Ascents(Experiment):
         Option("generator", "through whose code the gradient goes; default: none"),
         Option("seeds", "starts and views: a list or a range", "0"),
         Option("steps", "of each ascent", VIEWED.steps, "generations"),
+        Option("starts", "codes that are tried first", 1, "generations"),
     )
 
     zoo: str
@@ -111,8 +112,16 @@ class Ascents(Experiment):
         networks, units = given.networks or zoo.networks, given.units or zoo.default_units
         return plan(
             zoo, networks, units, generator=given.generator, seeds=tuple(given.seeds),
-            steps=given.steps,
+            steps=given.steps, starts=given.starts,
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All fields as plain values; a single start is not named, as before there were several."""
+        plain = super().settings
+        if self.ascent.starts == 1:
+            del plain["ascent"]["starts"]
+        return plain
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -270,7 +279,7 @@ class Ascents(Experiment):
 
 def plan(
     zoo: Zoo, networks: Sequence[str], units: Sequence[str], *, generator: str = PIXELS,
-    steps: int = VIEWED.steps, together: int = 12, **settings: Any,
+    steps: int = VIEWED.steps, starts: int = 1, together: int = 12, **settings: Any,
 ) -> list[Ascents]:
     """Ascents of units of networks, ``together`` units of one network in one result.
 
@@ -279,7 +288,7 @@ def plan(
     ones of `Ascents`.
     """
     still = dict(jitter=0.0, zoom=0.0) if generator else {}
-    ascent = replace(VIEWED, steps=steps, **still)
+    ascent = replace(VIEWED, steps=steps, starts=starts, **still)
     return [
         Ascents(
             zoo.name, network, tuple(units[first : first + together]),

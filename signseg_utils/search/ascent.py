@@ -22,10 +22,11 @@ from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 from signseg_utils.basics import draws
 from signseg_utils.search import resuming
 from signseg_utils.search.resuming import Resumable, State
-from signseg_utils.search.scoring import Certificate
+from signseg_utils.search.scoring import CPU_PASS, Certificate
 from signseg_utils.units.readout import Readout
 
 CUDA_PASS = 64  # rows a pass on a GPU
+STARTS = 2**32  # stream of the starts' draws; those of views are numbers of steps
 FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
 
 
@@ -43,14 +44,21 @@ class Ascent:
         Largest shift of a view along either axis, as a share of the image's side.
     zoom
         Largest change of a view's scale, up or down; with both 0 the image itself is looked at.
+    starts
+        Codes around the start that are scored first, the start itself among them; a row climbs
+        from the one that it scores highest. A unit behind rectifiers may answer to none of the
+        features that the start has, and where no rectifier is open there is no gradient.
     """
 
     steps: int = 64
     rate: float = 0.1
     jitter: float = 0.0625
     zoom: float = 0.1
+    starts: int = 1
 
     def __post_init__(self) -> None:
+        if self.starts < 1:
+            raise ValueError(f"expected at least one start, its own; got {self.starts}")
         if self.steps < 1:
             raise ValueError(f"expected at least one step; got {self.steps}")
         if not 0 < self.rate < float("inf"):
@@ -157,10 +165,28 @@ class Climb(Resumable):
 
     @property
     def images_planned(self) -> int:
-        return len(self.readout) * self.ascent.steps
+        tried = len(set(self.seeds)) * self.ascent.starts if self.ascent.starts > 1 else 0
+        return len(self.readout) * self.ascent.steps + tried
+
+    @torch.inference_mode()
+    def _best_starts(self) -> Tensor:
+        """The code [row, code] that each row scores highest, of those that its seed draws."""
+        best = self.start.clone()
+        sigma = float(self.generator.initial_sigma)  # type: ignore[arg-type]
+        for seed in dict.fromkeys(self.seeds):
+            rows = [row for row, own in enumerate(self.seeds) if own == seed]
+            around = self.start[rows[0]].repeat(self.ascent.starts, 1)
+            shape = (self.ascent.starts - 1, around.shape[1])
+            around[1:] += sigma * draws.normal(shape, seed, STARTS).to(around)
+            features = torch.cat([self.scorer.features(part) for part in around.split(CPU_PASS)])
+            for row in rows:
+                best[row] = around[self.bank.rows([row]).responses(features)[:, 0].argmax()]
+        return best
 
     def step(self) -> None:
         begun = time.perf_counter()
+        if self.steps_done == 0 and self.ascent.starts > 1:
+            self.codes = self._best_starts()
         gradients, scores = self.gradients()
         good = torch.isfinite(scores) & torch.isfinite(gradients).all(1)
         self.refuse(good, "activations and gradients", "codes follow them")
