@@ -83,7 +83,7 @@ class Ascents(Experiment):
         Option("networks", "whose units are climbed for; default: all of the zoo"),
         Option("units", "classes, or all; default: the zoo's choice"),
         Option("generator", "through whose code the gradient goes; default: none"),
-        Option("seeds", "starts and views: a list or a range", "0"),
+        Option("seeds", "starts and views: a list or a range", "0-2"),
         Option("steps", "of each ascent", VIEWED.steps, "generations"),
         Option("starts", "codes that are tried first", 1, "generations"),
     )

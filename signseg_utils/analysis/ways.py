@@ -1,0 +1,100 @@
+"""The same units under the same conditions, their images found in several ways.
+
+A way is what moves, and in what: *evolution, decoder*, *gradient, decoder*, *gradient, pixels*.
+What all ways have in common is what a finding may rest on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from signseg_utils import zoos
+from signseg_utils.analysis import by_sign, images, stats
+
+PIXELS = "gradient, pixels"
+MEASURES = ("activation", "recognition", "objectness")
+
+
+def evolved(searches: xr.Dataset, zoo: zoos.Zoo, alphas: Sequence[float]) -> xr.Dataset:
+    """`MEASURES` (way, network, unit, condition) of evolved images, means over seeds.
+
+    ``searches`` is a collected sweep; of its conditions the intact unit and either sign at the
+    strengths ``alphas`` are kept. Each generator is a way. Recognition is that by the zoo's other
+    networks.
+    """
+    signs, strengths = searches["sign"].values, searches["alpha"].values
+    kept = np.isin(signs, ("none", "positive", "negative")) & np.isin(strengths, (0, *alphas))
+    few = searches.isel(condition=np.flatnonzero(kept))
+    seen = images.measure(few, zoo, zoo.networks, progress=False)
+    found = seen[["recognition", "objectness"]].assign(
+        activation=images.arranged(few)["activation"]
+    )
+    mean = found.mean("seed").rename(generator="way")
+    return mean.assign_coords(way=[f"evolution, {name}" for name in mean["way"].values.tolist()])
+
+
+@torch.inference_mode()
+def climbed(found: xr.Dataset, zoo: zoos.Zoo, generator: str) -> xr.Dataset:
+    """The same of joined ascents (`signseg_utils.experiments.ascents`) through one generator.
+
+    ``generator`` is empty where the gradient went to the pixels.
+    """
+    detector: Any = zoo.detector()
+    runs = ("network", "unit", "condition", "seed")
+    plain = found[["picture", "length"]].stack(run=runs)
+    pictures = [images.decoded(plain.isel(run=place)) for place in range(plain.sizes["run"])]
+    shape = [found.sizes[name] for name in runs]
+    objects = detector.objectness(torch.stack(pictures)).reshape(shape).double().numpy()
+    own = xr.Dataset(
+        {
+            "activation": found["activation"],
+            "recognition": found["recognition"].mean("witness"),
+            "objectness": (runs, objects),
+        }
+    )
+    return own.mean("seed").expand_dims(way=[f"gradient, {generator}" if generator else PIXELS])
+
+
+def through_generators(values: xr.DataArray, kind: str) -> xr.DataArray:
+    """Mean over the ways of one ``kind``, *evolution* or *gradient*, that go through generators."""
+    names = [name for name in values["way"].values.tolist() if name.startswith(f"{kind}, ")]
+    return values.sel(way=[name for name in names if name != PIXELS]).mean("way")
+
+
+def units_alike(first: xr.DataArray, second: xr.DataArray) -> dict[str, stats.Estimate]:
+    """Spearman's rho over units of two measures (network, unit), for each network."""
+    return {
+        name: stats.spearman(first.sel(network=name), second.sel(network=name))
+        for name in first["network"].values.tolist()
+    }
+
+
+def by_way(values: xr.DataArray, signs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Curves of each way, for `signseg_utils.plots.curve_panels`: over units, means of networks.
+
+    ``values`` (way, network, unit, condition).
+    """
+    mean = values.mean("network").rename(way="network")
+    return by_sign.curves(mean, signs)
+
+
+def panel(
+    searches: xr.Dataset, ascents: Sequence[xr.Dataset], zoo: zoos.Zoo, network: str,
+    generators: Sequence[str], unit: str, alphas: Sequence[float],
+) -> tuple[list[Tensor], list[tuple[str, float]]]:
+    """Images of one unit, [condition, 3, height, width] for each way, and (sign, alpha) of each.
+
+    ``searches`` are `signseg_utils.analysis.images.arranged`; ``ascents`` one for each way.
+    """
+    rows: list[Tensor] = []
+    for name in generators:
+        own, conditions = images.panel(searches, zoo, network, name, [unit], alphas)
+        rows.append(own[0])
+    for found in ascents:
+        own, conditions = images.pictures(found.sel(unit=[unit]), network)
+        rows.append(own[0])
+    return rows, conditions
