@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from signseg_utils.metrics.lpips import ALEXNET_FILE, Perceptual, perceptual_distance
+from signseg_utils.metrics.lpips import ALEXNET_FILE, Perceptual
 
 
 class Stages(nn.Module):
@@ -31,24 +31,25 @@ def images(n: int, seed: int, size: int = 16) -> torch.Tensor:
 
 
 BACKBONE = Stages().requires_grad_(False)
+UNWEIGHTED = Perceptual.unweighted(BACKBONE, None, None)
 
 
 def test_distance_to_itself_is_zero_and_to_others_is_not() -> None:
     a, b = images(3, 0), images(3, 1)
-    assert perceptual_distance(a, a, BACKBONE).values.tolist() == [0, 0, 0]
-    assert (perceptual_distance(a, b, BACKBONE).values > 0).all()
+    assert UNWEIGHTED.distance(a, a).values.tolist() == [0, 0, 0]
+    assert (UNWEIGHTED.distance(a, b).values > 0).all()
 
 
 def test_symmetric() -> None:
     a, b = images(3, 0), images(3, 1)
-    one, other = perceptual_distance(a, b, BACKBONE), perceptual_distance(b, a, BACKBONE)
+    one, other = UNWEIGHTED.distance(a, b), UNWEIGHTED.distance(b, a)
     torch.testing.assert_close(one.values, other.values)
 
 
 def test_grows_with_noise() -> None:
     a, noise = images(4, 0), images(4, 1) - 0.5
     found = [
-        perceptual_distance(a, (a + s * noise).clamp(0, 1), BACKBONE).mean()
+        UNWEIGHTED.distance(a, (a + s * noise).clamp(0, 1)).mean()
         for s in (0.02, 0.1, 0.5)
     ]
     assert found == sorted(found)
@@ -73,8 +74,8 @@ def test_pairs_hold_each_distance() -> None:
 def test_named_layers_give_the_same_as_stages() -> None:
     chain = nn.Sequential(BACKBONE.first, nn.ReLU(), BACKBONE.second, nn.ReLU()).eval()
     a, b = images(2, 0), images(2, 1)
-    by_name = perceptual_distance(a, b, chain, layers=["1", "3"], name="chain")
-    torch.testing.assert_close(by_name.values, perceptual_distance(a, b, BACKBONE).values)
+    by_name = Perceptual.unweighted(chain, ["1", "3"], "chain").distance(a, b)
+    torch.testing.assert_close(by_name.values, UNWEIGHTED.distance(a, b).values)
     assert by_name.form == "unweighted, chain"
 
 
@@ -138,7 +139,8 @@ def test_alexnet_weights_are_loaded_into_their_places(tmp_path: Path) -> None:
 
 
 def test_result_says_which_form_it_is() -> None:
-    found = perceptual_distance(images(1, 0), images(1, 1), BACKBONE, name="resnet of shapes")
+    measure = Perceptual.unweighted(BACKBONE, None, "resnet of shapes")
+    found = measure.distance(images(1, 0), images(1, 1))
     assert found.form == "unweighted, resnet of shapes"
     assert found.deviates
 
@@ -148,7 +150,7 @@ def test_missing_imagenet_weights_say_what_to_do(
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="unweighted form") as error:
-        perceptual_distance(images(1, 0), images(1, 1))
+        Perceptual.real().distance(images(1, 0), images(1, 1))
     assert ALEXNET_FILE in str(error.value)
 
 

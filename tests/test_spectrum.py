@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from signseg_utils.analysis.spectrum import log_power_change, radial_spectrum
+from signseg_utils.analysis.spectrum import radial_spectrum
 
 
 def noise(n: int, height: int = 24, width: int = 24, seed: int = 0) -> torch.Tensor:
@@ -58,8 +58,8 @@ def test_white_noise_is_flat_and_blurred_noise_falls() -> None:
     flat = radial_spectrum(images).power.mean(0)[1:13]
     assert flat.max() / flat.min() < 1.3
     blurred = torch.nn.functional.avg_pool2d(images, 5, 1, 2)
-    change = log_power_change(radial_spectrum(images), radial_spectrum(blurred))
-    assert change[0].isnan()
+    before, after = (radial_spectrum(own).power.mean(0) for own in (images, blurred))
+    change = (after / before).log2()
     assert change[1] > change[4] > change[8] - 0.5
     assert change[12] < -2
 
@@ -86,5 +86,3 @@ def test_what_does_not_fit_is_refused() -> None:
         radial_spectrum(noise(1), "red")
     with pytest.raises(ValueError, match="low below high"):
         radial_spectrum(noise(1)).share(4, 4)
-    with pytest.raises(ValueError, match="one size"):
-        log_power_change(radial_spectrum(noise(1)), radial_spectrum(noise(1, 12, 12)))

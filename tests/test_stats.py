@@ -1,6 +1,5 @@
 """Estimates and tests: facts about coverage, and agreement with scipy where it has the test."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from signseg_utils.analysis.stats import (
     mean,
     mean_curve,
     over_networks,
-    paired_permutation,
     rank_among_samples,
     rho_over_networks,
     share,
@@ -223,49 +221,6 @@ def test_the_gap_of_two_groups_is_welchs() -> None:
 # ---------------------------------------------------------------- tests
 
 
-def test_exact_permutation_by_enumeration() -> None:
-    a, b = sample(6, 1, 0.7), sample(6, 2)
-    difference = a - b
-    means = [np.mean(np.array(s) * difference) for s in itertools.product((1, -1), repeat=6)]
-    two_sided = np.mean(np.abs(means) >= abs(difference.mean()) - 1e-12)
-    greater = np.mean(np.array(means) >= difference.mean() - 1e-12)
-    found = paired_permutation(a, b)
-    assert found.exact
-    assert found.p == two_sided
-    assert paired_permutation(a, b, alternative="greater").p == greater
-    assert paired_permutation(b, a, alternative="less").p == greater
-
-
-def test_smallest_exact_p_of_all_positive_differences() -> None:
-    found = paired_permutation(np.arange(1.0, 9.0), np.zeros(8))
-    assert found.p == 2 / 2**8
-
-
-def test_sampled_permutation_agrees_with_scipy() -> None:
-    a, b = sample(30, 1, 0.3), sample(30, 2)
-    ours = paired_permutation(a, b, seed=0)
-    theirs = reference.permutation_test(
-        (a, b),
-        lambda x, y: np.mean(x - y),
-        permutation_type="samples",
-        n_resamples=5_000,
-        random_state=0,
-    )
-    assert not ours.exact
-    assert ours.p == pytest.approx(theirs.pvalue, abs=0.02)
-
-
-def test_permutation_p_is_uniform_without_an_effect() -> None:
-    p = [paired_permutation(sample(9, s), sample(9, s + 999)).p for s in range(200)]
-    assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.1
-
-
-def test_permutation_of_equal_samples_is_one() -> None:
-    assert paired_permutation(sample(5), sample(5)).p == 1.0
-    with pytest.raises(ValueError, match="alternative"):
-        paired_permutation([1.0], [2.0], alternative="bigger")
-
-
 def test_equivalence_is_two_one_sided_t_tests() -> None:
     a, b, margin = sample(15, 1), sample(15, 2), 0.9
     found = equivalence(a, b, margin)
@@ -322,15 +277,13 @@ def test_bad_samples_are_refused(values: list) -> None:
 
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="paired"):
-        paired_permutation([1.0, 2.0], [1.0])
+        equivalence([1.0, 2.0], [1.0], 0.5)
 
 
 def test_results_print_what_a_reader_needs() -> None:
     a, b = sample(8, 1), sample(8, 2)
     assert "n = 8" in str(mean(a))
     assert "n = 2 networks of 4 units" in str(over_networks(a.reshape(2, 4)))
-    assert "exact" in str(paired_permutation(a, b))
-    assert "seed 0" in str(paired_permutation(sample(20), sample(20, 1)))
     assert "within 0.5" in str(equivalence(a, b, 0.5))
     assert "rho" in str(spearman(a, b))
     assert "3 points" in str(mean_curve(np.ones((4, 3))))

@@ -83,18 +83,3 @@ def radial_spectrum(images: Tensor, channel: str = "luminance", window: bool = F
     summed = torch.zeros(len(plane), rings, dtype=torch.float64, device=plane.device)
     summed.index_add_(1, ring, power.flatten(1))
     return Spectrum(torch.arange(rings, device=plane.device).double(), summed / count, count)
-
-
-def log_power_change(control: Spectrum, changed: Spectrum) -> Tensor:
-    """Change of power in octaves: ``log2`` of mean powers over images, ``[ring]``.
-
-    Ring 0 is NaN: the mean of an image is not in its spectrum.
-    """
-    if control.power.shape[1] != changed.power.shape[1]:
-        raise ValueError(
-            "expected spectra of images of one size; "
-            f"got {control.power.shape[1]} and {changed.power.shape[1]} rings"
-        )
-    change = changed.power.mean(0).log2() - control.power.mean(0).log2()
-    change[0] = torch.nan
-    return change

@@ -140,25 +140,6 @@ class SmallerSamples:
 
 
 @dataclass(frozen=True)
-class PermutationTest:
-    """Paired sign-flip test of ``mean(a - b)``."""
-
-    difference: float
-    p: float
-    n: int
-    seed: int
-    alternative: str
-    exact: bool
-
-    def __str__(self) -> str:
-        kind = "exact" if self.exact else f"seed {self.seed}"
-        return (
-            f"difference {self.difference:.3g}, p = {self.p:.2g} "
-            f"({self.alternative} paired permutation test, {kind}, n = {self.n})"
-        )
-
-
-@dataclass(frozen=True)
 class Equivalence:
     """Two one-sided t-tests: is ``|mean(a - b)|`` below ``margin``?
 
@@ -438,37 +419,6 @@ def rank_among_samples(
 
 
 # ---------------------------------------------------------------- tests
-
-
-def paired_permutation(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    seed: int = 0,
-    alternative: str = "two-sided",
-    permutations: int = 10_000,
-) -> PermutationTest:
-    """Test of ``mean(a - b) = 0`` over paired units by flipping signs of differences, by SciPy.
-
-    All ``2^n`` flips where they are no more than ``permutations`` (n up to 13 by default), else a
-    seeded sample of them with ``p = (hits + 1) / (permutations + 1)``.
-    ``alternative``: ``two-sided``, ``greater`` (a above b) or ``less``.
-    """
-    if alternative not in ("two-sided", "greater", "less"):
-        raise ValueError(
-            f"expected alternative 'two-sided', 'greater' or 'less'; got {alternative!r}"
-        )
-    difference = _paired(a, b)
-    n = len(difference)
-    found = stats.permutation_test(
-        (difference, np.zeros(n)), lambda x, y, axis: (x - y).mean(axis), vectorized=True,
-        permutation_type="samples", n_resamples=permutations, alternative=alternative,
-        rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    exact = n < 63 and 2**n <= permutations
-    return PermutationTest(
-        float(difference.mean()), float(found.pvalue), n, seed, alternative, exact
-    )
 
 
 def equivalence(a: ArrayLike, b: ArrayLike, margin: float, *, level: float = 0.05) -> Equivalence:

@@ -188,24 +188,6 @@ class Perceptual:
         return total.mean(0) if self.average else total.sum(0)
 
 
-def perceptual_distance(
-    a: Tensor,
-    b: Tensor,
-    backbone: nn.Module | None = None,
-    layers: Sequence[str] | None = None,
-    name: str | None = None,
-) -> PerceptualDistance:
-    """Perceptual distance of images at the same place in two batches: ``[n]``.
-
-    Without a backbone the real LPIPS (`Perceptual.real`), with one its unweighted form on it
-    (`Perceptual.unweighted`). For many batches make a `Perceptual` once.
-    """
-    measure = (
-        Perceptual.real() if backbone is None else Perceptual.unweighted(backbone, layers, name)
-    )
-    return measure.distance(a, b)
-
-
 def PLUGIN(seen: Seen) -> dict[str, Tensor]:
     """``change``: mean perceptual distance to the control images of other seeds; NaN of one."""
     other = seen.seeds[None] != torch.arange(len(seen.controls))[:, None]

@@ -130,21 +130,6 @@ class Detector:
 
         return self._over(images, chunk, best)
 
-    def all_boxes(
-        self, images: Tensor, confidence: float = 0.25, overlap: float = 0.7
-    ) -> list[Tensor]:
-        """Boxes of each image [box, 5] after non-maximum suppression, most confident first."""
-        from torchvision.ops import nms
-
-        scale = torch.tensor([images.shape[-1], images.shape[-2]] * 2) / self.image_size
-        kept = []
-        for found in self._over(images, 64, lambda raw: raw[:, :5].transpose(1, 2)):
-            sure = found[found[:, 4] > confidence]
-            corners = _corners(sure[:, :4])
-            order = nms(corners, sure[:, 4], overlap)
-            kept.append(torch.cat([corners * scale.to(sure), sure[:, 4:]], 1)[order])
-        return kept
-
     def _over(self, images: Tensor, chunk: int, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -68,28 +69,17 @@ def image_grid(
             if captions is not None:
                 ax.set_title(captions[r][c], fontsize=9, pad=2)
             if r == 0 and column_labels:
-                ax.text(
-                    0.5,
-                    1.0 + (above + 0.06) / aspect,
-                    column_labels[c],
-                    transform=ax.transAxes,
-                    ha="center",
-                    va="bottom",
-                    fontsize=10,
-                )
+                _write(ax, 0.5, 1.0 + (above + 0.06) / aspect, column_labels[c], "center", "bottom")
             if c == 0 and row_labels:
-                ax.text(
-                    -0.06,
-                    0.5,
-                    _wrapped(row_labels[r]),
-                    transform=ax.transAxes,
-                    ha="right",
-                    va="center",
-                    fontsize=10,
-                )
+                _write(ax, -0.06, 0.5, _wrapped(row_labels[r]), "right", "center")
     if title:
         figure.text(0.5, 1 - 0.04 / height, title, ha="center", va="top", fontsize=11)
     return figure
+
+
+def _write(ax: Axes, x: float, y: float, text: str, across: str, along: str) -> None:
+    """A label at a place in units of an image's side; ``across``, ``along``: how it is aligned."""
+    ax.text(x, y, text, transform=ax.transAxes, ha=across, va=along, fontsize=10)
 
 
 def add_boxes(figure: Figure, boxes: ArrayLike, *, colour: str = "white") -> None:

@@ -176,16 +176,6 @@ def removed(readout: Readout, ablation: Ablation) -> tuple[Tensor, Tensor]:
     return mask.sum(1), (readout.weight.double().abs() * mask).sum(1)
 
 
-def shuffled_signs(readout: Readout, seed: int) -> Readout:
-    """Control bank: each row keeps its magnitudes and its number of signs, their places shuffled.
-
-    The order is drawn from ``(seed, label)``, as for the random ablations.
-    """
-    order = _random_order(readout.labels, readout.weight.shape[1], seed)
-    signs = readout.weight.sign().gather(1, order.to(readout.weight.device))
-    return Readout(readout.weight.abs() * signs, readout.bias, readout.labels)
-
-
 def _sign_mask(rows: Tensor, sign: str, alpha: float, rule: str) -> Tensor:
     """Mask of the largest weights of one sign, by cumulative magnitude."""
     chosen = rows > 0 if sign == "positive" else rows < 0
