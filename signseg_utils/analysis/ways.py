@@ -4,7 +4,7 @@ A way is what moves, and in what: *evolution, decoder*, *gradient, decoder*, *gr
 What all ways have in common is what a finding may rest on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,17 @@ from signseg_utils.analysis import by_sign, images, stats
 
 PIXELS = "gradient, pixels"
 MEASURES = ("activation", "recognition", "objectness")
+
+
+def named(kind: str, generator: str) -> str:
+    """A way, of *evolution* or *gradient* through a generator; without one over pixels."""
+    return f"{kind}, {generator or 'pixels'}"
+
+
+def in_order(generators: Sequence[str]) -> list[str]:
+    """All ways: of each generator evolution and gradient, and the gradient over pixels last."""
+    pairs = [named(kind, name) for name in generators for kind in ("evolution", "gradient")]
+    return [*pairs, PIXELS]
 
 
 def evolved(searches: xr.Dataset, zoo: zoos.Zoo, alphas: Sequence[float]) -> xr.Dataset:
@@ -34,7 +45,8 @@ def evolved(searches: xr.Dataset, zoo: zoos.Zoo, alphas: Sequence[float]) -> xr.
         activation=images.arranged(few)["activation"]
     )
     mean = found.mean("seed").rename(generator="way")
-    return mean.assign_coords(way=[f"evolution, {name}" for name in mean["way"].values.tolist()])
+    names = [named("evolution", name) for name in mean["way"].values.tolist()]
+    return mean.assign_coords(way=names)
 
 
 @torch.inference_mode()
@@ -56,7 +68,7 @@ def climbed(found: xr.Dataset, zoo: zoos.Zoo, generator: str) -> xr.Dataset:
             "objectness": (runs, objects),
         }
     )
-    return own.mean("seed").expand_dims(way=[f"gradient, {generator}" if generator else PIXELS])
+    return own.mean("seed").expand_dims(way=[named("gradient", generator)])
 
 
 def through_generators(values: xr.DataArray, kind: str) -> xr.DataArray:
@@ -83,18 +95,18 @@ def by_way(values: xr.DataArray, signs: Sequence[str]) -> dict[str, dict[str, An
 
 
 def panel(
-    searches: xr.Dataset, ascents: Sequence[xr.Dataset], zoo: zoos.Zoo, network: str,
-    generators: Sequence[str], unit: str, alphas: Sequence[float],
-) -> tuple[list[Tensor], list[tuple[str, float]]]:
-    """Images of one unit, [condition, 3, height, width] for each way, and (sign, alpha) of each.
+    searches: xr.Dataset, ascents: Mapping[str, xr.Dataset], zoo: zoos.Zoo, network: str,
+    unit: str, alphas: Sequence[float],
+) -> tuple[dict[str, Tensor], list[tuple[str, float]]]:
+    """Images of one unit, way to [condition, 3, height, width], and (sign, alpha) of conditions.
 
-    ``searches`` are `signseg_utils.analysis.images.arranged`; ``ascents`` one for each way.
+    ``searches`` are `signseg_utils.analysis.images.arranged`; ``ascents`` by generator.
     """
-    rows: list[Tensor] = []
-    for name in generators:
+    rows: dict[str, Tensor] = {}
+    for name in searches["generator"].values.tolist():
         own, conditions = images.panel(searches, zoo, network, name, [unit], alphas)
-        rows.append(own[0])
-    for found in ascents:
+        rows[named("evolution", name)] = own[0]
+    for name, found in ascents.items():
         own, conditions = images.pictures(found.sel(unit=[unit]), network)
-        rows.append(own[0])
+        rows[named("gradient", name)] = own[0]
     return rows, conditions

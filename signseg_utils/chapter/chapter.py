@@ -36,6 +36,8 @@ OURS = "ours: no source asks"
 
 # A page opens with so many sentences at most.
 MOST_SENTENCES = 4
+# A forest figure tells so many cells of a line apart; the ledger unfolds to all of them.
+MOST_CELLS = 9
 
 
 def open_chapter(namespace: Mapping[str, Any], name: str) -> Chapter:
@@ -289,7 +291,7 @@ class Chapter:
         for scale, drawn in _by_scale(self.judged).items():
             samples = dict.fromkeys(one.claim.sample for one in drawn)
             self.figure(
-                _forest(drawn, f"{scale} (mean and 95 % interval over {', '.join(samples)})"),
+                _forest(drawn, f"{scale}\nmean and 95 % interval over {', '.join(samples)}"),
                 alt=alt or "Effects with intervals for each line of the ledger; a line at zero.",
                 caption=caption or "The effect behind each line of the ledger, beside no effect.",
             )
@@ -360,10 +362,19 @@ def _by_scale(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     return found
 
 
+def _mean(one: Judged) -> dict[str, SimpleNamespace]:
+    """The effect of the line itself, in place of its cells."""
+    own = SimpleNamespace(value=one.line.measured, low=one.line.ci_low, high=one.line.ci_high)
+    return {f"mean of {len(one.cells)}": own}
+
+
 def _forest(drawn: Sequence[Judged], label: str) -> Figure:
-    most = max(len(one.cells) for one in drawn)
+    """The cells of each line; of too many to be told apart their mean."""
+    cells = {one.line.id: one.cells if len(one.cells) <= MOST_CELLS else _mean(one)
+             for one in drawn}  # fmt: skip
+    most = max(map(len, cells.values()))
     height = 1 + len(drawn) * (0.28 if most == 1 else 0.4)
     figure, ax = plt.subplots(figsize=(plots.PAGE_WIDTH, height))
-    plots.forest(ax, {one.line.id: one.cells for one in drawn})
+    plots.forest(ax, cells)
     ax.set_xlabel(label)
     return figure
