@@ -7,7 +7,6 @@ book's own prose pages and a throwaway chapter.
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,10 +16,13 @@ from typing import Any
 import pytest
 import throwaway
 
+from signseg_utils.plots import drawn
+from signseg_utils.publishing import citation
+from signseg_utils.publishing.pdf import browser_path
+
 pytestmark = pytest.mark.browser
 
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 LOOK = """() => {
   const wide = document.scrollingElement;
@@ -41,16 +43,6 @@ LOOK = """() => {
     heading: document.querySelectorAll("h1").length,
   };
 }"""
-
-
-def browser_path(playwright: Any) -> str | None:
-    """A Chromium that is installed: the system's own or Playwright's; None if there is none."""
-    for name in BROWSERS:
-        found = shutil.which(name)
-        if found:
-            return found
-    own = playwright.chromium.executable_path
-    return own if own and Path(own).exists() else None
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +301,29 @@ def test_a_picture_opens_large_and_closes(view: Any, pages: list[Path]) -> None:
     assert large.is_visible()
     large.click()
     assert not large.is_visible()
+
+
+def test_what_can_be_taken_away_is_there(view: Any, pages: list[Path]) -> None:
+    site = next(path.parent for path in pages if path.parts[-2:] == ("book", "data.html"))
+    view.goto(named(pages, "data"))
+    links = view.locator("article a[download]").evaluate_all("a => a.map(e => e.href)")
+    assert {"dictionary.csv", "ledger.csv", "ledger.json"} <= {Path(link).name for link in links}
+    for link in links:
+        assert Path(link.removeprefix("file://")).exists(), link
+    for summary in view.locator("article details > summary").all():
+        summary.click()
+    assert view.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0
+    for page in (path for path in pages if "executed" in path.parts):
+        view.goto(page.as_uri())
+        for link in view.locator("a.figure-data").evaluate_all("a => a.map(e => e.href)"):
+            with open(link.removeprefix("file://"), encoding="utf-8", newline="") as file:
+                assert tuple(next(csv.reader(file))) == drawn.COLUMNS
+    assert any(site.glob("executed/*/*.csv"))
+
+
+def test_each_page_says_at_its_foot_how_to_cite_it(view: Any, pages: list[Path]) -> None:
+    title = citation.read(throwaway.ROOT)["title"]
+    for page in pages[:3]:
+        view.goto(page.as_uri())
+        words = view.locator("footer .to-cite")
+        assert words.is_visible() and title in words.inner_text(), page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -150,7 +151,10 @@ def test_the_others_go_on_and_the_command_ends_with_a_list(
 @pytest.fixture(scope="module")
 def site(broken: Book, told: tuple[int, str]) -> Path:
     """The HTML of the book with its failed pages; one was never tried."""
-    (broken.root / "_config.yml").write_text((throwaway.ROOT / "_config.yml").read_text())
+    config = (throwaway.ROOT / "_config.yml").read_text()
+    assert '  url: ""  ' in config, "empty: that of the git remote"
+    config = config.replace('  url: ""  ', '  url: "https://github.com/someone/book"  ')
+    (broken.root / "_config.yml").write_text(config)
     for part in ("_ext", "static"):
         (broken.root / "book" / part).symlink_to(throwaway.ROOT / "book" / part)
     (broken.root / "book" / "references.bib").write_text("")
@@ -172,6 +176,15 @@ STATES = {
     "shapes/07_never": "has not been made yet",
     "tinyimagenet/05_far": "",
 }
+
+
+def test_pages_can_be_opened_on_binder_and_in_colab(site: Path) -> None:
+    page = (site / "executed" / "shapes" / "01_good.html").read_text()
+    links = set(re.findall(r'href="(https://(?:mybinder|colab)[^"]+)"', page))
+    assert links == {
+        "https://mybinder.org/v2/gh/someone/book/main?urlpath=lab/tree/notebooks/01_good.ipynb",
+        "https://colab.research.google.com/github/someone/book/blob/main/notebooks/01_good.ipynb",
+    }
 
 
 def look(browser: Any, page: Path, width: int) -> dict[str, Any]:  # noqa: F811

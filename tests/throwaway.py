@@ -126,7 +126,9 @@ def write_book(folder: Path) -> None:
     for zoo in ("shapes", "tinyimagenet"):
         executed = folder / "book" / "executed"
         publish(chapter(notebooks, zoo), executed, report=lambda line: None)
-    shutil.copy(ROOT / "_config.yml", folder)
+    for name in ("_config.yml", "CITATION.cff", "data/dictionary.csv"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     for path in (ROOT / "book").iterdir():
         if path.name in ("executed", "_build") or path.name.startswith("."):
             continue
@@ -144,6 +146,8 @@ parts:
       - file: book/changes_of_verdict
       - file: book/deviations
       - file: book/how_to_rerun
+        sections:
+          - file: book/data
       - file: book/bibliography
   - caption: Chapters
     chapters:

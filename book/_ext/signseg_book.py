@@ -15,6 +15,7 @@ from typing import Any
 
 import answers
 import contents
+import data_page
 import ledger_page
 import what_holds
 from docutils import nodes
@@ -26,11 +27,23 @@ from sphinx.util.docutils import SphinxDirective
 from signseg_utils.basics.refusals import BadFile
 from signseg_utils.chapter import ledger
 from signseg_utils.files import paths
-from signseg_utils.publishing import changes, families, notices, provenance, stories
+from signseg_utils.publishing import (
+    changes,
+    citation,
+    families,
+    notices,
+    provenance,
+    stories,
+)
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
 LAUNCHED = re.compile(r"book/executed/[^/]+/")
+
+COLAB_CELL = """\
+!git clone --depth 1 {url} signseg
+%cd signseg
+%pip install -q -c requirements/constraints.txt -e ".[all]\""""
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +73,9 @@ def set_defaults(app: Sphinx, config: Config) -> None:
     options = config["html_theme_options"]
     options["navbar_persistent"] = []  # the theme's sidebar has a search field already
     config["html_context"].setdefault("default_mode", "auto")  # dark where the reader's system is
-    url = repository_url(Path(app.srcdir))
+    url = str(options.get("repository_url") or "").rstrip("/") or repository_url(Path(app.srcdir))
     options["repository_url"] = url
+    options["extra_footer"] = foot(Path(app.srcdir), str(config["copyright"]), url)
     if url:
         options["use_repository_button"] = options["use_issues_button"] = True
         options["launch_buttons"] = {
@@ -70,6 +84,14 @@ def set_defaults(app: Sphinx, config: Config) -> None:
             "binderhub_url": "https://mybinder.org",
             "colab_url": "https://colab.research.google.com" if "github.com" in url else "",
         }
+
+
+def foot(source: Path, year: str, url: str) -> str:
+    """HTML of a page's foot: how the book is cited; '' where no file says it."""
+    if not (source / "CITATION.cff").exists():
+        return ""
+    words = citation.sentence(citation.read(source), year, url)
+    return f'<p class="to-cite"><b>To cite:</b> {html.escape(words)}</p>'
 
 
 def stay_local(
@@ -497,6 +519,15 @@ class PortableTable(SphinxDirective):
         return [nodes.raw("", text, format="html")]
 
 
+class ColabCell(SphinxDirective):
+    """``{colab-cell}``: what installs the package in Google Colab, with this book's address."""
+
+    def run(self) -> list[nodes.Node]:
+        url = self.env.config.html_theme_options.get("repository_url")
+        text = COLAB_CELL.format(url=url or "<address of this repository>")
+        return [nodes.literal_block(text, text, language="text")]
+
+
 def _ended(cell: dict[str, Any] | None) -> str:
     """One cell of the table of machines: how the page ended there, and its seconds."""
     if cell is None:
@@ -550,8 +581,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("zoom.js")
     app.connect("build-finished", contents.write_figures)
     app.connect("build-finished", ledger_page.downloads)
+    app.connect("build-finished", data_page.copy)
     app.add_directive("questions", contents.Questions)
     app.add_directive("scoreboard", what_holds.Scoreboard)
+    app.add_directive("figure-data", data_page.FigureData)
+    app.add_directive("data-dictionary", data_page.DataDictionary)
+    app.add_directive("colab-cell", ColabCell)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("changes-table", ChangesTable)
     app.add_directive("cost-table", CostTable)

@@ -18,6 +18,7 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,8 @@ from signseg_utils.chapter import claims, ledger, parameters, reported, results
 from signseg_utils.chapter.claims import Claim
 from signseg_utils.chapter.judging import judge, shown_cells
 from signseg_utils.chapter.ledger import Line, Measured
+from signseg_utils.files import paths
+from signseg_utils.plots import drawn
 
 # In the ledger's column of what is reported, where the book asks.
 OURS = "ours: no source asks"
@@ -111,6 +114,7 @@ class Chapter:
         self._stated = stated
         self._opening = opening
         self._audited: list[results.Audited] = []
+        self._figures = 0
 
     @cached_property
     def zoo(self) -> Any:
@@ -185,7 +189,18 @@ class Chapter:
     def figure(
         self, fig: Figure, *, alt: str, caption: str = "", kind: str | None = None
     ) -> None:
-        """Show a figure with its text for those who do not see it (`plots.figure_with_alt`)."""
+        """Show a figure with its text for those who do not see it (`plots.figure_with_alt`).
+
+        What it draws is written beside the ledger, ``NN_title.figure-1.csv`` for the first figure
+        of the page (`signseg_utils.plots.drawn`), and linked; of images there is no such file.
+        """
+        self._figures += 1
+        rows = drawn.table(fig)
+        if rows:
+            file = f"{self.name}.figure-{self._figures}.csv"
+            paths.write_text(Path(file), drawn.as_csv(rows))
+            link = f'<a class="figure-data" href="{file}" download>Data of this figure (CSV)</a>'
+            caption = f"{caption} {link}".strip()
         display(plots.figure_with_alt(fig, alt, caption, kind=kind))
 
     def table(self, prefix: str) -> None:
@@ -288,10 +303,10 @@ class Chapter:
         ledger.write(self.lines, f"{self.name}.ledger.json")
         if self._opening is not None:
             self._opening.update(Markdown(opening(self.judged)))
-        for scale, drawn in _by_scale(self.judged).items():
-            samples = dict.fromkeys(one.claim.sample for one in drawn)
+        for scale, own in _by_scale(self.judged).items():
+            samples = dict.fromkeys(one.claim.sample for one in own)
             self.figure(
-                _forest(drawn, f"{scale}\nmean and 95 % interval over {', '.join(samples)}"),
+                _forest(own, f"{scale}\nmean and 95 % interval over {', '.join(samples)}"),
                 alt=alt or "Effects with intervals for each line of the ledger; a line at zero.",
                 caption=caption or "The effect behind each line of the ledger, beside no effect.",
             )
