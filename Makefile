@@ -14,7 +14,7 @@ BOOK    := book/_build/html/index.html
 HTML    := $(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going
 
 .DEFAULT_GOAL := help
-.PHONY: help install book html test lint smoke portable drift zoo results zip clean
+.PHONY: help install book html test lint smoke portable drift zoo results zip pdf clean
 
 help:                  ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,6 +64,9 @@ results: $(STAMP)      ## compute the shipped sweeps again (hours; continues whe
 
 zip: html              ## the built book as one file that opens without a server
 	cd book/_build/html && ../../../$(BIN)/python -m zipfile -c ../../offline.zip .
+
+pdf: $(STAMP)          ## the built book as one PDF, book/signed_inputs.pdf (needs Chromium)
+	$(BIN)/signseg pdf
 
 clean:                 ## remove what was built, not what was installed
 	rm -rf book/_build book/executed runs

@@ -23,6 +23,8 @@ COMMANDS = {
     "drift": "which ledger lines and audits differ between two published books",
     "compare": "a run of your own beside the book, claim by claim",
     "scoreboard": "what holds of the claims, as a table for README (--write README.md)",
+    "pdf": "the built book as one PDF; what `make pdf` does",
+    "describe": "the repository for archives (RO-Crate) and for checkers (CODECHECK), made anew",
     "session": "a search with a rig in the loop: write images to show, take rates back",
 }
 EXAMPLES = """\
