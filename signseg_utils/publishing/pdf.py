@@ -223,7 +223,7 @@ def _bookmarks(writer: Any, parts: Sequence[Part], begins: Sequence[int]) -> Non
     for part, begin in zip(parts, begins, strict=True):
         del above[part.depth :]
         parent = above[-1] if above else None
-        above.append(writer.add_outline_item(part.title, page_number=begin, parent=parent))
+        above.append(writer.add_outline_item(title=part.title, page_number=begin, parent=parent))
 
 
 def _anchors_away(printed: Any) -> None:
