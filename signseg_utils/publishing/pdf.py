@@ -32,7 +32,7 @@ PRINTED = """
   .figure-data, .to-cite, .prev-next-footer, .headerlink, .bd-header-article, form.ledger-tools,
   .copybtn, #jb-print-toc { display: none !important; }
   h1 { margin-bottom: 1.2rem !important; }
-  .book-table.changes { table-layout: fixed; }
+  .book-table.changes { font-size: 0.7rem; }
   .book-table.changes th:last-child { width: 40%; }
   figure, table.scoreboard tr, .answer { break-inside: avoid; }
   h1, h2, h3 { break-after: avoid; }
