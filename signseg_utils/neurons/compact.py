@@ -133,11 +133,33 @@ class CompactNeuron(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = F.relu_(self.first(images - self.mean))
-        for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
-            maps = F.relu_(pointwise(depthwise(maps)))
+        return self.onwards(self.begun(images), 1)
+
+    def begun(self, images: Tensor) -> Tensor:
+        """Maps behind layer 1, ``[image, filter, row, column]``."""
+        return F.relu_(self.first(images - self.mean))
+
+    def filtered(self, maps: Tensor, layer: int) -> Tensor:
+        """What the depthwise kernels of layer 2 to 5 make of the maps before it."""
+        passed: Tensor = self.depthwise[layer - 2](maps)
+        return passed
+
+    def mixed(self, filtered: Tensor, layer: int) -> Tensor:
+        """Maps behind layer 2 to 5, from `filtered`."""
+        return F.relu_(self.pointwise[layer - 2](filtered))
+
+    def onwards(self, maps: Tensor, layer: int) -> Tensor:
+        """Responses ``[image]`` from the maps behind a layer."""
+        for number in range(layer + 1, DEPTH + 1):
+            maps = self.mixed(self.filtered(maps, number), number)
         response: Tensor = self.beta(maps.flatten(1))
         return response[:, 0]
+
+    def kernels(self, layer: int) -> Tensor:
+        """Depthwise kernels of layer 2 to 5, ``[filter, 5, 5]``."""
+        weight = self.depthwise[layer - 2].weight
+        assert isinstance(weight, Tensor)
+        return weight[:, 0, -KERNEL:, -KERNEL:]  # those of a stride of 2 begin with zeros
 
 
 def _convolution(
