@@ -232,10 +232,10 @@ def dot_detector() -> CompactNeuron:
     """A model that answers to bright dots of one size.
 
     Layer 1 finds the four sides of something bright, and brightness. Layer 2 makes four corners of
-    them. Filters of layer 3 (`EXCITING`) move each corner inwards, so that the four of a dot of
-    `RADIUS` meet in one place; those that find brightness around it (`INHIBITING`) hold back what
-    is larger. Two further ones lead nowhere. Layers 4 and 5 pass on, and the readout pools over a
-    wide window.
+    them, where nothing is dark. Filters of layer 3 (`EXCITING`) move each corner inwards, so that
+    the four of a dot of `RADIUS` meet in one place; those that find brightness around it
+    (`INHIBITING`) hold back what is larger. Two further ones lead nowhere. Layers 4 and 5 pass on,
+    and the readout pools over a wide window.
     """
     own = CompactNeuron(_blank((6, 8, 3, 3, 3)))
     step = np.array([-1.0, -1.0, 0.0, 1.0, 1.0]) / 30
@@ -250,10 +250,11 @@ def dot_detector() -> CompactNeuron:
     corners = np.zeros((8, 6))
     for row, sides in enumerate([(0, 2), (0, 3), (1, 2), (1, 3)]):
         corners[row, list(sides)] = 1
+    corners[:4, 5] = -3  # of something dark there are none
     corners[[4, 5], 4] = 1
     corners[6, 5] = corners[7, 0] = corners[7, 1] = 1
     _put(own.pointwise[0], corners[..., None, None])
-    own.pointwise[0].bias.data[:4] = -0.25
+    own.pointwise[0].bias.data[:4] = -0.18
     places = np.arange(5) - 2
     y, x = np.meshgrid(places, places, indexing="ij")
     inwards = [np.exp(-((y - dy) ** 2 + (x - dx) ** 2)) for dy in (-2, 2) for dx in (-2, 2)]
@@ -261,12 +262,12 @@ def dot_detector() -> CompactNeuron:
     far = [np.where((np.abs(y) == 2) & (x == 2 * side), 0.5, 0) for side in (-1, 1)]
     _put(own.depthwise[1], np.stack([*inwards, *far, centre, centre])[:, None])
     joined = np.zeros((3, 8))
-    joined[0] = [1, 1, 1, 1, -0.5, -0.5, 0, 0]
+    joined[0] = [1, 1, 1, 1, -0.6, -0.6, 0, 0]
     joined[1, 6], joined[2, 7] = 1, 1
     _put(own.pointwise[1], joined[..., None, None])
-    own.pointwise[1].bias.data[0] = -0.15
+    own.pointwise[1].bias.data[0] = -0.06
     for layer in (4, 5):
         _put(own.depthwise[layer - 2], np.repeat(centre[None, None], 3, 0))
         _put(own.pointwise[layer - 2], np.eye(3)[..., None, None])
-    _put_window(own, np.array([1.0, 0.0, 0.0]), (14, 13), 5.0)
+    _put_window(own, np.array([1.0, 0.0, 0.0]), (14, 13), 4.0)
     return own

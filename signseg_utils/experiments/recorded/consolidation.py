@@ -145,7 +145,7 @@ class Consolidation(studies.Recorded):
         )  # fmt: skip
         found["cka"] = (("among", "map", "model"), _among(pairs, groups))
         found["next_cka"] = (("map", "model"), pairs[:, *beside])
-        control = [_among(own, groups)[0], _among(redrawn, groups)[0]]
+        control = [[shared.of_each(part) for part in parts] for parts in (own, redrawn)]
         found["control"] = (("weights", "map", "chosen"), np.stack(control))
         for name, values in _of_kernels(self, names).items():
             dims = ("null", "among", "layer", "model")[-values.ndim :]
@@ -278,7 +278,7 @@ def _chance(kernels: Sequence[np.ndarray], null: str, seed: int, layer: int) -> 
 # ---------------------------------------------------------------- signs of one model
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What mixes: weights [row, input], and the same as filters pass them on."""
 
     weight: Tensor
@@ -292,31 +292,31 @@ def _numbers(
     study: Consolidation, own: CompactNeuron, number: int, shown: Tensor
 ) -> dict[str, Tensor]:
     """`NUMBERS` of one model, without their dimension ``model``."""
-    parts = _parts(own, shown[: study.shown])
-    intact = own.onwards(own.mixed(parts["2"].filtered, 2), 2)
+    mixing = parts(own, shown[: study.shown])
+    intact = own.onwards(own.mixed(mixing["2"].filtered, 2), 2)
     sided, kept = [], []
-    for place, (name, part) in enumerate(parts.items()):
+    for place, (name, part) in enumerate(mixing.items()):
         own_gauges = (part.passed, part.weight)
         stream = 10_000 + 10 * number + place
         sided.append(
             [shared.one_sided(w.double().numpy(), study.seed, stream) for w in own_gauges]
         )
         kept.append([
-            _correlation(_without(own, name, part, *condition), intact)
+            _correlation(without(own, name, part, *condition), intact)
             for condition in CONDITIONS.values()
         ])  # fmt: skip
     both = torch.tensor(sided).permute(2, 1, 0)  # [own or tossed, gauge, part]
-    counts = [part.weight.shape[1] for name, part in parts.items() if name != "readout"]
+    counts = [part.weight.shape[1] for name, part in mixing.items() if name != "readout"]
     return {
         "filters": torch.tensor([*counts, own.filters[-1]]),
         "one_sided": both[0],
         "tossed": both[1],
-        "lean": torch.tensor([part.lean for part in parts.values()]),
+        "lean": torch.tensor([part.lean for part in mixing.values()]),
         "kept": torch.tensor(kept).T,
     }
 
 
-def _parts(own: CompactNeuron, shown: Tensor) -> dict[str, _Part]:
+def parts(own: CompactNeuron, shown: Tensor) -> dict[str, Part]:
     """What mixes in each layer, and what it mixes.
 
     The sign of a depthwise kernel and that of the weights that mix it can be exchanged, and so can
@@ -331,16 +331,16 @@ def _parts(own: CompactNeuron, shown: Tensor) -> dict[str, _Part]:
         kernels = own.kernels(layer).flatten(1)
         lean = (kernels.sum(1).abs() / kernels.abs().sum(1).clamp_min(1e-12)).mean()
         weight = own.pointwise[layer - 2].weight[:, :, 0, 0]
-        found[str(layer)] = _Part(weight, weight * size, float(lean), filtered)
+        found[str(layer)] = Part(weight, weight * size, float(lean), filtered)
         maps = own.mixed(filtered, layer)
     weight = own.beta.weight
     size = maps.square().mean(0).sqrt().flatten()
-    found["readout"] = _Part(weight, weight * size, 1.0, maps)
+    found["readout"] = Part(weight, weight * size, 1.0, maps)
     return found
 
 
-def _without(
-    own: CompactNeuron, name: str, part: _Part, gauge: str, ablation: Ablation
+def without(
+    own: CompactNeuron, name: str, part: Part, gauge: str, ablation: Ablation
 ) -> Tensor:
     """Responses ``[image]`` with some weights of one part gone."""
     judged = part.passed if gauge == "passed on" else part.weight
