@@ -22,7 +22,8 @@ def absent(chapter: Chapter) -> list[str]:
     values = parameters.cast(declared, {"zoo": chapter.zoo, **chapter.values})
     zoo = zoos.load_zoo(chapter.zoo)
     parsed = vars(selection.parse(values))
-    names = parsed.get("networks") or (parsed["network"],)  # a chapter may ask for only one
+    one = [parsed["network"]] if "network" in parsed else []  # a chapter may ask for one or none
+    names = parsed.get("networks") or one
     return [name for name in names if not zoo.path(name).exists()]
 
 

@@ -29,6 +29,8 @@ from signseg_utils.experiments import (
 from signseg_utils.experiments.factorial import running as searching
 from signseg_utils.experiments.recorded import (
     ablated_models,
+    consolidation,
+    dot_detectors,
     driven,
     encoding_accuracy,
     encoding_signs,
@@ -207,6 +209,12 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         )
         options = dict(layer=run.layer, bases=run.bases, least_fit=run.least_fit, seed=run.seed)
         plan += perturbed.plan(run.recording, run.zoo, run.network, **options)
+    if number == 20:
+        few = dict(images=run.images, shown=run.shown, randomised=run.randomised, seed=run.seed)
+        plan = consolidation.plan(run.recording, run.zoo, **few)
+    if number == 21:
+        few = dict(images=run.images, shown=run.shown, detailed=run.detailed)
+        plan = dot_detectors.plan(run.recording, run.zoo, **few)
     if number == 15:
         own = own / races.Race.FOLDER
         plan = races.plan(
@@ -229,7 +237,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         for name, networks in each:
             wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
             yield from (paths.results_folder(name) / one.key for one in wanted)
-    yield from ((recorded if number in (11, 12, 13, 14, 17, 19) else own) / one.key for one in plan)
+    of_neurons = number in (11, 12, 13, 14, 17, 19, 20, 21)
+    yield from ((recorded if of_neurons else own) / one.key for one in plan)
 
 
 def test_the_shipped_profile_asks_for_all_that_ships_and_for_nothing_else() -> None:

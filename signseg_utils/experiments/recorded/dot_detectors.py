@@ -295,7 +295,7 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
     intact = told(own.onwards(own.mixed(passed[2], 2), 2))
     rows: dict[str, list[Any]] = {"layer": [], "number": [], "dsi": [], "effect": []}
     for layer in LAYERS:
-        for number, ablated in enumerate(one_by_one(own, dots, passed, layer)):
+        for number, ablated in enumerate(one_by_one(own, passed, layer)):
             values = told(ablated)
             rows["layer"].append(layer)
             rows["number"].append(number)
@@ -344,9 +344,12 @@ def passed_through(own: CompactNeuron, images: Tensor) -> dict[int, Tensor]:
 
 
 def one_by_one(
-    own: CompactNeuron, images: Tensor, passed: Mapping[int, Tensor], layer: int
+    own: CompactNeuron, passed: Mapping[int, Tensor], layer: int
 ) -> list[Tensor]:
-    """Responses ``[image]`` without each filter of a layer in turn, its kernel at 0."""
+    """Responses ``[image]`` without each filter of a layer in turn, its kernel at 0.
+
+    ``passed``: `passed_through` of the images.
+    """
     at = max(layer, 2)
     still = torch.zeros_like(passed[at][:1])
     if layer == 1:  # of a filter of layer 1 the bias stays, as a map that is alike everywhere
