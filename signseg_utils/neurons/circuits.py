@@ -111,12 +111,13 @@ def calibrate(own: CompactNeuron, images: Tensor, wanted: Sequence[Level]) -> No
         if layer == 1:
             conv, passed = own.first, maps
         else:
-            conv, passed = own.pointwise[layer - 2], own.filtered(maps, layer)
+            conv, passed = own.mixing(layer), own.filtered(maps, layer)
         flat = conv(passed).transpose(0, 1).flatten(1)
         mean, spread = flat.mean(1), flat.std(1, correction=0)
         scale = torch.where(spread > 1e-9, want.spread / spread.clamp_min(1e-9), 1.0)
         conv.weight.mul_(scale[:, None, None, None])
-        conv.bias.copy_((conv.bias - mean) * scale + want.mean)
+        bias = _bias(conv)
+        bias.copy_((bias - mean) * scale + want.mean)
         maps = conv(passed).relu()
 
 
@@ -210,6 +211,11 @@ def _put(conv: torch.nn.Module, values: np.ndarray) -> None:
     weight.data[..., -side:, -side:] = torch.from_numpy(values).float()
 
 
+def _bias(conv: torch.nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.data
+
+
 def _put_window(
     own: CompactNeuron, weight: np.ndarray, centre: Sequence[float], width: float
 ) -> None:
@@ -254,7 +260,7 @@ def dot_detector() -> CompactNeuron:
     corners[[4, 5], 4] = 1
     corners[6, 5] = corners[7, 0] = corners[7, 1] = 1
     _put(own.pointwise[0], corners[..., None, None])
-    own.pointwise[0].bias.data[:4] = -0.18
+    _bias(own.mixing(2))[:4] = -0.18
     places = np.arange(5) - 2
     y, x = np.meshgrid(places, places, indexing="ij")
     inwards = [np.exp(-((y - dy) ** 2 + (x - dx) ** 2)) for dy in (-2, 2) for dx in (-2, 2)]
@@ -265,7 +271,7 @@ def dot_detector() -> CompactNeuron:
     joined[0] = [1, 1, 1, 1, -0.6, -0.6, 0, 0]
     joined[1, 6], joined[2, 7] = 1, 1
     _put(own.pointwise[1], joined[..., None, None])
-    own.pointwise[1].bias.data[0] = -0.06
+    _bias(own.mixing(3))[0] = -0.06
     for layer in (4, 5):
         _put(own.depthwise[layer - 2], np.repeat(centre[None, None], 3, 0))
         _put(own.pointwise[layer - 2], np.eye(3)[..., None, None])

@@ -155,6 +155,12 @@ class CompactNeuron(nn.Module):
         response: Tensor = self.beta(maps.flatten(1))
         return response[:, 0]
 
+    def mixing(self, layer: int) -> nn.Conv2d:
+        """The pointwise convolution that mixes what the kernels of layer 2 to 5 have found."""
+        conv = self.pointwise[layer - 2]
+        assert isinstance(conv, nn.Conv2d)
+        return conv
+
     def kernels(self, layer: int) -> Tensor:
         """Depthwise kernels of layer 2 to 5, ``[filter, 5, 5]``."""
         weight = self.depthwise[layer - 2].weight

@@ -330,7 +330,7 @@ def parts(own: CompactNeuron, shown: Tensor) -> dict[str, Part]:
         size = filtered.square().mean((0, 2, 3)).sqrt() * filtered.mean((0, 2, 3)).sign()
         kernels = own.kernels(layer).flatten(1)
         lean = (kernels.sum(1).abs() / kernels.abs().sum(1).clamp_min(1e-12)).mean()
-        weight = own.pointwise[layer - 2].weight[:, :, 0, 0]
+        weight = own.mixing(layer).weight[:, :, 0, 0]
         found[str(layer)] = Part(weight, weight * size, float(lean), filtered)
         maps = own.mixed(filtered, layer)
     weight = own.beta.weight
@@ -349,8 +349,7 @@ def without(
     if name == "readout":
         return F.linear(part.filtered.flatten(1), weight, own.beta.bias)[:, 0]
     layer = int(name)
-    bias = own.pointwise[layer - 2].bias
-    assert isinstance(bias, Tensor)
+    bias = own.mixing(layer).bias
     maps = F.conv2d(part.filtered, weight[..., None, None], bias).relu_()
     return own.onwards(maps, layer)
 

@@ -131,8 +131,7 @@ def kernel_curves(found: xr.Dataset) -> dict[str, Any]:
     """Similarity of kernels by layer, real ones and random ones."""
     real = {"models": found["kernels"].sel(among="all")}
     chance = found["chance"].sel(among="all")
-    names = {"blurred": "random, as smooth", "unblurred": "random, not blurred",
-             "covariance": "random, same covariance"}  # fmt: skip
+    names = {"blurred": "as smooth", "unblurred": "not blurred", "covariance": "same covariance"}
     real |= {names[null]: chance.sel(null=null) for null in NULLS}
     return {"": {name: _curve(own, "layer") for name, own in real.items()}}
 
@@ -165,9 +164,9 @@ def kept_panels(found: xr.Dataset) -> dict[str, dict[str, Array]]:
 
 def sided_panels(found: xr.Dataset) -> dict[str, dict[str, Array]]:
     """How far weights are of one sign beyond coins ``[model]``, by part and gauge."""
-    gauges = found["gauge"].values.tolist()
+    gauges = {"passed on": "passed", "raw": "raw"}
     return {
-        title(part): {gauge: sided(found, gauge).sel(part=part).values for gauge in gauges}
+        title(part): {gauges[one]: sided(found, one).sel(part=part).values for one in gauges}
         for part in PARTS
     }
 

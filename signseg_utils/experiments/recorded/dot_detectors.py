@@ -153,9 +153,9 @@ class DotDetectors(studies.Recorded):
         first = str(stored["detector"].values[0])
         apart = taken_apart(self, stored.sel(model=first), shown)
         own = stored.isel(filter=np.flatnonzero(stored["of"].values == first))
-        for name, one in apart.data_vars.items():
-            kept = own[name] if "filter" in one.dims else own[name].sel(detector=[first])
-            held.append(self.compared(str(name), kept, one.values, first))
+        for variable, values in apart.data_vars.items():
+            alone = own[variable].sel({} if "filter" in values.dims else {"detector": [first]})
+            held.append(self.compared(str(variable), alone, values, first))
         return held
 
 
@@ -191,7 +191,7 @@ def tuned(found: xr.Dataset) -> xr.DataArray:
 
 def best_polarity(found: xr.Dataset) -> xr.DataArray:
     """Number of the polarity of the best dot, ``[model]``."""
-    return found["tuning"].max("radius").argmax("polarity")
+    return found["tuning"].max("radius").argmax(dim="polarity")
 
 
 def detecting(found: xr.Dataset) -> list[str]:
@@ -285,7 +285,7 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
     own = circuits.model(study.recording, name)
     scale = float(about["natural_mean"]), float(about["natural_spread"])
     place = tuple(float(value) for value in about["place"].values)
-    polarity = POLARITIES[int(about["tuning"].max("radius").argmax("polarity"))]
+    polarity = POLARITIES[int(best_polarity(about))]
     dots = spots(RADII, (place[0], place[1]), polarity)
 
     def told(values: Tensor) -> Tensor:
@@ -386,9 +386,8 @@ def cumulatively(
     order, change
         Numbers of filters, and `changed` once each is gone.
     """
-    conv = own.pointwise[CONSOLIDATING - 2]
+    conv = own.mixing(CONSOLIDATING)
     before, weight = conv(passed), conv.weight
-    assert isinstance(weight, Tensor)
     left, order, change = list(range(passed.shape[1])), [], []
     while left:
         adds = torch.stack([weight[:, n].view(1, -1, 1, 1) * passed[:, n : n + 1] for n in left])
@@ -410,8 +409,7 @@ def centres(
     Centre of mass of what it adds for an image, beyond what it adds without a spot, times the sign
     of its sum. NaN where it adds nothing.
     """
-    conv = own.pointwise[CONSOLIDATING - 2]
-    weight = conv.weight[important, :, 0, 0].view(-1, 1, 1)
+    weight = own.mixing(CONSOLIDATING).weight[important, :, 0, 0].view(-1, 1, 1)
     without = passed_through(own, blank())[CONSOLIDATING]
     adds = (weight * (passed[0] - without[0])).double()
     adds = (adds * adds.sum((1, 2), keepdim=True).sign()).clamp_min(0)

@@ -16,7 +16,15 @@ from signseg_utils.experiments.recorded import dot_detectors as dots
 from signseg_utils.experiments.recorded.dot_detectors import CONSOLIDATING
 from signseg_utils.neurons import circuits
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, Any]
+
+FEWEST = 6  # filters that a verdict about filters needs, as the ledger has it
+
+
+def words(recording: str) -> dict[str, str]:
+    """Who is asked, to begin a sentence and within one."""
+    kind = "compact models of V4 neurons" if recording == "v4" else "simulated models"
+    return {"who": f"{kind[0].upper()}{kind[1:]}", "whom": kind}
 
 
 class Circuit(NamedTuple):
@@ -61,7 +69,7 @@ def detectors(found: xr.Dataset) -> int:
 
 def necessary(own: Circuit) -> tuple[float, str]:
     """The largest invariance without one filter, and its layer."""
-    place = int(own.filters["dsi"].argmax())
+    place = int(np.argmax(own.filters["dsi"].values))
     return float(own.filters["dsi"][place]), str(int(own.filters["layer"][place]))
 
 
@@ -96,9 +104,9 @@ def before_half(own: Circuit) -> float:
     return float(np.argmax(steps > 0.5) / len(steps)) if (steps > 0.5).any() else 1.0
 
 
-def enough(values: Array) -> Array | None:
-    """Values, or None where there are fewer than two."""
-    return values if np.isfinite(values).sum() > 1 else None
+def enough(values: Array, least: int = FEWEST) -> Array | None:
+    """Values, or None where there are fewer than can tell."""
+    return values if np.isfinite(values).sum() >= least else None
 
 
 def over_detectors(found: xr.Dataset, told: list[Circuit]) -> dict[str, Array | None]:
@@ -124,7 +132,7 @@ def over_detectors(found: xr.Dataset, told: list[Circuit]) -> dict[str, Array | 
         "W-disc": disc - np.max(bars, axis=0),
         "W-square": disc - square,
     }
-    return {id: enough(own) for id, own in values.items()}
+    return {id: enough(own, 2) for id, own in values.items()}
 
 
 def _mean(values: Array) -> float:
