@@ -16,7 +16,7 @@ import psutil
 import pytest
 import throwaway
 import yaml
-from test_browser import browser, build  # noqa: F401
+from browsing import build
 
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
