@@ -117,6 +117,15 @@ def test_a_zoo_without_results_is_left_out_and_what_is_made_is_kept(only_ascents
     assert again == [(world, folder)] and len(said) == 1
 
 
+def test_a_zoo_that_cannot_be_shown_costs_no_other(
+    only_ascents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_ascents.write_text("no folder")
+    said: list[str] = []
+    assert list(explorer.worlds(said.append)) == []
+    assert "without efficientnet, because" in said[-1]
+
+
 def test_without_results_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path))
     (tmp_path / "zoo").symlink_to(paths.repository() / "data" / "zoo")

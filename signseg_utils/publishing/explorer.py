@@ -14,12 +14,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from signseg_utils import selection
 from signseg_utils.basics import registry
+from signseg_utils.basics.refusals import BadFile, Refusal
 from signseg_utils.chapter import parameters
 from signseg_utils.chapter.chapter import Chapter
 from signseg_utils.files import paths
@@ -63,7 +65,11 @@ def worlds(report: Callable[[str], None] = print) -> Iterator[tuple[dict[str, An
         home = paths.cache_folder() / "explorer" / f"{name}-{_key(name, files)}"
         if not (home / ABOUT).exists():
             report(f"explorer: making images of {name}")
-            _make(name, plans, home)
+            try:
+                _make(name, plans, home)
+            except (Refusal, OSError) as error:  # costs this zoo, not the book
+                report(f"explorer: without {name}, because {error}")
+                continue
         yield json.loads((home / ABOUT).read_text(encoding="utf-8")), home
 
 
@@ -128,6 +134,8 @@ def _make(zoo: str, plans: dict[str, Sequence[Any]], home: Path) -> None:
         folder = Path(name) / "made"
         folder.mkdir()
         banks = list(_banks(zoo, plans))
+        if not banks:
+            raise BadFile(f"expected results of zoo {zoo} that can be read; got none; restore them")
         recognised = [bank.measures["recognition"][:, 0].mean() for bank in banks]
         best = recognised.index(max(recognised))
         about = {
@@ -147,14 +155,15 @@ def _banks(zoo_name: str, plans: dict[str, Sequence[Any]]) -> Iterator[Bank]:
     from signseg_utils import zoos
     from signseg_utils.analysis import single_images
     from signseg_utils.experiments import base
+    from signseg_utils.files.store import ShardError
 
     zoo, folder = zoos.load_zoo(zoo_name), paths.results_folder(zoo_name)
     for chapter, plan in plans.items():
-        stored = [(one, base.stored(one, zoo, folder)) for one in plan]
-        there = [(one, its) for one, its in stored if its is not None]
         groups: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
-        for one, its in there:
-            groups.setdefault((one.network, one.generator), []).append((one, its))
+        for one in plan:
+            with suppress(ShardError):  # missing or damaged: the chapter's own page says so
+                (its,) = base.read([one], zoo, folder)
+                groups.setdefault((one.network, one.generator), []).append((one, its))
         for (network, _), group in groups.items():
             joined = plan[0].joined(*zip(*group, strict=True))
             if chapter == ASCENTS:
