@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from signseg_utils.publishing.pdf import browser_path
 
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
