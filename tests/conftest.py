@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from browsing import browser as browser
+from browsing import pages as pages
+from browsing import view as view
 
 from signseg_utils import zoos
 from signseg_utils.basics import progress, registry

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import throwaway
 import yaml
-from test_browser import browser, build  # noqa: F401
+from browsing import build
 
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
@@ -187,7 +187,7 @@ def test_pages_can_be_opened_on_binder_and_in_colab(site: Path) -> None:
     }
 
 
-def look(browser: Any, page: Path, width: int) -> dict[str, Any]:  # noqa: F811
+def look(browser: Any, page: Path, width: int) -> dict[str, Any]:
     """Text, place and colours of a page's notice and strip."""
     seen = browser.new_page(viewport={"width": width, "height": 900})
     seen.goto(page.as_uri())
@@ -204,7 +204,7 @@ def look(browser: Any, page: Path, width: int) -> dict[str, Any]:  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [1300, 390])
-def test_a_browser_shows_the_notices(browser: Any, site: Path, width: int) -> None:  # noqa: F811
+def test_a_browser_shows_the_notices(browser: Any, site: Path, width: int) -> None:
     for page, state in STATES.items():
         seen = look(browser, site / "executed" / f"{page}.html", width)
         assert seen["overflow"] <= 0, page
@@ -226,7 +226,7 @@ def test_a_browser_shows_the_notices(browser: Any, site: Path, width: int) -> No
     assert "within the declared bounds" in near and WORST in near
 
 
-def test_the_ledger_lives_with_missing_pages(browser: Any, site: Path) -> None:  # noqa: F811
+def test_the_ledger_lives_with_missing_pages(browser: Any, site: Path) -> None:
     seen = look(browser, site / "ledger.html", 1300)["notice"]["text"]
     assert "shapes/02_raises failed; its earlier copy is shown" in seen
     assert "shapes/03_dies failed" in seen and "shapes/07_never is not whole or not" in seen

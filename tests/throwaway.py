@@ -142,6 +142,7 @@ root: book/index
 parts:
   - caption: The book
     chapters:
+      - file: book/explorer
       - file: book/ledger
       - file: book/changes_of_verdict
       - file: book/deviations

@@ -27,6 +27,10 @@ from signseg_utils.publishing import families, scoreboard, stories
 from signseg_utils.publishing.stories import Question
 
 EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/.]+)$")
+AT_RANDOM = (
+    "Is it the sign, or would any damage do? As much weight of either sign, drawn at random, was "
+    "taken away, too:"
+)
 SENTENCES = 2  # of each world on a landing page
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _IMAGE = re.compile(r'<img\b[^>]*?src="data:(image/[\w+]+);base64,([^"]+)"[^>]*?alt="([^"]*)"')
@@ -95,6 +99,17 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+_UNFOLDS = re.compile(
+    r'(<a class="[^"]*\breference internal\b[^"]*" href="[^"]*">\s*(?P<title>[^<]*?)\s*</a>'
+    r"<details\b[^>]*><summary)>"
+)
+
+
+def with_names(text: str) -> str:
+    """A page whose sidebar says what each of its arrows unfolds: the theme's say nothing."""
+    return _UNFOLDS.sub(lambda found: f'{found[1]} aria-label="below: {found["title"]}">', text)
+
+
 # ---------------------------------------------------------------- a chapter's landing page
 
 
@@ -102,9 +117,13 @@ def landing(source: Path, question: Question, zoos: Sequence[str]) -> str:
     """MyST of the page that a chapter's entry in the sidebar leads to."""
     own = [row for row in what_holds.rows_of(source) if row.chapter.name == question.name]
     rows = [part for row in own for part in scoreboard.apart(row)]
+    random = [part for row in own for part in scoreboard.at_random(row)]
     blocks = [_answers(source, question, zoos)]
     if rows:
         blocks.append(what_holds.table(rows, "../", "What holds?"))
+    if random:
+        told = what_holds.table(random, "../", "Is it the sign? Beside weights drawn at random")
+        blocks.append(f'<div id="{what_holds.AT_RANDOM}"><p>{AT_RANDOM}</p>{told}</div>')
     blocks.append(_worlds(source, question, zoos))
     text = "\n".join(blocks).replace("`", "&#96;")
     return f"# {question.title}\n\n```{{raw}} html\n{text}\n```\n"

@@ -199,6 +199,7 @@ def controls(rows: Sequence[Row]) -> str:
     """HTML of search, filters and order; hidden until the script that they need has begun."""
     lines = [one for row in rows for one in row.lines]
     verdicts = [v for v in ledger.WORDS if any(one.verdict == v for one in lines)]
+    failed = {"failed": "did not hold (reversed, absent, differs)"}
     worlds = list(
         dict.fromkeys(row.chapter.world(one.line.zoo) for row in rows for one in row.lines)
     )
@@ -217,7 +218,7 @@ def controls(rows: Sequence[Row]) -> str:
     return (
         '<form class="ledger-tools" hidden aria-label="Find lines of the ledger">'
         '<label>search <input type="search" name="search" autocomplete="off"></label>'
-        + _select("verdict", {v: v for v in verdicts})
+        + _select("verdict", failed | {v: v for v in verdicts})
         + _select("world", {w: w for w in worlds})
         + _select("chapter", chapters)
         + _select("role", {r: r for r in roles})

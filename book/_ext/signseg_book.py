@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import answers
+import asked
 import contents
 import data_page
+import explorer_page
 import ledger_page
+import policy
 import what_holds
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -114,6 +117,16 @@ def stay_local(
             rewrite(button.get("buttons", []))
 
     rewrite(context.get("header_buttons", []))
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """What can be done only to pages as they were written: names for the sidebar, a policy."""
+    if error or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        if "_static" not in page.relative_to(app.outdir).parts:
+            text = page.read_text(encoding="utf-8")
+            paths.write_text(page, policy.protected(contents.with_names(text)))
 
 
 # ---------------------------------------------------------------- provenance
@@ -576,12 +589,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", stay_local, priority=950)
     app.connect("source-read", in_readers_order)
     app.connect("build-finished", tell, priority=950)
-    for name in ("scoreboard.css", "ledger.css"):
+    for name in ("scoreboard.css", "ledger.css", "explorer.css"):
         app.add_css_file(name)
     app.add_js_file("zoom.js")
     app.connect("build-finished", contents.write_figures)
     app.connect("build-finished", ledger_page.downloads)
     app.connect("build-finished", data_page.copy)
+    app.connect("build-finished", explorer_page.write_sprites)
+    app.connect("build-finished", finish, priority=900)
+    app.add_directive("asked", asked.Asked)
+    app.add_directive("explorer", explorer_page.Explorer)
     app.add_directive("questions", contents.Questions)
     app.add_directive("scoreboard", what_holds.Scoreboard)
     app.add_directive("figure-data", data_page.FigureData)

@@ -16,6 +16,7 @@ from signseg_utils.chapter import ledger
 from signseg_utils.publishing import scoreboard, stories
 from signseg_utils.publishing.scoreboard import Cell, Row
 
+AT_RANDOM = "at-random"  # place on a chapter's page of what ablation at random did
 BRIEF = 50  # letters of a claim that keeps to one line
 
 
@@ -65,15 +66,26 @@ def _aloud(found: Cell) -> str:
     return ", ".join(words)
 
 
-def table(rows: Sequence[Row], base: str, caption: str = "What holds?") -> str:
+def anchor(story: str) -> str:
+    """Name of the part of the front page's scoreboard that tells a story."""
+    return "holds-" + story.lower().replace(" ", "-")
+
+
+def table(
+    rows: Sequence[Row], base: str, caption: str = "What holds?", *, folds: bool = False
+) -> str:
     """HTML of rows, those of networks and those of neurons under heads of their own.
 
     Parameters
     ----------
     base
         Way from the page to the folder ``book/``: empty or ``../``.
+    folds
+        Whether a narrow screen shows the main rows first, and all when they are asked for; then
+        each story can be linked to (`anchor`).
     """
     bodies, most = [], 0
+    briefly = folds and any(row.main for row in rows)
     for story in dict.fromkeys(row.chapter.story for row in rows):
         own = [row for row in rows if row.chapter.story == story]
         zoos = stories.in_order(zoo for row in own for zoo in row.cells)
@@ -81,27 +93,39 @@ def table(rows: Sequence[Row], base: str, caption: str = "What holds?") -> str:
         recorded = any(row.chapter.recorded for row in own)
         worlds = [stories.world(zoo, recorded) for zoo in zoos]
         heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in worlds)
+        id = f' id="{anchor(story)}"' if folds else ""
         bodies.append(
-            f'<tbody><tr class="heads"><th scope="col">{story}</th>{heads}'
+            f'<tbody{id} style="--worlds:{len(zoos)}"><tr class="heads">'
+            f'<th scope="col">{story}</th>{heads}'
             '<th scope="col">but</th></tr>'
-            + "".join(_row(row, zoos, worlds, base) for row in own)
+            + "".join(_row(row, zoos, worlds, base, briefly and not row.main) for row in own)
             + "</tbody>"
         )
     brief = all(len(row.words) <= BRIEF for row in rows)
     narrow = " narrow" if most < 3 and brief else ""
     head = f"<caption>{html.escape(caption)}</caption>"
-    return f'<table class="scoreboard{narrow}">{head}{"".join(bodies)}</table>'
+    switch = (
+        '<input type="checkbox" id="all-claims"><label for="all-claims">show all '
+        f"{len(rows)} claims</label>"
+    )
+    return (
+        f'{switch if briefly else ""}<table class="scoreboard{narrow}">{head}{"".join(bodies)}'
+        "</table>"
+    )
 
 
-def _row(row: Row, zoos: Sequence[str], worlds: Sequence[str], base: str) -> str:
+def _row(
+    row: Row, zoos: Sequence[str], worlds: Sequence[str], base: str, lesser: bool
+) -> str:
     cells = "".join(
         f'<td data-label="{html.escape(name)}">{cell(row.cells.get(zoo), base, name)}</td>'
         for zoo, name in zip(zoos, worlds, strict=True)
     )
+    kind = ' class="lesser"' if lesser else ""
     link = f"{base}chapters/{row.chapter.name}.html"
     caveat = f'<td class="caveat" data-label="but">{html.escape(row.caveat)}</td>'
     return (
-        f'<tr><th scope="row"><a href="{link}">{html.escape(row.words)}</a>{where(row)}</th>'
+        f'<tr{kind}><th scope="row"><a href="{link}">{html.escape(row.words)}</a>{where(row)}</th>'
         f"{cells}{caveat}</tr>"
     )
 
@@ -137,5 +161,6 @@ class Scoreboard(SphinxDirective):
             text = "<p>No chapter has been published yet.</p>"
         else:
             base = "../" * (self.env.docname.count("/") - 1)
-            text = table(rows, base, "Each claim of the paper, in each world") + legend(rows)
+            caption = "Each claim of the paper, in each world"
+            text = table(rows, base, caption, folds=True) + legend(rows)
         return [nodes.raw("", text, format="html")]

@@ -9,6 +9,7 @@
   const sections = [...root.querySelectorAll("section.claims")];
   const claims = [...root.querySelectorAll("details.claim")];
   const MOST_OPENED = 40; // lines that a search unfolds by itself
+  const FAILED = ["reversed", "absent", "differs"];
   const filters = ["verdict", "world", "chapter", "role"];
 
   const lines = claims.flatMap(claim => {
@@ -40,7 +41,10 @@
     const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = filters.filter(name => form.elements[name].value);
     const shown = lines.filter(one => {
-      const fits = wanted.every(name => one.row.dataset[name] === form.elements[name].value)
+      const fits = wanted.every(name => {
+        const [asked, own] = [form.elements[name].value, one.row.dataset[name]];
+        return asked === "failed" ? FAILED.includes(own) : asked === own;
+      })
         && words.every(word => one.text.includes(word));
       one.row.hidden = !fits;
       return fits;
@@ -69,6 +73,15 @@
     said.textContent = `${shown.length} of ${lines.length} lines in ${rows} rows`;
   }
 
+  function obey() { // a link may carry filters, as #verdict=failed, or name a claim
+    if (!location.hash.includes("=")) return unfold();
+    for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
+      if (form.elements[name]) form.elements[name].value = value;
+    }
+    update();
+    root.scrollIntoView();
+  }
+
   function unfold() {
     const target = location.hash && document.getElementById(location.hash.slice(1));
     for (let one = target; one; one = one.parentElement) {
@@ -84,7 +97,7 @@
     for (const claim of claims) claim.open = false;
     update();
   }));
-  addEventListener("hashchange", unfold);
+  addEventListener("hashchange", obey);
   update();
-  unfold();
+  obey();
 })();

@@ -198,7 +198,7 @@ def _check_labels(which: str, labels: Sequence[str] | None, count: int) -> None:
         raise ValueError(f"expected {count} {which} labels; got {len(labels)}")
 
 
-def _wrapped(label: str, width: int = 12) -> str:
+def _wrapped(label: str, width: int = 11) -> str:
     """A row label in lines of about ``width`` characters, broken at spaces only."""
     lines: list[str] = []
     for word in label.split():

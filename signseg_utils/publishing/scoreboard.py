@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -152,6 +152,16 @@ def apart(row: Row) -> list[Row]:
     ids = dict.fromkeys(one.id for one in own if one.corrected.line.role == "primary")
     told = _written(row.chapter)
     return [_row(row.chapter, id, id, [one for one in own if one.id == id], told) for id in ids]
+
+
+def at_random(row: Row) -> list[Row]:
+    """The row of a claim's control: more is lost with this sign than with weights at random."""
+    own = [_Told(one, claim_of(one.line.id, stated_in(row.chapter.number))) for one in row.lines]
+    id = f"{row.id} random"
+    if not any(one.id == id for one in own):
+        return []
+    words = f"{row.words}: more than at random"
+    return [replace(_row(row.chapter, id, id, own, {}), words=words)]
 
 
 def _written(chapter: Question) -> dict[str, dict[str, str]]:
