@@ -88,7 +88,9 @@ def population(count: int, seed: int = 0) -> Subunits:
         drawn /= np.sqrt((drawn**2).sum((1, 2, 3), keepdims=True))
         row, column = rng.uniform(0.3, 0.7, size=(2, number, 1))
         wide = rng.uniform(0.1, 0.2, size=(number, 1))
-        vertical, horizontal = (np.exp(-((places - at) ** 2) / (2 * wide**2)) for at in (row, column))
+        vertical, horizontal = (
+            np.exp(-((places - at) ** 2) / (2 * wide**2)) for at in (row, column)
+        )
         window = vertical[:, :, None] * horizontal[:, None]
         window /= window.sum((1, 2), keepdims=True)
         signs = np.where(np.arange(number) % 2, -1.0, 1.0)
@@ -129,7 +131,9 @@ def read(neurons: int, seed: int = 0) -> xr.Dataset:
         },
         coords={
             "image": [f"image{number:04d}" for number in range(IMAGES)],
-            "neuron": list(cells.labels), "path": ("image", [""] * IMAGES), **words,
+            "neuron": list(cells.labels),
+            "path": ("image", [""] * IMAGES),
+            **words,
         },
         attrs={"source": f"simulated neurons of subunits, seed {seed}", "licence": "BSD-3-Clause"},
     )

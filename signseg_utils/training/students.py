@@ -226,7 +226,17 @@ def distil(
         How many; default: the course's epochs over all images.
     shift
         Image to begin with, where there are fewer steps than images.
+
+    Raises
+    ------
+    ValueError
+        If there are too few images for one step.
     """
+    if len(lessons.images) < course.batch:
+        raise ValueError(
+            f"expected at least {course.batch} images to learn from, those of one step; got "
+            f"{len(lessons.images)}; give more"
+        )
     count = len(lessons.images) if steps is None else steps * course.batch
     recipe = loop.Recipe(
         epochs=course.epochs if steps is None else 1, batch=course.batch,

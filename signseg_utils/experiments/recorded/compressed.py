@@ -131,9 +131,7 @@ class Compressed(studies.OneLayer):
         teacher = encoding.correlation(own.expected, own.responses) ** 2
         followed = np.stack([students.agreement(one, own.test).numpy() for one in made.values()])
         count = [[compact.kernels(k) for k in of.T.tolist()] for of in channels]
-        numbers = [
-            [compact.parameters(k, students.SIDE) for k in of.T.tolist()] for of in channels
-        ]
+        numbers = [[compact.parameters(k, students.SIDE) for k in of.T.tolist()] for of in channels]
         along = ("student", "neuron")
         found = xr.Dataset(
             {
@@ -274,9 +272,7 @@ def _student(study: Compressed, name: str, own: _Taught, made: dict[str, Student
         return found
     order = LATE_FIRST[::-1] if name == "reversed" else LATE_FIRST
     floor = 1 if name == "no floor" else FLOOR
-    return students.prune(
-        made["unpruned"], own.seen, own.held, course, order, floor, study.keep
-    )
+    return students.prune(made["unpruned"], own.seen, own.held, course, order, floor, study.keep)
 
 
 def _r2(found: Students, shown: Tensor, responses: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -24,11 +24,14 @@ from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.neurons import compact, encoding, recordings
+from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
 from signseg_utils.zoos import Zoo
 
 __all__ = ["Published", "plan"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,26 @@ class Published(studies.OneLayer):
         """
         whole, chosen = studies.one_experiment(session, self)
         names = whole["neuron"].values.tolist()
+        models = self._models(names)
         few = whole.isel(image=np.sort(chosen[: self.images]))
+        seen = pictures(few, models.image_size)
 
         def of_neuron(number: int) -> dict[str, Tensor]:
-            return {"r2": torch.from_numpy(self._r2(few, [names[number]]))}
+            responses = few["response"].values[:, [number]]
+            return {"r2": torch.from_numpy(_r2(models.pick([number]), seen, responses))}
 
-        self._models(names)
         state = studies.neuron_by_neuron(len(names), state, save, of_neuron)
         r2 = np.concatenate([state[f"{n}.r2"].numpy() for n in range(len(names))])
         network = zoo.network(self.network)
         inputs = studies.inputs(network, [self.layer], whole)[self.layer]
+        responses, folds = whole["response"].values, self.folds
         table = encoding.cross_validate(
-            inputs, whole["response"].values, "ridge", studies.PENALTIES, folds=self.folds,
-            seed=self.seed,
+            inputs, responses, "ridge", studies.PENALTIES, folds=folds, seed=self.seed
         )
-        ridge = table[int(np.median(table, axis=1).argmax())]
-        return _sizes(self._models(names).models).assign(
-            r2=("neuron", r2.astype(np.float32)), ridge=("neuron", ridge.astype(np.float32))
-        ).assign_coords(neuron=names)
+        found = _sizes(models.models).assign_coords(neuron=names)
+        found["r2"] = "neuron", r2.astype(np.float32)
+        found["ridge"] = "neuron", table[int(np.median(table, axis=1).argmax())].astype(np.float32)
+        return found
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Neurons, if recording and models are here."""
@@ -114,12 +119,14 @@ class Published(studies.OneLayer):
     def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Count some models again, and ask them again."""
         whole, chosen = studies.one_experiment(self.recorded(), self)
-        few = whole.isel(image=np.sort(chosen[: self.images]))
         kept = stored.isel(neuron=[n for (n,) in sample])
         names = kept["neuron"].values.tolist()
-        again = _sizes(self._models(names).models)
-        found = [self.compared(name, kept[name], again[name]) for name in again.data_vars]
-        return [*found, self.compared("r2", kept["r2"], self._r2(few, names))]
+        few = whole.isel(image=np.sort(chosen[: self.images])).sel(neuron=names)
+        models = self._models(names)
+        again = _sizes(models.models)
+        r2 = _r2(models, pictures(few, models.image_size), few["response"].values)
+        found = [self.compared(str(name), kept[name], own) for name, own in again.items()]
+        return [*found, self.compared("r2", kept["r2"], r2)]
 
     def _models(self, names: Sequence[str]) -> compact.CompactNeurons:
         found = twins(self.recording, self.session, names)
@@ -131,11 +138,10 @@ class Published(studies.OneLayer):
             )
         return found
 
-    def _r2(self, few: xr.Dataset, names: Sequence[str]) -> np.ndarray[Any, Any]:
-        cells = self._models(names)
-        seen = pictures(few, cells.image_size)
-        answers = cells.responses(seen).double().numpy()
-        return encoding.correlation(answers, few["response"].sel(neuron=list(names)).values) ** 2
+
+def _r2(cells: Neurons, seen: Tensor, responses: Array) -> Array:
+    """Squared correlation [neuron] of answers with responses [image, neuron]."""
+    return encoding.correlation(cells.responses(seen).double().numpy(), responses) ** 2
 
 
 def _sizes(models: Any) -> xr.Dataset:
