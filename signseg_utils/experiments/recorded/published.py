@@ -52,7 +52,7 @@ class Published(studies.OneLayer):
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
     MOST_AUDITED: ClassVar[int] = 2
 
-    images: int = 400
+    images: int = 240
     folds: int = 5
     seed: int = 0
 
