@@ -119,10 +119,21 @@ def test_filters_and_parameters_are_counted_as_a_published_model_has_them() -> N
     assert compact.parameters(filters) - compact.parameters(filters, 8) == 2 * (28**2 - 8**2)
 
 
+def test_subunits_that_tell_of_each_other_are_not_all_needed() -> None:
+    cells = subunits.population(8, seed=0)
+    needed, numbers = np.array(cells.needed()), np.array(cells.numbers())
+    assert (needed <= numbers).all() and (needed[numbers == 1] == 1).all()
+    twice = subunits.Subunits(["n"], [subunits.Cell(*(own[[0, 0]] for own in cells.cells[3]))])
+    assert twice.needed() == [1]
+
+
 @pytest.mark.slow
 def test_students_of_simple_neurons_end_smaller_than_of_complex_ones() -> None:
-    cells, pool = subunits.population(4, seed=5), subunits.pictures(1536, 5, 2)
-    answers = cells.responses(pool)
+    cells = subunits.population(12, seed=0)
+    needed = np.array(cells.needed())
+    chosen = [*np.flatnonzero(needed == 1)[:2].tolist(), *np.argsort(-needed)[:2].tolist()]
+    pool = subunits.pictures(1536, 5, 2)
+    answers = cells.pick(chosen).responses(pool)
     answers = (answers - answers.mean(0)) / answers.std(0)
     seen, held = (Lessons(pool[part], answers[part]) for part in (slice(512, None), slice(512)))
     course = Course(epochs=8, retrained=25)
@@ -131,19 +142,18 @@ def test_students_of_simple_neurons_end_smaller_than_of_complex_ones() -> None:
     before = students.agreement(made, held)
     assert (before > 0.6).all()
     free = students.prune(made, seen, held, course, (4, 3, 2, 1, 0), 1, 0.9)
-    assert (students.agreement(free, held) >= 0.9 * before).all()
-    one, two, four, eight = free.widths.sum(0).tolist()
-    assert one < 12 and max(one, two) < min(four, eight)
-    assert free.widths[0, 0] <= 2 < free.widths[0, 3]
+    assert (students.agreement(free, held) >= 0.9 * before - 1e-6).all()
+    filters = [compact.kernels(own) for own in free.widths.T.tolist()]
+    assert max(filters[:2]) < min(filters[2:])
 
 
-def test_the_shipped_students_know_how_many_subunits_there_are() -> None:
-    plan = compressed.plan("simulated", "shapes", "alexnet")
-    (found,) = (Store(paths.results_folder("simulated")).read(one.key) for one in plan)
-    free = found["filters"].sel(student="no floor")
-    assert spearmanr(found["subunits"], free).statistic > 0.6
-    simple = free.values[found["subunits"].values == 1]
-    assert simple.max() < free.values[found["subunits"].values == 8].min()
+def test_the_shipped_students_know_how_many_subunits_are_needed() -> None:
+    (plan,) = compressed.plan("simulated", "shapes", "alexnet")
+    found = Store(paths.results_folder("simulated")).read(plan.key)
+    needed = np.array(subunits.population(plan.neurons, plan.seed).needed())
+    free = found["filters"].sel(student="no floor").values
+    assert spearmanr(needed, free).statistic > 0.4
+    assert free[needed == 1].max() < free[needed >= 4].min()
 
 
 @pytest.fixture(scope="module")
