@@ -70,11 +70,6 @@ def on_floor(channels: xr.DataArray) -> Array:
     return np.asarray((channels <= FLOOR).mean("neuron"))
 
 
-def median(values: Array) -> stats.Estimate:
-    """The median of ``values [model]`` with its BCa interval."""
-    return stats.bootstrap(values, np.median)
-
-
 def within_ability(size: Array, r2: Array, other: Array) -> Any:
     """Spearman's rho of size and R2 among neurons that another model predicts alike.
 
@@ -95,7 +90,6 @@ __all__ = [
     "fewer",
     "late_share",
     "lost",
-    "median",
     "narrowing",
     "on_floor",
     "predictions",
