@@ -121,12 +121,14 @@ class Students(nn.Module):
         shape = (self.neurons, self.channels)
         if layer == DEPTH - 1:
             return variance.view(shape) * self.beta.square().sum((2, 3))
-        norm = self.norms[layer + 1]
+        norm, mix, look = self.norms[layer + 1], self.pointwise[layer], self.depthwise[layer]
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+        assert isinstance(mix, nn.Conv2d) and isinstance(look, nn.Conv2d)
         scale = (norm.weight.square() / (norm.running_var + norm.eps)).view(shape)
         scale = scale * self.kept[:, layer + 1]
-        mixed = self.pointwise[layer].weight.view(*shape, self.channels).square()
+        mixed = mix.weight.view(*shape, self.channels).square()
         reading = torch.einsum("no,noc->nc", scale, mixed)
-        kernels = self.depthwise[layer].weight.square().sum((1, 2, 3)).view(shape)
+        kernels = look.weight.square().sum((1, 2, 3)).view(shape)
         return variance.view(shape) * kernels * reading
 
     @torch.no_grad()

@@ -120,7 +120,8 @@ class Compressed(studies.OneLayer):
             If the zoo's images are not on this machine.
         """
         own = _taught(self, session, zoo)
-        state, made = dict(state or {}), {}
+        state = dict(state or {})
+        made: dict[str, Students] = {}
         for name in each(STUDENTS, "students"):
             if name not in state:
                 state[name] = _student(self, name, own, made).packed()
@@ -216,11 +217,10 @@ def _taught(study: Compressed, session: xr.Dataset, zoo: Zoo) -> _Taught:
     else:
         images, answers, expected, names = _by_ridge(study, whole, zoo, fitted, tested, pool)
     answers = ((answers - answers.mean(0)) / answers.std(0)).float()
-    parts = [Lessons(images[rows], answers[rows]) for rows in (
-        slice(2 * HELD, None), slice(HELD), slice(HELD, 2 * HELD)
-    )]  # fmt: skip
+    ends = (slice(2 * HELD, None), slice(HELD), slice(HELD, 2 * HELD))
+    seen, held, test = (Lessons(images[rows], answers[rows]) for rows in ends)
     responses = whole["response"].isel(image=tested).sel(neuron=list(names)).values
-    return _Taught(names, *parts, shown, responses, expected)
+    return _Taught(names, seen, held, test, shown, responses, expected)
 
 
 def _by_ridge(
