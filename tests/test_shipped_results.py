@@ -247,7 +247,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         for name, networks in each:
             wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
             yield from (paths.results_folder(name) / one.key for one in wanted)
-    of_neurons = number in (11, 12, 13, 14, 17, 19, 20, 21)
+    of_neurons = number in (11, 12, 13, 14, 17, 18, 19, 20, 21)
     yield from ((recorded if of_neurons else own) / one.key for one in plan)
 
 
