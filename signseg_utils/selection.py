@@ -313,6 +313,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "pool": _at_least(40),
     "random_sets": _at_least(6),
     "neurons": _at_least(1),
+    "channels": _at_least(4),
+    "epochs": _at_least(1),
+    "retrained": _at_least(1),
     "discs": _at_least(2),
     "shown": _at_least(2),
 }

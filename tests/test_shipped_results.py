@@ -29,6 +29,7 @@ from signseg_utils.experiments import (
 from signseg_utils.experiments.factorial import running as searching
 from signseg_utils.experiments.recorded import (
     ablated_models,
+    compressed,
     consolidation,
     dot_detectors,
     driven,
@@ -37,6 +38,7 @@ from signseg_utils.experiments.recorded import (
     localisation,
     noise_correction,
     perturbed,
+    published,
 )
 from signseg_utils.files import paths, store
 from signseg_utils.publishing.chapters import Chapter, chapters
@@ -202,6 +204,14 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan = noise_correction.plan(
             run.recording, run.zoo, run.network, run.sessions, **options
         )
+    if number == 18:
+        common = dict(layer=run.layer, seed=run.seed)
+        plan = compressed.plan(
+            run.recording, run.zoo, run.network, neurons=run.neurons, channels=run.channels,
+            images=run.images, epochs=run.epochs, retrained=run.retrained, **common,
+        )  # fmt: skip
+        if run.recording == "v4":
+            plan += published.plan(run.recording, run.zoo, run.network, **common)
     if number == 19:
         asked_of = (run.own, 1)
         plan = driven.plan(
@@ -237,7 +247,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         for name, networks in each:
             wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
             yield from (paths.results_folder(name) / one.key for one in wanted)
-    of_neurons = number in (11, 12, 13, 14, 17, 19, 20, 21)
+    of_neurons = number in (11, 12, 13, 14, 17, 18, 19, 20, 21)
     yield from ((recorded if of_neurons else own) / one.key for one in plan)
 
 

@@ -15,6 +15,7 @@ from signseg_utils.analysis.stats import (
     holm,
     mean,
     mean_curve,
+    median,
     over_networks,
     rank_among_samples,
     rho_over_networks,
@@ -428,3 +429,16 @@ def test_above_chance_means_above_nearly_all_draws() -> None:
 def test_from_draws_is_their_percentile_interval() -> None:
     found = from_draws(0.4, np.linspace(0, 1, 1001), n=5, seed=2)
     assert (found.low, found.high) == pytest.approx((0.025, 0.975)) and found.value == 0.4
+
+
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for n in (12, 87):
+        held = [
+            found.low <= 3 <= found.high
+            for found in (median(rng.poisson(3.2, n)) for _ in range(400))
+        ]
+        assert np.mean(held) > 0.94
+        found = median(np.arange(n))
+        assert found.value == (n - 1) / 2 and found.low + found.high == n - 1
+    assert (median([1, 2, 4]).low, median([1, 2, 4]).high) == (1, 4)

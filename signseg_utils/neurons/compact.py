@@ -6,6 +6,7 @@ places. Layers 1 and 2 halve the image. They are rebuilt here from the published
 batch norm folded into the convolutions.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,24 @@ def layout(filters: Sequence[int]) -> dict[str, tuple[int, ...]]:
     shapes["layers.Beta.weight"] = (1, SIDE * SIDE * filters[-1])
     shapes["layers.Beta.bias"] = (1,)
     return shapes
+
+
+def kernels(filters: Sequence[int]) -> int:
+    """Convolutional filters of a model, as the source counts them: kernels of 5x5 pixels.
+
+    A depthwise layer has one for each channel that comes in, so layers 1 and 2 have equally many;
+    what the readout weighs is not counted. ``filters``: channels that each layer gives on.
+    """
+    return int(filters[0] + sum(filters[:-1]))
+
+
+def parameters(filters: Sequence[int], side: int = SIDE) -> int:
+    """Numbers that training sets in a model whose readout sees maps of ``side``."""
+    shapes = layout(filters)
+    running = ("running_mean", "running_var", "num_batches_tracked")
+    learned = {name: shape for name, shape in shapes.items() if not name.endswith(running)}
+    learned["layers.Beta.weight"] = (1, side * side * filters[-1])
+    return sum(math.prod(shape) for shape in learned.values())
 
 
 def filters_of(state: State) -> tuple[int, ...]:
