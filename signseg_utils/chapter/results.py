@@ -113,10 +113,12 @@ def results(
         again = base.audit(plan, own.found, zoo, sample=sample, seed=run.seed)
         checked = sum(one.cells for one in again)
         agreed = checked - sum(one.differing for one in again)
-        print(
-            f"{len(plan)} {plan[0].UNIT}, {own.source}; {agreed} of {checked} numbers made "
-            "again agree"
+        ended = (
+            f"{agreed} of {checked} numbers made again agree"
+            if checked
+            else "none made again, since what they are made from is not here"
         )
+        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {ended}")
         each.append((plan[0].joined(plan, own.found), own))
         told.append(Audited(plan, own, again))
     _record(chapter, told, run.seed)
