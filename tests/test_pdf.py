@@ -58,6 +58,13 @@ def bookmarks(read: Any, items: Any, depth: int = 0) -> list[tuple[int, str, int
 
 
 @pytest.mark.browser
+def test_the_book_is_printed_beside_another_loop(built: Path, browser: Any) -> None:
+    """As in Jupyter, or in a test whose process has a browser open."""
+    pytest.importorskip("pypdf", reason="pypdf is not installed")
+    assert pdf.make(built, built / "book.pdf", lambda line: None) > 4
+
+
+@pytest.mark.browser
 def test_pages_are_bound_in_order_and_links_lead_to_them(
     built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

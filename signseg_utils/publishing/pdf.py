@@ -11,6 +11,7 @@ import io
 import itertools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,13 @@ def make(root: Path, output: Path, report: Callable[[str], None] = print) -> int
                 f"expected the package {name}, because the PDF is made with it; it is not "
                 "installed; run `pip install 'signseg-utils[pdf]'`"
             )
+    with ThreadPoolExecutor(1) as apart:  # a thread in which nobody, such as Jupyter, runs a loop
+        return apart.submit(_printed, site, listed, output, report).result()
+
+
+def _printed(
+    site: Path, listed: Sequence[Listed], output: Path, report: Callable[[str], None]
+) -> int:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
@@ -137,10 +145,9 @@ def make(root: Path, output: Path, report: Callable[[str], None] = print) -> int
             )
         chromium = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
-            size = _bind(chromium, site, listed, output, report)
+            return _bind(chromium, site, listed, output, report)
         finally:
             chromium.close()
-    return size
 
 
 def _bind(
