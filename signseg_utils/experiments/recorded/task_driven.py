@@ -26,7 +26,7 @@ from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
 from signseg_utils.experiments.recorded.consolidation import FITTED
 from signseg_utils.experiments.recorded.noise_correction import predictions
-from signseg_utils.neurons import compact, encoding, recordings
+from signseg_utils.neurons import encoding, recordings
 from signseg_utils.neurons._base import Neurons
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.neurons.twins import twins
@@ -184,7 +184,7 @@ class TaskDriven(studies.Recorded):
 
 def _asked(models: Neurons, few: xr.Dataset) -> Array:
     """Squared correlation ``[neuron]`` of answers with responses to the same images."""
-    answers = models.responses(pictures(few, compact.IMAGE_SIZE)).double().numpy()
+    answers = models.responses(pictures(few, models.image_size)).double().numpy()
     return encoding.correlation(answers, few["response"].values) ** 2
 
 
@@ -209,7 +209,7 @@ def together(found: Sequence[xr.Dataset]) -> xr.Dataset:
     The layer is chosen by the numbers that are compared, which favours it.
     """
     whole = xr.concat(list(found), "neuron", combine_attrs="drop")
-    best = int(whole["linear"].median("neuron").argmax())
+    best = int(whole["linear"].median("neuron").values.argmax())
     return whole.assign(features=whole["linear"].isel(layer=best))
 
 
