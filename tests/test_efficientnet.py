@@ -10,6 +10,7 @@ import torch
 from signseg_utils.basics import draws
 from signseg_utils.files import checkpoints, paths, weights
 from signseg_utils.networks.efficientnet import NoTimm
+from signseg_utils.neurons.features import Features, layers
 from signseg_utils.zoos import DatasetMissing, load_zoo
 from signseg_utils.zoos.efficientnet import EfficientNets, MissingPackage
 
@@ -38,7 +39,10 @@ def test_networks_are_those_of_timm_with_the_published_weights(zoo, name):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert features.shape == (2, 1280) and features.min() >= 0
     assert network.readout.labels == zoo.classes
+    assert len(layers(network)) == 8  # seven stages, and what the readout weighs
     maps = network.backbone.stages(images)
+    pooled = Features(network, "trunk.4/4")(images)
+    assert pooled.shape == (2, 16 * maps[4].shape[1])
     readers = [network.backbone.readers(stage)[0] for stage in range(len(maps))]
     assert [weight.shape[1] for weight in readers] == [each.shape[1] for each in maps]
 

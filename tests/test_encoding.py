@@ -5,12 +5,17 @@ import pytest
 import torch
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Lasso, Ridge
+from torchvision import models
 
 from signseg_utils import zoos
+from signseg_utils.basics import draws
+from signseg_utils.networks import Network
+from signseg_utils.networks._cut import Cut
 from signseg_utils.neurons import encoding, noise
-from signseg_utils.neurons.features import Features, extract, layers
+from signseg_utils.neurons.features import Features, extract, extract_layers, layers
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units import ablation
+from signseg_utils.units.readout import Readout
 
 
 def data(images: int = 60, features: int = 90, neurons: int = 3, noise: float = 1.0, seed: int = 0):
@@ -202,6 +207,26 @@ def test_features_of_every_layer(tiny_zoo) -> None:
         for wrong in ("trunk.2", "features/2", "trunk.1/0", "conv"):
             with pytest.raises(KeyError, match="trunk.1"):
                 Features(network, wrong)
+
+
+def test_features_of_networks_that_others_made() -> None:
+    """They are no sequence that could be cut, so the whole is run and the map is kept."""
+    backbone = draws.made(lambda: Cut(models.resnet18(weights=None), "fc", 64), 0).folded()
+    network = Network("other", backbone, Readout(torch.zeros(1, 512), torch.zeros(1), ("a",)))
+    images = draws.uniform((3, 3, 64, 64), 0)
+    assert layers(network) == (*(f"trunk.{n}" for n in range(5)), "features")
+    maps = backbone.stages(images)
+    wanted = {
+        "features": backbone(images),
+        "trunk.2": maps[2].flatten(1),
+        "trunk.4/2": torch.nn.functional.adaptive_avg_pool2d(maps[4], 2).flatten(1),
+    }
+    together = extract_layers(network, list(wanted), images)
+    for layer, expected in wanted.items():
+        torch.testing.assert_close(extract(Features(network, layer), images), expected)
+        torch.testing.assert_close(together[layer], expected)
+    with pytest.raises(KeyError, match=r"trunk\.4"):
+        Features(network, "trunk.5")
 
 
 def test_evolution_takes_a_neuron_model(tiny_zoo) -> None:

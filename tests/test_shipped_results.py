@@ -39,6 +39,7 @@ from signseg_utils.experiments.recorded import (
     noise_correction,
     perturbed,
     published,
+    task_driven,
 )
 from signseg_utils.files import paths, store
 from signseg_utils.publishing.chapters import Chapter, chapters
@@ -204,6 +205,9 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan = noise_correction.plan(
             run.recording, run.zoo, run.network, run.sessions, **options
         )
+        if run.recording == "v4":
+            for other in ((run.beside, "lite0"), (run.zoo, run.network, (run.layer,))):
+                plan += task_driven.plan(run.recording, *other, seed=run.seed)
     if number == 18:
         common = dict(layer=run.layer, seed=run.seed)
         plan = compressed.plan(

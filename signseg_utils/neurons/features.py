@@ -29,7 +29,8 @@ class Features(nn.Module):
     layer
         ``features``: what the network's own readout weighs; ``trunk.<n>``: the map after the stem
         (0) or after a stage (1, 2 ...), flattened; ``trunk.<n>/<side>``: this map, averaged to
-        ``side`` x ``side`` places. `layers` lists them.
+        ``side`` x ``side`` places. `layers` lists them. Of a network that others made, n counts
+        its ``layer_names``, and what lies behind the layer is computed, too.
 
     Raises
     ------
@@ -47,10 +48,14 @@ class Features(nn.Module):
         self.layer = layer
         self.backbone = copy.deepcopy(network.backbone)
         if found:
-            stop = int(found[1]) + 1
-            self.backbone.trunk = self.backbone.trunk[:stop]  # type: ignore[index]
+            number = int(found[1])
             pool = nn.AdaptiveAvgPool2d(int(side)) if side else nn.Identity()
-            self.backbone.head = nn.Sequential(pool, nn.Flatten())
+            head = nn.Sequential(pool, nn.Flatten())
+            trunk = self.backbone.trunk
+            if isinstance(trunk, nn.ModuleList):
+                self.backbone.trunk, self.backbone.head = trunk[: number + 1], head
+            else:
+                self.backbone = _Stage(self.backbone, number, head)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.backbone(images)
@@ -59,8 +64,21 @@ class Features(nn.Module):
 
 def layers(network: Network) -> tuple[str, ...]:
     """Layers of a network that `Features` can stop at, first to last."""
-    trunk = getattr(network.backbone, "trunk", ())
-    return (*(f"trunk.{number}" for number in range(len(trunk))), LAST)
+    stages = getattr(network.backbone, "layer_names", ())
+    return (*(f"trunk.{number}" for number in range(len(stages))), LAST)
+
+
+class _Stage(nn.Module):
+    """What a head makes of one map of a backbone that cannot be cut there."""
+
+    def __init__(self, backbone: nn.Module, number: int, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.number, self.head = backbone, number, head
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.backbone.stages(images)  # type: ignore[operator]
+        features: Tensor = self.head(maps[self.number])
+        return features
 
 
 @torch.inference_mode()
@@ -97,7 +115,8 @@ def extract_layers(
         for layer in wanted:
             name, _, side = layer.partition("/")
             if name == LAST:
-                found = network.backbone.head(maps[-1])  # type: ignore[operator]
+                head = getattr(network.backbone, "head", None)
+                found = network.backbone(scaled) if head is None else head(maps[-1])
             else:
                 found = maps[int(name.removeprefix("trunk."))]
                 found = nn.functional.adaptive_avg_pool2d(found, int(side)) if side else found
