@@ -127,10 +127,10 @@ def make(root: Path, output: Path, report: Callable[[str], None] = print) -> int
                 "installed; run `pip install 'signseg-utils[pdf]'`"
             )
     with ThreadPoolExecutor(1) as apart:  # a thread in which nobody, such as Jupyter, runs a loop
-        return apart.submit(_printed, site, listed, output, report).result()
+        return apart.submit(_with_browser, site, listed, output, report).result()
 
 
-def _printed(
+def _with_browser(
     site: Path, listed: Sequence[Listed], output: Path, report: Callable[[str], None]
 ) -> int:
     from playwright.sync_api import sync_playwright
