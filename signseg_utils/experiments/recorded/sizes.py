@@ -41,6 +41,22 @@ def predictions(whole: xr.Dataset) -> dict[str, Array]:
     return {str(name): whole["r2"].sel(model=name).values for name in whole["model"].values}
 
 
+def against(
+    whole: xr.Dataset, published: xr.Dataset | None = None
+) -> tuple[dict[str, xr.DataArray], xr.DataArray, str]:
+    """What size is held against, a panel each, what stands across from it, and the latter's label.
+
+    Of V4, sizes of published models; of simulated neurons their subunits; of others how well the
+    large model predicts them. All ``[neuron]``.
+    """
+    if published is not None:
+        across = {"filters": published["filters"], "R² of ridge regression": published["ridge"]}
+        return across, published["r2"], "R² of published models"
+    teacher = whole["r2"].sel(model="teacher")
+    across = {"subunits": whole["subunits"]} if "subunits" in whole else {"R² of teacher": teacher}
+    return across, whole["filters"].sel(student="no floor"), "filters without a floor"
+
+
 def lost(whole: xr.Dataset, first: str, second: str = "pruned") -> Array:
     """R2 of one model less that of another, [neuron]."""
     return np.asarray(whole["r2"].sel(model=first).values - whole["r2"].sel(model=second).values)
