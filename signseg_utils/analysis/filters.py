@@ -52,8 +52,8 @@ def sign_balance(readers: Sequence[Tensor]) -> Tensor:
             "expected convolutions that read the same channels, at least one; got convolutions of "
             f"{widths or 'no'} channels"
         )
-    outgoing = (rearrange(weight.detach(), "out in h w -> in (out h w)") for weight in readers)
-    out = torch.cat([weights.double() for weights in outgoing], 1)
+    by_filter = "reader filter h w -> filter (reader h w)"
+    out = torch.cat([rearrange(one.detach(), by_filter).double() for one in readers], 1)
     return out.sum(1) / out.abs().sum(1)
 
 

@@ -54,7 +54,8 @@ def dale_index(weight: Tensor, over: str = "outputs", groups: int = 1) -> Tensor
         raise ValueError(f"expected over to be 'outputs' or 'inputs'; got {over!r}")
     signs = weight.detach().flatten(2) if weight.ndim > 2 else weight.detach().unsqueeze(-1)
     if over == "outputs":
-        signs = rearrange(signs, "(group out) in place -> (group in) (out place)", group=groups)
+        by_filter = "(group reader) filter place -> (group filter) (reader place)"
+        signs = rearrange(signs, by_filter, group=groups)
     else:
         signs = signs.flatten(1)
     positive = (signs > 0).sum(1).double()
