@@ -76,8 +76,9 @@ def random_kernels(kernels: Sequence[Array], null: str, seed: int, stream: int) 
     if null == "covariance":
         unit = standard(whole)
         values, axes = np.linalg.eigh(np.cov(unit.T))
+        root = axes * np.sqrt(values.clip(min=0)) @ axes.T  # no sign of an eigenvector is in it
         white = rng.standard_normal((len(unit), len(values)))
-        drawn = unit.mean(0) + white * np.sqrt(values.clip(min=0)) @ axes.T
+        drawn = unit.mean(0) + white @ root
         drawn = drawn.reshape(-1, SIDE, SIDE)
     else:
         wide = rng.standard_normal((len(whole), 3 * SIDE, 3 * SIDE))

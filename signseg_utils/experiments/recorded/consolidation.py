@@ -69,9 +69,10 @@ class Consolidation(studies.Recorded):
     """
 
     KIND: ClassVar[str] = "consolidation"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     WHAT: ClassVar[str] = "stored numbers of models, measured again"
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
+    SAYS: ClassVar[int] = 2
     MOST_AUDITED: ClassVar[int] = 2
 
     network: str = ""
