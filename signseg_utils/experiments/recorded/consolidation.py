@@ -92,11 +92,6 @@ class Consolidation(studies.Recorded):
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Consolidation]:
         return plan(given.recording, given.zoo)
 
-    @classmethod
-    def told(cls, plan: Sequence[Consolidation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
-        """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return studies.agreed(plan, found, zoo, sample=2)
-
     def measured(
         self,
         session: xr.Dataset,

@@ -68,6 +68,7 @@ class DotDetectors(studies.Recorded):
     VERSION: ClassVar[int] = 1
     WHAT: ClassVar[str] = "stored numbers of models, measured again"
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
+    SAYS: ClassVar[int] = 2
     MOST_AUDITED: ClassVar[int] = 2
 
     network: str = ""
@@ -80,11 +81,6 @@ class DotDetectors(studies.Recorded):
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[DotDetectors]:
         return plan(given.recording, given.zoo)
-
-    @classmethod
-    def told(cls, plan: Sequence[DotDetectors], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
-        """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return studies.agreed(plan, found, zoo, sample=2)
 
     def measured(
         self,

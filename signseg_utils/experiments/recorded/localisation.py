@@ -78,6 +78,7 @@ class Localisation(studies.Recorded):
     """
 
     KIND: ClassVar[str] = "places"
+    SAYS: ClassVar[int] = 32
     VERSION: ClassVar[int] = 1
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {"intact": ACTIVATION, "answers": ACTIVATION}
 
@@ -124,11 +125,6 @@ class Localisation(studies.Recorded):
             given.sessions, images=given.images, neurons=given.neurons, least_fit=given.least_fit,
             generations=given.generations, seeds=given.seeds,
         )  # fmt: skip
-
-    @classmethod
-    def told(cls, plan: Sequence[Localisation], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
-        """How many stored numbers an audit made again; AuditError if they do not agree."""
-        return studies.agreed(plan, found, zoo)
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""

@@ -54,6 +54,7 @@ class TaskDriven(studies.Recorded):
     """
 
     KIND: ClassVar[str] = "task_driven"
+    SAYS: ClassVar[int] = 32
     VERSION: ClassVar[int] = 1
     WHAT: ClassVar[str] = "r2 of published models and of ridge regression, asked again"
     OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
@@ -75,10 +76,6 @@ class TaskDriven(studies.Recorded):
     def asked(cls, given: SimpleNamespace, zoo: zoos.Zoo) -> list[TaskDriven]:
         layers = split(given.layers, "layers")
         return plan(given.recording, given.zoo, given.network, layers, given.sessions)
-
-    @classmethod
-    def told(cls, plan: Sequence[Any], found: Sequence[xr.Dataset], zoo: zoos.Zoo) -> str:
-        return studies.agreed(plan, found, zoo)
 
     def opened(self, zoo: zoos.Zoo, folder: Path) -> zoos.Zoo:
         """A page of one zoo may show a network of another."""
