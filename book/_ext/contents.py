@@ -31,6 +31,7 @@ AT_RANDOM = (
     "Is it the sign, or would any damage do? As much weight of either sign, drawn at random, was "
     "taken away, too:"
 )
+AGAIN = "book/how_to_rerun"  # the page on running things oneself
 SENTENCES = 2  # of each world on a landing page
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _IMAGE = re.compile(r'<img\b[^>]*?src="data:(image/[\w+]+);base64,([^"]+)"[^>]*?alt="([^"]*)"')
@@ -76,13 +77,19 @@ def executed(listed: dict[str, Any]) -> dict[str, list[str]]:
 def arranged(
     listed: dict[str, Any], chapters: dict[str, list[str]], questions: dict[str, Question]
 ) -> dict[str, Any]:
-    """The contents with one entry a chapter, those of one story together."""
-    rest = [entry for entry in entries(listed) if not EXECUTED.match(entry.get("file", ""))]
+    """The contents with one entry a chapter, those of one story together.
+
+    How it was done stands below the page that says how to do it again, if there is one.
+    """
+    rest = [dict(entry) for entry in entries(listed) if not EXECUTED.match(entry.get("file", ""))]
+    again = next((entry for entry in rest if entry.get("file") == AGAIN), None)
     parts = [{"caption": "The book", "chapters": rest}] if rest else []
     for story in stories.STORIES:
         own = [name for name in chapters if questions[name].story == story]
-        if own:
-            rows = [_entry(name, chapters[name], questions[name]) for name in own]
+        rows = [_entry(name, chapters[name], questions[name]) for name in own]
+        if rows and story == stories.METHOD and again:
+            again["sections"] = [*rows, *again.get("sections", [])]
+        elif rows:
             parts.append({"caption": story, "chapters": rows})
     return {"format": "jb-book", "root": listed["root"], "parts": parts}
 

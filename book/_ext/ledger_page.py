@@ -94,7 +94,10 @@ def downloads(app: Sphinx, error: Exception | None) -> None:
 
 
 def claims_list(rows: Sequence[Row]) -> str:
-    """HTML of all rows, folded, story by story; each holds the table of its lines."""
+    """HTML of all rows, folded, story by story; each holds the table of its lines.
+
+    Stories are open; on a narrow screen ``ledger.js`` closes all but the first.
+    """
     parts = []
     for story in dict.fromkeys(row.chapter.story for row in rows):
         own = [row for row in rows if row.chapter.story == story]
@@ -104,8 +107,9 @@ def claims_list(rows: Sequence[Row]) -> str:
         heads = "".join(f"<span>{html.escape(name)}</span>" for name in worlds)
         groups = "".join(_group(row, zoos, worlds) for row in own)
         parts.append(
-            f'<section class="claims" style="--worlds:{len(zoos)}"><h2 class="claim-heads">'
-            f"<span>{story}</span>{heads}<span>lines</span></h2>{groups}</section>"
+            f'<section class="claims" style="--worlds:{len(zoos)}"><details class="story" open>'
+            f'<summary><h2 class="claim-heads"><span>{story}</span>{heads}<span>lines</span></h2>'
+            f"</summary>{groups}</details></section>"
         )
     return "".join(parts)
 

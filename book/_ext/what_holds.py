@@ -81,8 +81,8 @@ def table(
     base
         Way from the page to the folder ``book/``: empty or ``../``.
     folds
-        Whether a narrow screen shows the main rows first, and all when they are asked for; then
-        each story can be linked to (`anchor`).
+        Whether the main rows are shown first, and all when they are asked for; then each story
+        can be linked to (`anchor`).
     """
     bodies, most = [], 0
     briefly = folds and any(row.main for row in rows)

@@ -7,6 +7,7 @@
   const said = form.querySelector("output");
   const flat = root.querySelector("section.flat");
   const sections = [...root.querySelectorAll("section.claims")];
+  const stories = [...root.querySelectorAll("details.story")];
   const claims = [...root.querySelectorAll("details.claim")];
   const MOST_OPENED = 40; // lines that a search unfolds by itself
   const FAILED = ["reversed", "absent", "differs"];
@@ -70,6 +71,7 @@
     for (const section of sections) {
       if (!sort) section.hidden = !section.querySelector("details.claim:not([hidden])");
     }
+    if (narrowed) for (const story of stories) story.open = true;
     said.textContent = `${shown.length} of ${lines.length} lines in ${rows} rows`;
   }
 
@@ -90,11 +92,14 @@
     if (target) target.scrollIntoView();
   }
 
+  const folded = matchMedia("(max-width: 48rem)").matches ? stories.slice(1) : [];
+  for (const story of folded) story.open = false;
   form.hidden = false;
   form.addEventListener("input", update);
   form.addEventListener("submit", event => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => {
     for (const claim of claims) claim.open = false;
+    for (const story of stories) story.open = true;
     update();
   }));
   addEventListener("hashchange", obey);

@@ -95,10 +95,16 @@ def entries(root: Path) -> list[Listed]:
     found = [(f"{listed['root']}.html", "", 0)]
     for part in listed["parts"]:
         found.append(("", part.get("caption", ""), 0))
-        for entry in part["chapters"]:
-            found.append((f"{entry['file']}.html", entry.get("title", ""), 1))
-            for one in entry.get("sections", []):
-                found.append((f"{one['file']}.html", one.get("title", ""), 2))
+        found += _below(part["chapters"], 1)
+    return found
+
+
+def _below(chapters: Sequence[Mapping[str, Any]], depth: int) -> list[Listed]:
+    """Entries of the sidebar, each with those that stand below it."""
+    found = []
+    for entry in chapters:
+        found.append((f"{entry['file']}.html", entry.get("title", ""), depth))
+        found += _below(entry.get("sections", []), depth + 1)
     return found
 
 
