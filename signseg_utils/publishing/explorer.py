@@ -107,8 +107,10 @@ def _run(chapter: str, zoo: str) -> SimpleNamespace | None:
 
 def _files(zoo: str, plan: Sequence[Any]) -> list[Path]:
     """Those of a plan's results that are here."""
+    from signseg_utils.files.store import SHARD
+
     folder = paths.results_folder(zoo)
-    named = (folder / f"{one.key}.zarr.zip" for one in plan)
+    named = (folder / f"{one.key}{SHARD}" for one in plan)
     return [path for path in named if path.exists()]
 
 
