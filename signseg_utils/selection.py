@@ -303,6 +303,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "low": _at_least(1),
     "high": _at_least(1),
     "clusters": _at_least(0),
+    "count": _at_least(0),
+    "exceptions": _at_least(1),
     "sample": _at_least(2),
     "learned": _at_least(128),
     "replicates": _at_least(1),

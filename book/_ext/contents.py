@@ -10,7 +10,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ AT_RANDOM = (
     "taken away, too:"
 )
 AGAIN = "book/how_to_rerun"  # the page on running things oneself
+# Chapters that ask another's question once more, of more units, stand below it in the sidebar.
+ONCE_MORE = {"24_all_thousand_units": "07_a_hundred_classes"}
 SENTENCES = 2  # of each world on a landing page
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _IMAGE = re.compile(r'<img\b[^>]*?src="data:(image/[\w+]+);base64,([^"]+)"[^>]*?alt="([^"]*)"')
@@ -86,7 +88,8 @@ def arranged(
     parts = [{"caption": "The book", "chapters": rest}] if rest else []
     for story in stories.STORIES:
         own = [name for name in chapters if questions[name].story == story]
-        rows = [_entry(name, chapters[name], questions[name]) for name in own]
+        own = [name for name in own if ONCE_MORE.get(name) not in chapters]
+        rows = [_entry(name, chapters, questions) for name in own]
         if rows and story == stories.METHOD and again:
             again["sections"] = [*rows, *again.get("sections", [])]
         elif rows:
@@ -94,11 +97,15 @@ def arranged(
     return {"format": "jb-book", "root": listed["root"], "parts": parts}
 
 
-def _entry(name: str, zoos: Sequence[str], question: Question) -> dict[str, Any]:
-    pages = [
-        {"file": f"book/executed/{zoo}/{name}", "title": _capital(question.world(zoo))}
-        for zoo in zoos
+def _entry(
+    name: str, chapters: Mapping[str, Sequence[str]], questions: Mapping[str, Question]
+) -> dict[str, Any]:
+    pages: list[dict[str, Any]] = [
+        {"file": f"book/executed/{zoo}/{name}", "title": _capital(questions[name].world(zoo))}
+        for zoo in chapters[name]
     ]
+    below = [more for more in chapters if ONCE_MORE.get(more) == name]
+    pages += [_entry(more, chapters, questions) for more in below]
     return {"file": f"book/chapters/{name}", "sections": pages}
 
 

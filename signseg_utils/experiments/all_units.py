@@ -39,7 +39,7 @@ class AllUnits(Ascents):
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("zoo", "of the networks", "efficientnet"),
         Option("networks", "whose units are climbed for; default: all of the zoo"),
-        Option("count", "units of each network, in random order; 0: all", 0, "clusters"),
+        Option("count", "units of each network, in random order; 0: all", 0),
         Option("seeds", "starts and views: a list or a range", "0"),
         Option("steps", "of each ascent", VIEWED.steps, "generations"),
     )

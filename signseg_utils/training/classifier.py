@@ -24,8 +24,6 @@ from signseg_utils.training.attack import perturb
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Images, Zoo
 
-MODULE = "small"  # the file of `signseg_utils.networks` that defines all of them
-
 
 @dataclass(frozen=True)
 class Recipe(loop.Recipe):
@@ -127,7 +125,7 @@ def train(
         If an unfinished run has another recipe or other parents, or if the accuracy to be matched
         is never reached.
     """
-    model = initial(MODULE, zoo.config(name), len(zoo.classes), recipe.seed)
+    model = initial(zoo.architectures, zoo.config(name), len(zoo.classes), recipe.seed)
     origin: dict[str, Any] = {}
     if pretrained or recipe.parent:
         tensors, card = weights.load(pretrained) if pretrained else zoo.state(str(recipe.parent))
@@ -265,7 +263,7 @@ def ship(
         own["own_robust_accuracy"] = robust_accuracy(model, attacked, recipe.epsilon, steps=20)
     ratio = sign_ratio(model.readout.weight)
     manifest = {
-        "name": name, "kind": "network", "zoo": zoo.name, "module": MODULE,
+        "name": name, "kind": "network", "zoo": zoo.name, "module": zoo.architectures,
         "config": zoo.config(name), "recipe": asdict(recipe), "seed": recipe.seed,
         "accuracy": scores, "accuracy_float32": full,
         "robust_accuracy": robust_accuracy(model, attacked, 1 / 255), **own,

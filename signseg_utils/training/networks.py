@@ -17,6 +17,7 @@ from signseg_utils.zoos._families import ROBUST, SECOND, TWINS, parted, seeded
 STANDARD = {
     "shapes": {"alexnet": 8, "vgg": 8, "resnet": 8},
     "tinyimagenet": {"alexnet": 9, "vgg": 12, "resnet": 12},
+    "efficientnet": {},  # others trained them; what is made here is their untrained twin
 }
 # Fine-tuning against attacks: an epoch costs 1.8 plain ones.
 ADVERSARIAL = {"shapes": 2, "tinyimagenet": 2}
@@ -37,6 +38,9 @@ R = TypeVar("R")
 def recipes(zoo: Zoo) -> dict[str, AnyRecipe]:
     """Recipe of the first network of each design; those that it builds on come before it."""
     plain = Recipe(small_size=min(48, zoo.image_size))
+    drawn = {name: replace(plain, epochs=0) for name in zoo.families.get("untrained", ())}
+    if not STANDARD[zoo.name]:
+        return drawn
     twin = replace(plain, epochs=TWIN[zoo.name], seed=1)
     robust = replace(
         plain, parent="resnet", epochs=ADVERSARIAL[zoo.name], learning_rate=0.05, small_share=0.4
@@ -49,9 +53,7 @@ def recipes(zoo: Zoo) -> dict[str, AnyRecipe]:
     found |= dict.fromkeys(TWINS, twin)
     found["alexnet-relu-matched"] = replace(twin, match="alexnet-tanh")
     found["resnet-simsiam"] = UNLABELLED[zoo.name]
-    for name in STANDARD[zoo.name]:
-        found[f"{name}-untrained"] = replace(plain, epochs=0)
-    return found
+    return found | drawn
 
 
 def recipe(zoo: Zoo, name: str) -> AnyRecipe:

@@ -150,7 +150,7 @@ def pretrain(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
     done = scratch / f"{zoo.name}-{name}-{recipe.seed}-pretrained.safetensors"
     if done.exists() and Recipe(**weights.read_manifest(done)["recipe"]) == recipe:
         return done
-    whole = initial(classifier.MODULE, zoo.config(name), len(zoo.classes), recipe.seed)
+    whole = initial(zoo.architectures, zoo.config(name), len(zoo.classes), recipe.seed)
     features = whole.readout.in_features
     model = draws.made(
         lambda: SimSiam(whole.backbone, features, recipe.width, recipe.bottleneck), recipe.seed

@@ -8,7 +8,7 @@ from torch import nn
 
 from signseg_utils.files import weights
 from signseg_utils.networks import Classifier, initial
-from signseg_utils.training.classifier import MODULE, Recipe, ship
+from signseg_utils.training.classifier import Recipe, ship
 from signseg_utils.zoos import Images, Zoo
 
 
@@ -36,9 +36,9 @@ def make(zoo: Zoo, name: str, recipe: Recipe) -> Path:
     digest in the manifest tells whether they are still the same.
     """
     began = time.perf_counter()
-    model = initial(MODULE, zoo.config(name), len(zoo.classes), recipe.seed)
+    model = initial(zoo.architectures, zoo.config(name), len(zoo.classes), recipe.seed)
     drawn = weights.digest(model.shipped())
-    calibrate(model, zoo.images("train", 1000))
+    calibrate(model, zoo.images(zoo.calibrating, 1000))
     made = {"drawn_sha256": drawn, "epochs_seen": 0}
     seconds = time.perf_counter() - began
     return ship(zoo, name, model, recipe, seconds, made, lambda key: ".running_" in key)

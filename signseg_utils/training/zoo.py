@@ -24,6 +24,8 @@ DETECTORS = {
 
 def artefacts(zoo: Zoo) -> tuple[str, ...]:
     """What is trained for a zoo, each after what it builds on; of networks the first seed."""
+    if not networks.STANDARD[zoo.name]:
+        return tuple(networks.recipes(zoo))
     fitted = ("decoder", "spectral")
     generators = [name for name in zoo.generators if zoo.generator_modules[name] in fitted]
     families = zoo.all_networks[len(zoo.networks) :]

@@ -50,6 +50,8 @@ class Zoo(ABC):
 
     name: str
     ships: bool = True  # whether its weights come with the repository
+    architectures: str = "small"  # the file of `signseg_utils.networks` that defines its networks
+    calibrating: str = "train"  # the split that an untrained network's batch norms are given
     image_size: int
     classes: tuple[str, ...]
     default_units: tuple[str, ...]

@@ -48,9 +48,12 @@ class EfficientNets(Zoo):
     name = "efficientnet"
     image_size = 128
     ships = False
+    architectures = "efficientnet"
+    calibrating = "val"
     classes = CLASSES
     default_units = tuple(map(CLASSES.__getitem__, UNITS))
     network_configs = {f"lite{n}": dict(arch=f"tf_efficientnet_lite{n}") for n in range(3)}
+    family_configs = {"untrained": {"lite0-untrained": {**network_configs["lite0"], "image_size": 128}}}
     native_sizes = {"lite0": 224, "lite1": 240, "lite2": 260}
     generators = ("pca", "decoder")
     generator_modules = {"pca": "spectral", "decoder": "decoder"}
@@ -78,7 +81,7 @@ class EfficientNets(Zoo):
         )
 
     def path(self, artefact: str) -> Path:
-        """Where a network lies in its package, or a generator.
+        """Where a network lies in its package, an untrained one in the zoo, or a generator.
 
         Raises
         ------
@@ -88,6 +91,8 @@ class EfficientNets(Zoo):
         if artefact in self.generators:
             own = super().path(artefact)
             return own if own.exists() else paths.zoo_folder(OF_ZOO) / own.name
+        if self._ours(artefact):
+            return super().path(artefact)
         card = self.card(artefact)
         found = importlib.util.find_spec(card["package"].replace("-", "_"))
         if found is None or found.origin is None:
@@ -117,7 +122,7 @@ class EfficientNets(Zoo):
             return False
 
     def card(self, artefact: str) -> dict[str, Any]:
-        if artefact in self.generators:
+        if artefact in self.generators or self._ours(artefact):
             return weights.read_manifest(self.path(artefact))
         config = {**self.config(artefact), "image_size": self.image_size}
         file = self.folder / f"{artefact}.json"
@@ -137,6 +142,8 @@ class EfficientNets(Zoo):
         return f"{found} at {self.image_size}" if resized else found
 
     def state(self, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        if self._ours(network):
+            return super().state(network)
         card = self.card(network)
         path = self.path(network)
         found = weights.sha256(path)
@@ -148,6 +155,10 @@ class EfficientNets(Zoo):
         plugin = registry.load("networks", card["module"])
         unpacked = plugin.unpack(checkpoints.read(path), str(path))
         return plugin(card["config"]).named(unpacked), card
+
+    def _ours(self, network: str) -> bool:
+        """Whether no package holds a network, because nobody trained it."""
+        return network in self.families["untrained"]
 
     def generator(self, name: str) -> nn.Module:
         if name in self.generators and not super().path(name).exists():

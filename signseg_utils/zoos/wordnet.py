@@ -1,14 +1,17 @@
 """What kind of thing each class of ImageNet is, by the upper levels of WordNet.
 
-Classes of ImageNet are nouns of WordNet 3.0 (Fellbaum 1998, 10.7551/mitpress/7287.001.0001), and
-their identifiers are places in its file of nouns (Deng et al. 2009, 10.1109/CVPR.2009.5206848).
-What ships is a table of classes and kinds, ``kinds.csv``; `kinds_of` makes it again from that file,
+Classes of ImageNet are nouns of WordNet 3.0 (Fellbaum 1998, doi:10.7551/mitpress/7287.001.0001), and
+their identifiers are places in its file of nouns (Deng et al. 2009,
+doi:10.1109/CVPR.2009.5206848). What ships is a table of classes and kinds, ``kinds.csv``; `kinds_of` makes it again from that file,
 which Debian's package ``wordnet-base`` holds as ``/usr/share/wordnet/data.noun``.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from signseg_utils.files.paths import zoo_folder
 from signseg_utils.files.reading import read_text
 
 # Kind to nouns of WordNet; the first kind counts of which a class is one. Whatever is left is
@@ -30,6 +33,12 @@ KINDS: dict[str, tuple[str, ...]] = {
 REST = "plant, food, place"
 ANIMALS = ("dog", "other mammal", "bird", "other vertebrate", "invertebrate")
 ARTEFACTS = tuple(kind for kind in KINDS if kind not in ANIMALS)
+
+
+def kinds(classes: Sequence[str]) -> list[str]:
+    """Kind of each class of ImageNet, by the table that ships: one of `KINDS`, or `REST`."""
+    table = pd.read_csv(zoo_folder("efficientnet") / "kinds.csv").set_index("class")["kind"]
+    return [str(kind) for kind in table.loc[list(classes)]]
 
 
 def kinds_of(identifiers: Sequence[str], nouns: Path) -> list[str]:
