@@ -44,6 +44,7 @@ test: $(STAMP) lint    ## linters, types, import arrows, all tests on all cores,
 
 lint: $(STAMP)         ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -249,8 +249,7 @@ for _words, _said in {
     "publish | --jobs -3 --output OUT": "jobs -3",
     "publish | --jobs many": "jobs invalid many",
     "publish | --output FILE --chapters 1 --zoo shapes": "expected output folder file",
-    "publish | --results FILE --chapters 1 --zoo shapes --output OUT":
-        "expected results folder file",
+    "publish | --results FILE --chapters 1 --zoo shapes --output OUT": "expected results folder file",
     "publish | --zo": "zoo",
     "publish | --no-such-option": "unrecognized --no-such-option",
     "sweep | --zoo nowhere --out OUT": "expected zoo nowhere shapes",
@@ -268,8 +267,7 @@ for _words, _said in {
     "sweep | --zoo shapes --rule biggest --out OUT": "expected rule biggest smallest",
     "sweep | --zoo shapes --dtype int8 --out OUT": "expected dtype int8 float32",
     "sweep | --zoo shapes --optimizer adam --out OUT": "expected optimizer adam cholesky_cma",
-    "sweep | --zoo shapes --layer nowhere --networks resnet --units all --out OUT":
-        "expected layer nowhere",
+    "sweep | --zoo shapes --layer nowhere --networks resnet --units all --out OUT": "expected layer nowhere",
     "sweep | --zoo shapes --generations 0 --out OUT": "generations 1 0",
     "sweep | --zoo shapes --generations -4 --out OUT": "generations 1 -4",
     "sweep | --zoo shapes --population 3 --out OUT": "population 4 3",
@@ -293,10 +291,8 @@ for _words, _said in {
     "factorial | --generations 0 --out OUT": "generations 0",
     "train | --zoo nowhere": "expected zoo nowhere shapes",
     "train | --zoo shapes --only dog": "expected among dog resnet",
-    "train | --zoo shapes --only resnet --again --scratch OUT --set epochz=1":
-        "expected field epochz epochs",
-    "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many":
-        "expected JSON epochs=many",
+    "train | --zoo shapes --only resnet --again --scratch OUT --set epochz=1": "expected field epochz epochs",
+    "train | --zoo shapes --only resnet --again --scratch OUT --set epochs=many": "expected JSON epochs=many",
     "train | --set epochs=1": "expected --only --set",
     "train | --zoo shapes --seeds 5": "expected --networks --seeds",
     "train | --zoo shapes --networks alexnet --seeds 0": "expected --seeds 1 0",
@@ -329,25 +325,18 @@ for _words, _said in {
     "occlusion | --zoo shapes --seed -1 --out OUT": "seed -1",
     "diverse_images | --zoo nowhere --folder OUT": "expected zoo nowhere",
     "diverse_images | --zoo shapes --networks dog --folder OUT": "expected network dog",
-    "encoding_accuracy | --recording mine.xlsx --zoo shapes --folder OUT":
-        "expected recording mine.xlsx .csv",
-    "encoding_accuracy | --recording mine.csv --zoo shapes --folder OUT":
-        "expected recording mine.csv",
+    "encoding_accuracy | --recording mine.xlsx --zoo shapes --folder OUT": "expected recording mine.xlsx .csv",
+    "encoding_accuracy | --recording mine.csv --zoo shapes --folder OUT": "expected recording mine.csv",
     "encoding_accuracy | --recording simulated --zoo shapes --draws 0 --folder OUT": "draws 0",
     "encoding_accuracy | --recording simulated --zoo nowhere --folder OUT": "zoo nowhere",
-    "encoding_signs | --recording simulated --zoo shapes --networks dog --folder OUT":
-        "expected network dog",
+    "encoding_signs | --recording simulated --zoo shapes --networks dog --folder OUT": "expected network dog",
     "encoding_signs | --recording simulated --zoo shapes --images 3 --folder OUT": "images 20 3",
-    "ablated_models | --recording simulated --zoo shapes --generator gan --folder OUT":
-        "expected generator gan",
-    "ablated_models | --recording simulated --zoo shapes --generations 0 --folder OUT":
-        "generations 1 0",
+    "ablated_models | --recording simulated --zoo shapes --generator gan --folder OUT": "expected generator gan",
+    "ablated_models | --recording simulated --zoo shapes --generations 0 --folder OUT": "generations 1 0",
     "localisation | --recording simulated --zoo shapes --neurons 0 --folder OUT": "neurons 1 0",
     "localisation | --recording simulated --zoo shapes --seeds -1 --folder OUT": "seeds -1",
-    "localisation | --recording simulated --zoo shapes --least-fit nan --folder OUT":
-        "least_fit nan",
-    "localisation | --recording simulated --zoo shapes --sessions ../x --folder OUT":
-        "expected session ../x",
+    "localisation | --recording simulated --zoo shapes --least-fit nan --folder OUT": "least_fit nan",  # noqa: E501
+    "localisation | --recording simulated --zoo shapes --sessions ../x --folder OUT": "expected session ../x",  # noqa: E501
 }.items():
     _rows("command", Refused, (*_line(_words), _said.split()))
 

@@ -58,7 +58,11 @@ def test_cells_stand_beside_what_is_reported_for_them() -> None:
     assert found["paper"].tolist()[::2] == [-0.6, -0.5]
     assert np.isnan(found.loc[("positive", 0.2), "paper"])
     assert found.loc[("negative", 1.0), ["paper's p", "here", "low", "high", "p"]].tolist() == [
-        0.01, -0.2, -0.3, -0.1, 0.04,
+        0.01,
+        -0.2,
+        -0.3,
+        -0.1,
+        0.04,
     ]
 
 

@@ -201,9 +201,11 @@ def test_arguments_are_checked(readout, backbone, generator):
     with pytest.raises(TypeError, match="float32 or bfloat16"):
         ascend(readout, backbone, generator, SEEDS, CLIMB, dtype=torch.float16)
     wrong = [
-        ({"steps": 0}, "one step"), ({"starts": 0}, "one start"), ({"rate": 0.0}, "above 0"),
+        ({"steps": 0}, "one step"),
+        ({"starts": 0}, "one start"),
+        ({"rate": 0.0}, "above 0"),
         ({"zoom": 1.0}, "shares"),
-    ]  # fmt: skip
+    ]
     for values, why in wrong:
         with pytest.raises(ValueError, match=why):
             Ascent(**values)

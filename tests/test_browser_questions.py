@@ -13,18 +13,23 @@ MOST_CLICKS = 2
 # Question; words of the links from the front page on; what answers it; words in it.
 WALKS = {
     "does the main claim hold in ImageNet networks": (
-        ["Does it hold in ImageNet networks?"], "dl.answer dd", "networks",
+        ["Does it hold in ImageNet networks?"],
+        "dl.answer dd",
+        "networks",
     ),
     "what happens with tanh": (["What happens with tanh?"], "dl.answer dd", "Tanh"),
     "is it special to sign": (
-        ["Is it the sign, or does any damage do it?"], "#at-random td .found", "",
+        ["Is it the sign, or does any damage do it?"],
+        "#at-random td .found",
+        "",
     ),
     "what do V4 neurons say": (
         ["What do real V4 neurons say?"],
-        "#holds-the-neuron-story td[data-label='macaque V4'] a", "",
+        "#holds-the-neuron-story td[data-label='macaque V4'] a",
+        "",
     ),
     "which claims failed": (["Which claims failed?"], "form.ledger-tools output", " of "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("question", WALKS)

@@ -17,8 +17,9 @@ GRAVE = ("serious", "critical")
 
 def kinds(pages: list[Path]) -> list[Path]:
     """A page of each kind: front page, ledger, explorer, a chapter's landing page, a chapter."""
-    prose = [Path(named(pages, name).removeprefix("file://")) for name in
-             ("index", "ledger", "explorer")]  # fmt: skip
+    prose = [
+        Path(named(pages, name).removeprefix("file://")) for name in ("index", "ledger", "explorer")
+    ]
     landing = [page for page in pages if page.parent.name == "chapters"]
     chapters = [page for page in pages if "executed" in page.parts]
     told = [page for page in chapters if 'class="answer"' in page.read_text(encoding="utf-8")]
@@ -97,7 +98,7 @@ def test_a_policy_lists_scripts_that_run_and_handlers(monkeypatch: pytest.Monkey
     page = (
         '<html><head><meta charset="utf-8" /><script>let a = 1;</script>'
         '<script src="a.js"></script><script type="application/json">{"onclick": 1}</script>'
-        "</head><body><button onclick=\"go(&#39;x&#39;)\">on</button></body></html>"
+        '</head><body><button onclick="go(&#39;x&#39;)">on</button></body></html>'
     )
     told = policy.of_page(page)
     assert told.count("sha256-") == 2 and "'unsafe-hashes'" in told

@@ -26,9 +26,7 @@ def test_every_line_of_the_first_version_stands_there_with_a_reason() -> None:
 
 def test_what_stands_in_its_place_is_stated_today() -> None:
     """By the words of its id, for ids of claims may hold fields."""
-    known = {
-        number: " ".join(claims.claims(number)) for number in range(1, 16)
-    }
+    known = {number: " ".join(claims.claims(number)) for number in range(1, 16)}
     for one in changes.stated().to_dict("records"):
         if one["id"]:
             assert one["id"].split()[0].split("-")[0] in known[int(one["chapter"][:2])]

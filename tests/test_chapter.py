@@ -160,8 +160,12 @@ def test_a_direction_gives_the_line_that_the_ledger_made(stated: Any) -> None:
 
 @pytest.mark.parametrize(
     ("means", "verdict", "holding"),
-    [((0.4, 0.3, 0.4), "replicated", 3), ((0.4, -0.3, 0.4), "networks disagree", 2),
-     ((-1, -1, -1.1), "reversed", 0), ((0.4, 0.05, 0.9), "inconclusive", 3)],
+    [
+        ((0.4, 0.3, 0.4), "replicated", 3),
+        ((0.4, -0.3, 0.4), "networks disagree", 2),
+        ((-1, -1, -1.1), "reversed", 0),
+        ((0.4, 0.05, 0.9), "inconclusive", 3),
+    ],
 )
 def test_a_claim_about_each_network(
     stated: Any, means: tuple[float, ...], verdict: str, holding: int
@@ -221,8 +225,10 @@ def test_what_had_to_come_out_so_is_called_arithmetic(stated: Any) -> None:
 
 
 def test_what_the_book_asks_is_answered_and_marked(stated: Any) -> None:
-    chapter = stated({"id": "W-x", "source": "book", "reported": ""},
-                     {"id": "P-4 x", "source": "book", "role": "control", "reported": ""})
+    chapter = stated(
+        {"id": "W-x", "source": "book", "reported": ""},
+        {"id": "P-4 x", "source": "book", "role": "control", "reported": ""},
+    )
     for id in ("W-x", "P-4 x"):
         chapter.claim(id, rows(0.4).values[0])
     assert [line.verdict for line in chapter.lines] == ["yes", "yes"]
@@ -233,11 +239,12 @@ def test_what_the_book_asks_is_answered_and_marked(stated: Any) -> None:
 
 def test_alike_numbers_and_bounds(stated: Any) -> None:
     chapter = stated(
-        {"id": "A", "kind": "alike"}, {"id": "B", "kind": "alike in each"},
+        {"id": "A", "kind": "alike"},
+        {"id": "B", "kind": "alike in each"},
         {"id": "C", "kind": "number", "expected": "{goal}", "margin": "{reach}"},
         {"id": "D-{network}", "kind": "at least", "expected": "0.9", "test": "bound"},
         {"id": "E", "kind": "none"},
-    )  # fmt: skip
+    )
     near, far = rows(0.5, 0.5), rows(0.5, 0.9)
     wobble = xr.DataArray(np.tile([0.01, -0.01, 0.02, 0], 2), dims="unit")
     chapter.claim("A", (near.values[0], near.values[0] + wobble.values))

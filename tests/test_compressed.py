@@ -112,9 +112,10 @@ def test_filters_and_parameters_are_counted_as_a_published_model_has_them() -> N
     filters = (6, 5, 3, 4, 2)
     assert compact.kernels(filters) == 6 + 6 + 5 + 3 + 4
     learned = {
-        name: shape for name, shape in compact.layout(filters).items()
+        name: shape
+        for name, shape in compact.layout(filters).items()
         if "running" not in name and "tracked" not in name
-    }  # fmt: skip
+    }
     assert compact.parameters(filters) == sum(int(np.prod(s)) for s in learned.values())
     assert compact.parameters(filters) - compact.parameters(filters, 8) == 2 * (28**2 - 8**2)
 

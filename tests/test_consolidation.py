@@ -124,8 +124,10 @@ def test_weights_of_one_sign_are_told_from_coins() -> None:
     size = np.abs(kernels(6)[0].reshape(6, 25))
     found, tossed = shared.one_sided(size, 0, 0)
     assert found == 1 and 0.5 < tossed < 0.7
-    coins = [shared.one_sided(size * draws.philox(6, n).choice([-1, 1], size.shape), 0, n)
-             for n in range(40)]  # fmt: skip
+    coins = [
+        shared.one_sided(size * draws.philox(6, n).choice([-1, 1], size.shape), 0, n)
+        for n in range(40)
+    ]
     assert np.mean([own - chance for own, chance in coins]) == pytest.approx(0, abs=0.02)
 
 

@@ -22,9 +22,7 @@ from signseg_utils.search.evolution import Search
 
 LEVELS = dict(classes=12, empty=0.15, context=0.0, hues="shared", loss="softmax")
 LEVELS |= dict(optimizer="sgd", features=8, epochs=1, images=128)
-SWEEP = Shard(
-    "factorial", "", "", "", alphas=(0.0, 1.0), seeds=(0,), search=Search(generations=2)
-)
+SWEEP = Shard("factorial", "", "", "", alphas=(0.0, 1.0), seeds=(0,), search=Search(generations=2))
 
 
 def test_columns_are_balanced_and_orthogonal():
@@ -44,8 +42,13 @@ def test_all_but_six_interactions_stand_alone():
     strings = factorial.aliases()
     assert sorted(map(len, strings)) == [1] * 30 + [2] * 3
     assert {name for names in strings if len(names) > 1 for name in names} == {
-        "AD", "AG", "AH", "DG", "DH", "GH"
-    }  # fmt: skip
+        "AD",
+        "AG",
+        "AH",
+        "DG",
+        "DH",
+        "GH",
+    }
     assert ("AD", "GH") in strings
 
 
@@ -308,8 +311,10 @@ def test_each_network_is_one_dot_of_its_cell(runs):
 def test_every_claim_on_networks_has_its_effect_and_no_other(runs):
     stated = [name for name, one in claims.claims(9).items() if one.sample == "networks"]
     asked = {
-        **factorial.overall(runs), **factorial.of_factors(runs), **factorial.of_constraints(runs)
-    }  # fmt: skip
+        **factorial.overall(runs),
+        **factorial.of_factors(runs),
+        **factorial.of_constraints(runs),
+    }
     assert set(asked) == set(stated) - {"W-accuracy", "W-factors"}
 
 

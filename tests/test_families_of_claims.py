@@ -31,18 +31,21 @@ def test_one_claim_among_many_needs_a_smaller_p() -> None:
 
 def test_controls_and_own_questions_are_outside() -> None:
     outside = [
-        replace(LINE, id="P-1 random", role="control"), replace(LINE, id="W-x", verdict="yes"),
+        replace(LINE, id="P-1 random", role="control"),
+        replace(LINE, id="W-x", verdict="yes"),
         replace(LINE, id="P-1a", role="arithmetic", verdict="arithmetic"),
         replace(LINE, id="P-9", p=None, verdict="not testable"),
-    ]  # fmt: skip
+    ]
     found = families.corrected({"03_a": [replace(LINE, p=0.04), *outside]})
     assert [one.p for one in found] == [0.04, None, None, None, None]
     assert not any(one.changed for one in found)
 
 
 def test_absence_and_disagreement_are_no_false_alarms() -> None:
-    lines = [replace(LINE, id=f"P-{v}", p=0.5, verdict=v)
-             for v in ("absent", "differs", "networks disagree")]  # fmt: skip
+    lines = [
+        replace(LINE, id=f"P-{v}", p=0.5, verdict=v)
+        for v in ("absent", "differs", "networks disagree")
+    ]
     assert not any(one.changed for one in families.corrected({"03_a": lines}))
 
 

@@ -161,9 +161,7 @@ def test_what_nobody_publishes_must_be_there(server: Server, tmp_path: Path) -> 
     assert fetch(NAME, tmp_path, registry=known) == tmp_path / NAME
 
 
-def test_located_looks_where_fetch_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_located_looks_where_fetch_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert located(NAME, tmp_path) == tmp_path / NAME
     mirror = tmp_path / "mirror"
     mirror.mkdir()

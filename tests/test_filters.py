@@ -91,9 +91,12 @@ def test_correlations_find_what_was_put_in_and_tell_each_network() -> None:
     def network(sign: float) -> dict[str, np.ndarray]:
         balance = rng.normal(size=30)
         return {
-            "balance": balance, "frequency": sign * balance + 5, "colour": -sign * balance,
-            "shuffled frequency": rng.normal(size=30), "shuffled colour": rng.normal(size=30),
-        }  # fmt: skip
+            "balance": balance,
+            "frequency": sign * balance + 5,
+            "colour": -sign * balance,
+            "shuffled frequency": rng.normal(size=30),
+            "shuffled colour": rng.normal(size=30),
+        }
 
     described = {"a": network(1), "b": network(1), "a-untrained": network(-1)}
     found = filters.correlations(described, resamples=200)

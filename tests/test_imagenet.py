@@ -20,7 +20,7 @@ from small_imagenet import (
     remote,
     robust_layout,
     yolo,
-)  # fmt: skip
+)
 from torch import nn
 
 from signseg_utils import selection
@@ -79,13 +79,18 @@ def test_classes_are_a_thousand_and_the_units_those_of_the_captions() -> None:
 
 def test_names_that_are_there_twice_get_their_numbers() -> None:
     assert class_names(["crane", "Cardigan", "cardigan", "crane", "maillot"]) == (
-        "crane (0)", "Cardigan (1)", "cardigan (2)", "crane (3)", "maillot"
-    )  # fmt: skip
+        "crane (0)",
+        "Cardigan (1)",
+        "cardigan (2)",
+        "crane (3)",
+        "maillot",
+    )
 
 
 def test_parameters_know_the_zoo() -> None:
-    run = selection.parse({"zoo": "imagenet", "networks": "alexnet,robust", "units": "",
-                            "generators": ""})  # fmt: skip
+    run = selection.parse(
+        {"zoo": "imagenet", "networks": "alexnet,robust", "units": "", "generators": ""}
+    )
     assert run.networks == ("alexnet", *(f"resnet50-linf-{e}" for e in ("0.5", 1, 2, 4, 8)))
     assert run.units == load_zoo("imagenet").default_units
     assert run.generators == ("deepsim", "biggan")
@@ -175,8 +180,9 @@ def test_robust_files_with_another_normaliser_or_layout_are_refused(zoo: SmallIm
 
 
 def test_simsiam_takes_its_readout_from_a_linear_checkpoint() -> None:
-    linear = linear_layout({"conv1.weight": torch.ones(2), "fc.weight": torch.ones(3),
-                            "fc.bias": torch.zeros(3)})  # fmt: skip
+    linear = linear_layout(
+        {"conv1.weight": torch.ones(2), "fc.weight": torch.ones(3), "fc.bias": torch.zeros(3)}
+    )
     state = {
         "module.encoder.conv1.weight": torch.full((2,), 5.0),
         "module.encoder.fc.0.weight": torch.ones(1),
@@ -250,8 +256,11 @@ def xdream(tensors: dict) -> dict:
     pairs = dict(deepsim._LINEAR)
     pairs |= {ours: theirs for ours, theirs, *_ in deepsim._CONVOLUTIONS}
     named = {(key.split(".")[0], key.split(".")[1]): value for key, value in tensors.items()}
-    return {f"{pairs[layer]}.{part}": value for (layer, part), value in named.items()
-            if part == "weight" or layer.startswith("defc")}  # fmt: skip
+    return {
+        f"{pairs[layer]}.{part}": value
+        for (layer, part), value in named.items()
+        if part == "weight" or layer.startswith("defc")
+    }
 
 
 def test_deepsim_layouts_are_one_generator() -> None:
@@ -400,9 +409,14 @@ def test_a_sweep_runs_and_is_audited(
     plugin = "signseg_utils.zoos.imagenet.PLUGIN"
     monkeypatch.setattr(plugin, lambda folder=None: SmallImageNet(zoo.folder, zoo.remotes))
     plan = sweep.plan(
-        "imagenet", ["alexnet"], units=["tench"], signs=("positive",), alphas=(0.0, 1.0),
-        seeds=(0,), search=Search(generations=2, population=4),
-    )  # fmt: skip
+        "imagenet",
+        ["alexnet"],
+        units=["tench"],
+        signs=("positive",),
+        alphas=(0.0, 1.0),
+        seeds=(0,),
+        search=Search(generations=2, population=4),
+    )
     found = made(plan, tmp_path, None)
     assert sorted(found["generator"].values.tolist()) == ["biggan", "deepsim"]
     assert checked(plan, tmp_path, None, sample=4) == 4

@@ -65,8 +65,7 @@ def test_thirty_discs_point_at_the_field():
     neuron = Simulated({"n": Cell(x=0.35, y=0.6, radius=0.27, excitatory="blue bowtie")})
     field = neuron.receptive_fields()[0]
     overlaps = [
-        overlap(localise(neuron, neuron.preferred("n"), seed=seed).mask, field)
-        for seed in range(5)
+        overlap(localise(neuron, neuron.preferred("n"), seed=seed).mask, field) for seed in range(5)
     ]
     assert np.median(overlaps) > 0.4
 

@@ -48,10 +48,7 @@ def test_symmetric() -> None:
 
 def test_grows_with_noise() -> None:
     a, noise = images(4, 0), images(4, 1) - 0.5
-    found = [
-        UNWEIGHTED.distance(a, (a + s * noise).clamp(0, 1)).mean()
-        for s in (0.02, 0.1, 0.5)
-    ]
+    found = [UNWEIGHTED.distance(a, (a + s * noise).clamp(0, 1)).mean() for s in (0.02, 0.1, 0.5)]
     assert found == sorted(found)
     assert found[-1] < 2  # unit vectors without negative entries
 

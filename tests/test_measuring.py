@@ -103,9 +103,7 @@ def test_foreground_is_read_from_the_code_and_objectness_from_the_image(found, s
     at = dict(network="resnet", generator="scenes", unit="red ring")
     here = seen.sel(at).isel(condition=1)
     np.testing.assert_allclose(here["foreground"], generator.foreground(codes), atol=1e-6)
-    np.testing.assert_allclose(
-        here["objectness"], generator(codes).mean((1, 2, 3)), atol=1e-6
-    )
+    np.testing.assert_allclose(here["objectness"], generator(codes).mean((1, 2, 3)), atol=1e-6)
 
 
 def test_recognition_is_by_the_network_that_took_no_part(found, seen, zoo):
@@ -185,8 +183,9 @@ def test_by_unit_asks_the_strict_judges_that_are_named(seen):
 
 def test_a_network_from_another_seed_is_of_the_same_design_as_its_judge(seen):
     again = seen.assign_coords(network=["resnet-seed2", "alexnet"])
-    np.testing.assert_array_equal(by_unit(again)["strict_similarity"].values,
-                                  by_unit(seen)["strict_similarity"].values)
+    np.testing.assert_array_equal(
+        by_unit(again)["strict_similarity"].values, by_unit(seen)["strict_similarity"].values
+    )
 
 
 def test_beyond_seeds_is_less_the_intact_units_own_level(seen):

@@ -116,8 +116,9 @@ def test_recognition_is_the_softmax_of_the_class_and_its_rank() -> None:
     labels = torch.tensor([1, 0, -1])
     torch.testing.assert_close(
         recognition.probability(logits, labels),
-        torch.tensor([0.2, 0.5, torch.nan], dtype=torch.float64), equal_nan=True,
-    )  # fmt: skip
+        torch.tensor([0.2, 0.5, torch.nan], dtype=torch.float64),
+        equal_nan=True,
+    )
     assert recognition.rank(logits, labels)[:2].tolist() == [2, 1]
     assert recognition.rank(logits, torch.tensor([2, 1, 0])).tolist() == [1, 2, 3]
     assert recognition.rank(logits, labels)[2].isnan()

@@ -105,9 +105,7 @@ def test_turning_features_round_changes_nothing_behind_an_odd_activation(activat
     torch.testing.assert_close(turned.readout.weight[:, ::2], -readout.weight[:, ::2])
     difference = (turned.logits(images) - network.logits(images)).abs().max()
     assert (difference < 1e-5) == same
-    torch.testing.assert_close(
-        mirrored(turned, chosen).logits(images), network.logits(images)
-    )
+    torch.testing.assert_close(mirrored(turned, chosen).logits(images), network.logits(images))
 
 
 def test_only_features_of_a_linear_layer_can_be_turned_round():

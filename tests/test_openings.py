@@ -64,10 +64,13 @@ def test_an_executed_page_opens_with_plain_sentences(answers: Any, page: Path | 
 @pytest.mark.parametrize(
     "text",
     [
-        "It holds (P-4) in all networks.", "The cosine differs by 0.31.", "It holds in 3.",
-        "One is so. Two are so. Three are so. Four are so. Five are so.", "rho of activation",
+        "It holds (P-4) in all networks.",
+        "The cosine differs by 0.31.",
+        "It holds in 3.",
+        "One is so. Two are so. Three are so. Four are so. Five are so.",
+        "rho of activation",
     ],
-)  # fmt: skip
+)
 def test_what_no_page_may_open_with_is_found(answers: Any, text: str) -> None:
     assert faults(text, answers.sentences(text))
 
@@ -98,8 +101,10 @@ def test_the_reason_why_nothing_can_be_told_is_kept(answers: Any) -> None:
 
 
 def code(source: str, **data: str) -> dict[str, Any]:
-    outputs = [{"output_type": "display_data", "data": {k.replace("_", "/"): v}, "metadata": {}}
-               for k, v in data.items()]  # fmt: skip
+    outputs = [
+        {"output_type": "display_data", "data": {k.replace("_", "/"): v}, "metadata": {}}
+        for k, v in data.items()
+    ]
     return {"cell_type": "code", "source": source, "metadata": {}, "outputs": outputs}
 
 

@@ -38,8 +38,11 @@ def test_colours_are_distinct_also_in_lightness_for_the_two_signs() -> None:
     chosen = {"vgg": "random", "own": "#123456"}
     given = plots.paints(["positive 0.5", "alexnet", "vgg", "own"], chosen)
     assert list(given.values()) == [
-        plots.COLOURS["positive"], plots.CYCLE[1], plots.COLOURS["random"], "#123456"
-    ]  # fmt: skip
+        plots.COLOURS["positive"],
+        plots.CYCLE[1],
+        plots.COLOURS["random"],
+        "#123456",
+    ]
 
 
 def test_curve_draws_mean_and_band_in_the_colour_of_the_condition() -> None:
@@ -159,8 +162,12 @@ def test_many_panels_of_curves_go_below_each_other() -> None:
     figure = plots.curve_panels(panels, xlabel="x", ylabel="y")
     boxes = [ax.get_subplotspec() for ax in figure.axes]
     assert {(box.rowspan.start, box.colspan.start) for box in boxes[:5]} == {
-        (0, 0), (0, 1), (0, 2), (0, 3), (1, 0),
-    }  # fmt: skip
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 0),
+    }
     assert [ax.get_title() for ax in figure.axes[:5]] == list(panels)
     assert [ax.axison for ax in figure.axes] == [True] * 5 + [False] * 3
 
@@ -236,7 +243,10 @@ def test_named_curves_have_colours_of_their_own_and_ticks_where_points_are() -> 
     band = stats.Curve(x + 1, x + 0.9, x + 1.2, 8, 0)
     curves = {"full CMA": (x, band), "random search": (x, band)}
     figure = plots.named_curves(
-        {"a": curves, "b": curves, "c": curves}, xlabel="noise", ylabel="activation", level=1.0,
+        {"a": curves, "b": curves, "c": curves},
+        xlabel="noise",
+        ylabel="activation",
+        level=1.0,
         points=x,
     )
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
@@ -254,8 +264,12 @@ def test_named_curves_take_conditions_and_one_scale() -> None:
     x = np.array([0.0, 1.0])
     band = stats.Curve(x, x - 0.1, x + 0.2, 8, 0)
     figure = plots.named_curves(
-        {"a": {"trained": (x, band)}, "b": {"untrained": (x, band)}}, xlabel="layer", ylabel="r2",
-        colours={"untrained": "negative"}, shared=True, marker="o",
+        {"a": {"trained": (x, band)}, "b": {"untrained": (x, band)}},
+        xlabel="layer",
+        ylabel="r2",
+        colours={"untrained": "negative"},
+        shared=True,
+        marker="o",
     )
     first, second = figure.axes
     assert first.get_ylim() == second.get_ylim()
@@ -267,7 +281,10 @@ def test_named_curves_take_conditions_and_one_scale() -> None:
 def test_histograms_add_up_to_one_whatever_the_size_of_a_group() -> None:
     groups = {"fitted": [0.1, 0.1, 0.9, np.nan], "shuffled": np.full((2, 50), 0.5)}
     figure = plots.histogram_panels(
-        {"vgg": groups, "resnet": groups}, [0, 0.25, 0.75, 1], xlabel="share", ylabel="features",
+        {"vgg": groups, "resnet": groups},
+        [0, 0.25, 0.75, 1],
+        xlabel="share",
+        ylabel="features",
         colours={"shuffled": "random"},
     )
     heights = [sorted(set(line.get_ydata().round(3))) for line in figure.axes[1].lines]
@@ -313,8 +330,9 @@ def test_long_names_below_dots_are_turned() -> None:
     turned = {}
     for words in ("a", "positive, background"):
         groups = {f"{words} {i}": [1.0, 2.0] for i in range(4)}
-        figure = plots.dot_panels({"one": groups, "two": groups}, ylabel="y", level=0,
-                                  colours=plots.CYCLE[:4])  # fmt: skip
+        figure = plots.dot_panels(
+            {"one": groups, "two": groups}, ylabel="y", level=0, colours=plots.CYCLE[:4]
+        )
         turned[words] = figure.axes[0].get_xticklabels()[0].get_rotation()
     assert turned == {"a": 0, "positive, background": 60}
 
@@ -359,9 +377,11 @@ def test_what_is_reported_stands_beside_what_came_out() -> None:
 
 def test_scatter_panels_share_y() -> None:
     figure = plots.scatter_panels(
-        {"accuracy": [1, 2], "ratio": [5, 3]}, [7, 8], ylabel="asymmetry",
+        {"accuracy": [1, 2], "ratio": [5, 3]},
+        [7, 8],
+        ylabel="asymmetry",
         titles={"accuracy": "rho 1", "ratio": "rho -1"},
-    )  # fmt: skip
+    )
     left, right = figure.axes
     assert left.get_shared_y_axes().joined(left, right)
     assert [ax.get_xlabel() for ax in figure.axes] == ["accuracy", "ratio"]

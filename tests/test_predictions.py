@@ -29,9 +29,11 @@ def neurons(tiny_zoo: Path) -> xr.Dataset:
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     clean = clean / clean.std(0) + 0.3 * noise
     return recordings.recording(
-        clean.numpy(), [str(i) for i in range(100)], pixels=pixels.numpy(),
+        clean.numpy(),
+        [str(i) for i in range(100)],
+        pixels=pixels.numpy(),
         about={"session": "one", "area": "none"},
-    )  # fmt: skip
+    )
 
 
 def study(
@@ -73,9 +75,7 @@ def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> N
     assert not found["P-13 learned"].any() and not found["P-16 learned"].any()  # its own twin
     assert found["P-13 layer"].mean() > 0 and len(found["P-13 any"]) == 10
     ratios = predictions.log_ratios([own])
-    np.testing.assert_array_equal(
-        found["P-16 shuffled"], ratios["fitted"] - ratios["shuffled"]
-    )
+    np.testing.assert_array_equal(found["P-16 shuffled"], ratios["fitted"] - ratios["shuffled"])
     recorded = predictions.effects(fits, "alexnet", goal=0.25)
     assert set(recorded) - simulated == {"P-13", "P-13 all", "P-13 penultimate"}
     assert not any("learned" in id for id in recorded)
@@ -84,9 +84,7 @@ def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> N
     np.testing.assert_allclose(recorded["P-13"], reached - 0.25)
 
 
-def test_curves_by_depth_end_at_the_penultimate_layer(
-    tiny_zoo: Path, neurons: xr.Dataset
-) -> None:
+def test_curves_by_depth_end_at_the_penultimate_layer(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
     own = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
     panels = predictions.by_depth({"resnet": [own], "resnet-untrained": [own]})
@@ -128,8 +126,12 @@ def test_sides_of_a_map_are_layers_to_choose_from(tiny_zoo: Path, neurons: xr.Da
     assert predictions.candidates(network, (500,)) == ("trunk.0/500", "trunk.1/500", "features")
     found = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
     assert found["layer"].values.tolist() == [
-        "trunk.0/2", "trunk.0/4", "trunk.1/2", "trunk.1/4", "features"
-    ]  # fmt: skip
+        "trunk.0/2",
+        "trunk.0/4",
+        "trunk.1/2",
+        "trunk.1/4",
+        "features",
+    ]
     assert found["layer"].values[found["chosen"].values[0]].startswith("trunk.1/")
 
 

@@ -66,8 +66,10 @@ def shown(recording: str) -> list[xr.Dataset]:
     """What images of ablated models of AlexNet's last layer did, a dataset a session."""
     files = sorted((DATA / "results" / recording).glob("shown-*alexnet-features-*.zarr.zip"))
     opened = [xr.open_zarr(ZipStore(file, mode="r"), consolidated=False) for file in files]
-    return [one.load().map(lambda own: own if own.name == "codes" else own.astype(float))
-            for one in opened]  # fmt: skip
+    return [
+        one.load().map(lambda own: own if own.name == "codes" else own.astype(float))
+        for one in opened
+    ]
 
 
 def mean_of(one: xr.Dataset, values: np.ndarray, sign: str) -> np.ndarray:

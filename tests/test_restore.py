@@ -82,7 +82,8 @@ def test_layers_run_from_pixels_to_classes(named: tuple[Zoo, str]) -> None:
     seen: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, key=key: seen.append(key))
-        for key, module in model.named_modules() if key in {layer for layer, _, _ in layers}
+        for key, module in model.named_modules()
+        if key in {layer for layer, _, _ in layers}
     ]
     assert isinstance(model.backbone, SmallBackbone)
     model(torch.rand(1, 3, zoo.image_size, zoo.image_size))

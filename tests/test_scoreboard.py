@@ -51,9 +51,12 @@ def test_the_verdict_is_the_corrected_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("zoo", "name"),
-    [("tinyimagenet", "natural images"), ("efficientnet", "public ImageNet networks"),
-     ("another", "another")],
-)  # fmt: skip
+    [
+        ("tinyimagenet", "natural images"),
+        ("efficientnet", "public ImageNet networks"),
+        ("another", "another"),
+    ],
+)
 def test_every_world_with_a_ledger_is_a_column(tmp_path: Path, zoo: str, name: str) -> None:
     row = row_of(book(tmp_path, LINE, replace(LINE, zoo=zoo)), "P-4")
     assert set(row.cells) == {"shapes", zoo} and row.chapter.world(zoo) == name

@@ -20,15 +20,22 @@ def found() -> xr.Dataset:
     speed = np.array([1.0, 3.0, 0.5, 1.0])[:, None, None, None, None]
     trace = activation[..., None] * np.minimum(1, SHARES * speed * 1.5)
     coords = {
-        "network": ["vgg"], "generator": ["scenes"], "optimizer": list(ENDS),
-        "unit": [str(place) for place in range(8)], "noise": [0.0, 1.0], "seed": [0, 1],
+        "network": ["vgg"],
+        "generator": ["scenes"],
+        "optimizer": list(ENDS),
+        "unit": [str(place) for place in range(8)],
+        "noise": [0.0, 1.0],
+        "seed": [0, 1],
         "share": SHARES,
-    }  # fmt: skip
+    }
     dims = ("network", "generator", "optimizer", "unit", "noise", "seed")
     return xr.Dataset(
-        {"activation": (dims, activation[None, None]),
-         "trace": ((*dims, "share"), trace[None, None])}, coords,
-    )  # fmt: skip
+        {
+            "activation": (dims, activation[None, None]),
+            "trace": ((*dims, "share"), trace[None, None]),
+        },
+        coords,
+    )
 
 
 def test_gains_are_shares_of_what_the_reference_ends_with(found: xr.Dataset) -> None:

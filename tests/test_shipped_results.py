@@ -202,9 +202,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         )  # fmt: skip
     if number == 17:
         options = dict(layer=run.layer, draws=run.draws, seed=run.seed)
-        plan = noise_correction.plan(
-            run.recording, run.zoo, run.network, run.sessions, **options
-        )
+        plan = noise_correction.plan(run.recording, run.zoo, run.network, run.sessions, **options)
         if run.recording == "v4":
             for other in ((run.beside, "lite0"), (run.zoo, run.network, (run.layer,))):
                 plan += task_driven.plan(run.recording, *other, seed=run.seed)
@@ -237,15 +235,24 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         )  # fmt: skip
     if number == 16:
         plan = ascents.plan(
-            zoos.load_zoo(run.zoo), run.networks, run.units, alphas=run.alphas, seeds=run.seeds,
+            zoos.load_zoo(run.zoo),
+            run.networks,
+            run.units,
+            alphas=run.alphas,
+            seeds=run.seeds,
             steps=run.steps,
-        )  # fmt: skip
+        )
     if number == 23:
         for generator in ("", *run.generators):
             plan += ascents.plan(
-                zoos.load_zoo(run.zoo), run.networks, run.units, generator=generator,
-                seeds=tuple(range(run.climbs)), steps=run.steps, starts=run.starts,
-            )  # fmt: skip
+                zoos.load_zoo(run.zoo),
+                run.networks,
+                run.units,
+                generator=generator,
+                seeds=tuple(range(run.climbs)),
+                steps=run.steps,
+                starts=run.starts,
+            )
     if number == 22:
         each = ((run.zoo, run.networks), *([(run.beside, ())] if run.beside else []))
         for name, networks in each:

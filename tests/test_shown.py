@@ -52,9 +52,12 @@ def world(tiny_zoo: Path) -> tuple[Planted, xr.Dataset]:
     weight = torch.randn(8, seen.shape[1], generator=torch.Generator().manual_seed(0)) / scale
     neurons = Planted(body, weight, zoo.image_size)
     told = recordings.recording(
-        neurons.responses(pixels).numpy(), [str(i) for i in range(120)],
-        neurons=neurons.labels, pixels=pixels.numpy(), about={"session": "one"},
-    )  # fmt: skip
+        neurons.responses(pixels).numpy(),
+        [str(i) for i in range(120)],
+        neurons=neurons.labels,
+        pixels=pixels.numpy(),
+        about={"session": "one"},
+    )
     return neurons, told
 
 
@@ -96,8 +99,12 @@ class Quarters(torch.nn.Module):
     code_size, image_size, initial_sigma = 12, 8, 1.0
 
     def forward(self, codes: Tensor) -> Tensor:
-        return torch.sigmoid(codes).reshape(-1, 3, 2, 2).repeat_interleave(4, 2).repeat_interleave(
-            4, 3)  # fmt: skip
+        return (
+            torch.sigmoid(codes)
+            .reshape(-1, 3, 2, 2)
+            .repeat_interleave(4, 2)
+            .repeat_interleave(4, 3)
+        )
 
     def initial_codes(self, seeds):  # type: ignore[no-untyped-def]
         return torch.zeros(len(seeds), 12)
@@ -194,9 +201,11 @@ def test_similarity_leaves_out_pairs_of_one_seed() -> None:
 
 
 def test_images_are_shown_again_and_compared(
-    measured: xr.Dataset, world: tuple[Planted, xr.Dataset], tiny_zoo: Path,
+    measured: xr.Dataset,
+    world: tuple[Planted, xr.Dataset],
+    tiny_zoo: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     zoo, plan = _zoo(tiny_zoo)("shapes"), [study(everybody=True)]
     monkeypatch.setattr(recordings, "load", lambda name, sessions=(): world[1])
     drawn = base.audit(plan, [measured], zoo, sample=5)
@@ -236,23 +245,30 @@ def table(neurons: int = 12, drop: float = 1.0) -> xr.Dataset:
     dims = ("neuron", "condition", "seed")
     return xr.Dataset(
         {
-            "response": (("way", *dims), z), "predicted": (dims, z[0]), "own": (dims, z[0]),
+            "response": (("way", *dims), z),
+            "predicted": (dims, z[0]),
+            "own": (dims, z[0]),
             "others": (("way", *dims[:2]), z.mean(-1) / 4),
             "strangers": (("way", "neuron"), z[:, :, 0, 0] - 1),
-            "similarity": ((*dims[:2], "judge"), 0.5 * z[0]), "cv": ("neuron", z[0, :, 0, 0]),
+            "similarity": ((*dims[:2], "judge"), 0.5 * z[0]),
+            "cv": ("neuron", z[0, :, 0, 0]),
         },
         {
             "sign": ("condition", ["none", "positive", "negative", "random_magnitude"]),
-            "alpha": ("condition", [0.0, 1.0, 1.0, 1.0]), "way": ["as is", "held"],
+            "alpha": ("condition", [0.0, 1.0, 1.0, 1.0]),
+            "way": ["as is", "held"],
         },
-    )  # fmt: skip
+    )
 
 
 def test_effects_are_what_was_put_in() -> None:
     main = table()
     own = shown_effects.response(main)
-    for values in (by_sign.sign_gap(own), shown_effects.fall(own),
-                   by_sign.sign_gap(own, "random_magnitude")):  # fmt: skip
+    for values in (
+        by_sign.sign_gap(own),
+        shown_effects.fall(own),
+        by_sign.sign_gap(own, "random_magnitude"),
+    ):
         assert values.dims == ("neuron",) and values.mean() == pytest.approx(1, abs=0.05)
     assert by_sign.sign_gap(shown_effects.similarity(main)).mean() == pytest.approx(0.5, abs=0.05)
     assert np.allclose(shown_effects.beyond(own, own), 0)
@@ -280,8 +296,13 @@ def test_curves_tell_the_change_of_each_neuron() -> None:
     gone = main["similarity"].mean("judge") * np.nan
     panels = {**shown_effects.responses(main), "centred": gone}
     found = shown_effects.curves(panels, ("positive", "negative"))
-    assert list(found) == ["predicted", "neuron, as is", "neuron, held", "others, as is",
-                           "others, held"]  # fmt: skip
+    assert list(found) == [
+        "predicted",
+        "neuron, as is",
+        "neuron, held",
+        "others, as is",
+        "others, held",
+    ]
     strengths, curve = found["neuron, as is"]["positive"]
     assert strengths.tolist() == [0.0, 1.0]
     np.testing.assert_allclose(curve.value, [0, -1], atol=0.05)

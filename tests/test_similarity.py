@@ -37,8 +37,12 @@ def test_pairs_of_one_search_are_left_out() -> None:
     a, b = (features(6, seed).unflatten(0, (3, 2)) for seed in (0, 1))
     pairs = [
         pair_cosine(a[s, i], b[t, j], dim=0)
-        for s in range(3) for t in range(3) if s != t for i in range(2) for j in range(2)
-    ]  # fmt: skip
+        for s in range(3)
+        for t in range(3)
+        if s != t
+        for i in range(2)
+        for j in range(2)
+    ]
     assert across_searches(a, b).item() == pytest.approx(torch.stack(pairs).mean().item())
 
 

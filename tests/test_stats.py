@@ -1,6 +1,5 @@
 """Estimates and tests: facts about coverage, and agreement with scipy where it has the test."""
 
-
 import numpy as np
 import pytest
 from scipy import stats as reference
@@ -114,9 +113,10 @@ def test_over_networks_is_the_two_way_analysis_of_variance() -> None:
     networks, units = table.shape
     centred = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
     squares = [
-        units * table.mean(1).var(ddof=1), networks * table.mean(0).var(ddof=1),
+        units * table.mean(1).var(ddof=1),
+        networks * table.mean(0).var(ddof=1),
         (centred**2).sum() / 6,
-    ]  # fmt: skip
+    ]
     summed = squares[0] + squares[1] - squares[2]
     assert found.value == pytest.approx(table.mean()) and (found.n, found.units) == (3, 4)
     assert found.error == pytest.approx(np.sqrt(summed / 12))

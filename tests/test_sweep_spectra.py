@@ -24,10 +24,14 @@ def powers(change: dict[str, tuple[float, float]], noise: float = 0.0) -> xr.Dat
         values[:, :, :, place, :, :4] += low
         values[:, :, :, place, :, 4:] += high
     coords = {
-        "network": ["a"], "generator": ["g"], "unit": list("xyz"), "seed": range(4),
-        "frequency": range(1, 13), "sign": ("condition", SIGNS),
+        "network": ["a"],
+        "generator": ["g"],
+        "unit": list("xyz"),
+        "seed": range(4),
+        "frequency": range(1, 13),
+        "sign": ("condition", SIGNS),
         "alpha": ("condition", [0.0, 1, 1, 1]),
-    }  # fmt: skip
+    }
     dims = ("network", "generator", "unit", "condition", "seed", "frequency")
     return xr.DataArray(values, coords, dims)
 
@@ -35,8 +39,10 @@ def powers(change: dict[str, tuple[float, float]], noise: float = 0.0) -> xr.Dat
 def test_effects_are_those_put_in() -> None:
     found = spectra.effects(
         powers({"positive": (-2.0, -0.5), "negative": (0.25, 1.0), "random_count": (1.0, 1.0)}),
-        5, 5, "random_count",
-    )  # fmt: skip
+        5,
+        5,
+        "random_count",
+    )
     assert {values.sizes["unit"] for values in found.values()} == {3}
     means = {name: float(own.sel(network="a", generator="g").mean()) for name, own in found.items()}
     expected = {"low": 1.75, "low random": 1.0, "low power": -2.0, "high": 0.75 - (-1.5)}

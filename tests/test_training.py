@@ -129,9 +129,7 @@ def test_images_without_object_are_to_give_a_uniform_answer():
 
 def test_augmentation_keeps_size_range_and_seed():
     pixels = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8)
-    first, again = (
-        classifier.augment(pixels, 16, 0.6, Twister(3)) for _ in range(2)
-    )
+    first, again = (classifier.augment(pixels, 16, 0.6, Twister(3)) for _ in range(2))
     assert first.shape == (6, 3, 16, 16)
     assert 0 <= first.min() and first.max() <= 1
     assert torch.equal(first, again)

@@ -9,7 +9,7 @@ from signseg_utils.publishing.publish import publish
 NAME = "01_throwaway"
 ROOT = Path(__file__).resolve().parents[1]
 
-CHAPTER = '''---
+CHAPTER = """---
 jupytext:
   formats: md:myst,ipynb
 kernelspec:
@@ -97,7 +97,7 @@ if not run.silent:
 np.savetxt("01_throwaway.line.csv", np.stack([x, y], 1), delimiter=",")
 ledger.table([line])
 ```
-'''
+"""
 
 PROFILE = f"""
 {NAME}:

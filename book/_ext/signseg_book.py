@@ -438,11 +438,14 @@ class ChangesTable(SphinxDirective):
         heads = ["was", "verdict", "measured", "is now", "verdict", "measured (95 %)", "why"]
         rows = [
             [
-                f"{html.escape(one.was_id)} {html.escape(one.zoo)}", html.escape(one.was),
-                one.was_measured, *_now(one.now), html.escape(one.why),
+                f"{html.escape(one.was_id)} {html.escape(one.zoo)}",
+                html.escape(one.was),
+                one.was_measured,
+                *_now(one.now),
+                html.escape(one.why),
             ]
             for one in shown
-        ]  # fmt: skip
+        ]
         return [nodes.raw("", f"{text}</p>" + _table(heads, rows, "changes"), format="html")]
 
 

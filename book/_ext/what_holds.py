@@ -114,9 +114,7 @@ def table(
     )
 
 
-def _row(
-    row: Row, zoos: Sequence[str], worlds: Sequence[str], base: str, lesser: bool
-) -> str:
+def _row(row: Row, zoos: Sequence[str], worlds: Sequence[str], base: str, lesser: bool) -> str:
     cells = "".join(
         f'<td data-label="{html.escape(name)}">{cell(row.cells.get(zoo), base, name)}</td>'
         for zoo, name in zip(zoos, worlds, strict=True)

@@ -78,10 +78,7 @@ def trend(values: xr.DataArray, sign: str) -> xr.DataArray:
     ``values`` (network, unit, condition); the intact unit counts as strength 0.
     """
     line = of_sign(values, sign).transpose("network", "unit", "condition")
-    rho = [
-        [stats.spearman(line["alpha"], unit).value for unit in rows]
-        for rows in line.values
-    ]
+    rho = [[stats.spearman(line["alpha"], unit).value for unit in rows] for rows in line.values]
     return line.isel(condition=0, drop=True).copy(data=rho)
 
 

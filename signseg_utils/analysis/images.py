@@ -69,7 +69,11 @@ def scenes_through(generator: Any, count: int, seed: int) -> list[Tensor]:
 
 
 def panel(
-    searches: xr.Dataset, zoo: zoos.Zoo, network: str, generator: str, units: Sequence[str],
+    searches: xr.Dataset,
+    zoo: zoos.Zoo,
+    network: str,
+    generator: str,
+    units: Sequence[str],
     alphas: Sequence[float],
 ) -> tuple[Tensor, list[tuple[str, float]]]:
     """Images [unit, condition, 3, height, width] for a panel, and (sign, alpha) of each condition.
@@ -107,8 +111,12 @@ def pictures(found: xr.Dataset, network: str) -> tuple[Tensor, list[tuple[str, f
 
 
 def panel_of_networks(
-    searches: xr.Dataset, zoo: zoos.Zoo, networks: Mapping[str, str], generator: str,
-    units: Sequence[str], alphas: Sequence[float],
+    searches: xr.Dataset,
+    zoo: zoos.Zoo,
+    networks: Mapping[str, str],
+    generator: str,
+    units: Sequence[str],
+    alphas: Sequence[float],
 ) -> tuple[Tensor, list[tuple[str, float]], list[str]]:
     """A `panel` of several networks, one below the other, and a label for each row.
 
@@ -120,9 +128,7 @@ def panel_of_networks(
 
 
 @torch.inference_mode()
-def own_images(
-    searches: xr.Dataset, zoo: zoos.Zoo, network: str, units: Sequence[str]
-) -> Tensor:
+def own_images(searches: xr.Dataset, zoo: zoos.Zoo, network: str, units: Sequence[str]) -> Tensor:
     """Preferred images [unit, image, 3, height, width] of a network's intact units.
 
     Of `arranged` searches, over all generators and seeds.
@@ -200,9 +206,7 @@ def measure(
         answers = {name: networks[name].readout.responses(features[name]) for name in others}
         label = _class_number(zoo, str(piece["unit"].values))
         labels = torch.full((len(flat),), label)
-        looked_at = Seen(
-            flat, images[0], places, codes, generator, detector, eye, answers, labels
-        )
+        looked_at = Seen(flat, images[0], places, codes, generator, detector, eye, answers, labels)
         values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
@@ -233,9 +237,14 @@ def by_unit(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.
         centred = centred.where(own != seen["judge"])
     else:
         centred = centred.sel(judge=list(strict_judges))
-    return seen[single].mean(["seed", "generator"]).assign(
-        similarity=seen["similarity"].mean("judge"), strict_similarity=centred.mean("judge"),
-    )  # fmt: skip
+    return (
+        seen[single]
+        .mean(["seed", "generator"])
+        .assign(
+            similarity=seen["similarity"].mean("judge"),
+            strict_similarity=centred.mean("judge"),
+        )
+    )
 
 
 def beyond_seeds(seen: xr.Dataset, strict_judges: Sequence[str] | None = None) -> xr.DataArray:
@@ -261,7 +270,9 @@ def side_by_side(
 
 
 def _similarities(
-    found: xr.Dataset, seen: Sequence[Mapping[str, Tensor]], judges: Sequence[str],
+    found: xr.Dataset,
+    seen: Sequence[Mapping[str, Tensor]],
+    judges: Sequence[str],
     centred_on: Sequence[str] | None,
 ) -> xr.Dataset:
     names = list(zip(found["network"].values.tolist(), found["unit"].values.tolist(), strict=True))
@@ -269,8 +280,11 @@ def _similarities(
     shape = (len(networks), len(units), found.sizes["condition"], len(judges))
     raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
     for place, judge in enumerate(judges):
-        of_kind = [f[judge][0] for f, name in zip(seen, names, strict=True)
-                   if centred_on is None or name[0] in centred_on]
+        of_kind = [
+            f[judge][0]
+            for f, name in zip(seen, names, strict=True)
+            if centred_on is None or name[0] in centred_on
+        ]
         centre = torch.cat(of_kind).mean(0)
         for network, unit in dict.fromkeys(names):
             at = (networks.index(network), units.index(unit))

@@ -214,8 +214,14 @@ def localise(
         )
     answers = answers.flatten()
     return locate(
-        perturbed, float(answers[0]), answers[1:],
-        floor=floor, smoothing=smoothing, level=level, absolute=absolute, least=least,
+        perturbed,
+        float(answers[0]),
+        answers[1:],
+        floor=floor,
+        smoothing=smoothing,
+        level=level,
+        absolute=absolute,
+        least=least,
     )
 
 

@@ -69,7 +69,10 @@ def in_most(gap: xr.DataArray) -> stats.Estimate:
     hits, n = int((gap.mean("network") > 0).sum()), gap.sizes["unit"]
     found = stats.share(hits, n)
     return replace(
-        found, value=found.value - 0.5, low=found.low - 0.5, high=found.high - 0.5,
+        found,
+        value=found.value - 0.5,
+        low=found.low - 0.5,
+        high=found.high - 0.5,
         p=float(binomtest(hits, n).pvalue),
     )
 
@@ -78,9 +81,7 @@ def with_others(gap: xr.DataArray) -> dict[str, stats.Correlation]:
     """Network to rho over classes of its effect with the mean of the other networks' effects."""
     names = gap["network"].values.tolist()
     return {
-        name: stats.spearman(
-            gap.sel(network=name), gap.drop_sel(network=name).mean("network")
-        )
+        name: stats.spearman(gap.sel(network=name), gap.drop_sel(network=name).mean("network"))
         for name in names
         if len(names) > 1
     }

@@ -80,7 +80,6 @@ class Accuracy:
         """Of each class where they could be counted, else the one that is stated."""
         return [self.stated.value] if self.counted is None else self.counted.by_class
 
-
     def errors(self, names: Sequence[str], most: int = 6) -> tuple[Any, list[str], list[str]]:
         """First images that the network got wrong, their classes and its answers in words.
 

@@ -80,10 +80,7 @@ def best(gain: xr.DataArray, rivals: Sequence[str]) -> tuple[str, Estimate, floa
     rivals, so that all together hold at 95 %.
     """
     level = 1 - 0.05 / max(1, len(rivals))
-    found = {
-        name: stats.mean(gain.sel(optimizer=name, noise=0), level=level)
-        for name in rivals
-    }
+    found = {name: stats.mean(gain.sel(optimizer=name, noise=0), level=level) for name in rivals}
     first = max(found, key=lambda name: found[name].low)
     return first, found[first], level
 
@@ -109,8 +106,7 @@ def trajectories(found: xr.Dataset) -> dict[str, dict[str, Any]]:
     """
     held = (found["trace"].sel(noise=0).mean("seed") / scale(found)).dropna("share")
     return {
-        f"{network}, {generator}": curves(held.sel(network=network, generator=generator),
-                                          "share")
+        f"{network}, {generator}": curves(held.sel(network=network, generator=generator), "share")
         for generator in held["generator"].values.tolist()
         for network in held["network"].values.tolist()
-    }  # fmt: skip
+    }

@@ -148,9 +148,11 @@ def of_each(pairs: Array, groups: Sequence[str] | None = None) -> Array:
         kept[labels[:, None] != labels[None]] = np.nan
     there = np.isfinite(kept)
     return np.divide(
-        np.where(there, kept, 0).sum(1), there.sum(1),
-        out=np.full(len(kept), np.nan), where=there.any(1),
-    )  # fmt: skip
+        np.where(there, kept, 0).sum(1),
+        there.sum(1),
+        out=np.full(len(kept), np.nan),
+        where=there.any(1),
+    )
 
 
 def jackknifed(means: Array) -> Array:

@@ -125,9 +125,7 @@ def change_panels(powers: xr.DataArray, signs: Sequence[str]) -> dict[str, Any]:
     return panels
 
 
-def effects(
-    powers: xr.DataArray, low: float, high: float, control: str
-) -> dict[str, xr.DataArray]:
+def effects(powers: xr.DataArray, low: float, high: float, control: str) -> dict[str, xr.DataArray]:
     """How ablation shifts low and high frequencies, for each unit, as a mean over strengths.
 
     Parameters

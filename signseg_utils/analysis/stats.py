@@ -234,10 +234,13 @@ def over_networks(values: ArrayLike, *, level: float = 0.95) -> Estimate:
     residual = table - by_network[:, None] - by_unit + value
     free = np.array([networks - 1, units - 1, np.isfinite(table).sum() - networks - units + 1])
     cells = np.isfinite(table).sum() / np.array([networks, units])  # units a network, and so on
-    squares = np.array([
-        cells[0] * by_network.var(ddof=1), cells[1] * by_unit.var(ddof=1),
-        np.nansum(residual**2) / max(free[2], 1),
-    ])  # fmt: skip
+    squares = np.array(
+        [
+            cells[0] * by_network.var(ddof=1),
+            cells[1] * by_unit.var(ddof=1),
+            np.nansum(residual**2) / max(free[2], 1),
+        ]
+    )
     summed = max(squares[0] + squares[1] - squares[2], squares[2])
     total = float(np.isfinite(table).sum())
     spread = (squares**2 / np.maximum(free, 1)).sum()
@@ -375,8 +378,9 @@ def mean_curve(values: ArrayLike, *, trim: float = 0.0, level: float = 0.95) -> 
     With ``trim``, without so large a share of units at either end, as `trimmed` has it.
     """
     sample = _sample(values, 2)
-    points = [trimmed(own, trim, level=level) if trim else mean(own, level=level)
-              for own in sample.T]  # fmt: skip
+    points = [
+        trimmed(own, trim, level=level) if trim else mean(own, level=level) for own in sample.T
+    ]
     ends = np.array([(one.value, one.low, one.high) for one in points]).T
     return Curve(ends[0], ends[1], ends[2], len(sample), level)
 

@@ -95,8 +95,12 @@ def by_way(values: xr.DataArray, signs: Sequence[str]) -> dict[str, dict[str, An
 
 
 def panel(
-    searches: xr.Dataset, ascents: Mapping[str, xr.Dataset], zoo: zoos.Zoo, network: str,
-    unit: str, alphas: Sequence[float],
+    searches: xr.Dataset,
+    ascents: Mapping[str, xr.Dataset],
+    zoo: zoos.Zoo,
+    network: str,
+    unit: str,
+    alphas: Sequence[float],
 ) -> tuple[dict[str, Tensor], list[tuple[str, float]]]:
     """Images of one unit, way to [condition, 3, height, width], and (sign, alpha) of conditions.
 

@@ -6,7 +6,6 @@ expected, why, what came, and what to do, and names the file or the parameter.
 """
 
 
-
 class Refusal(Exception):
     """Input that cannot be used; the message is for the user, who needs no traceback."""
 

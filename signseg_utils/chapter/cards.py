@@ -21,9 +21,13 @@ _NETWORK: Mapping[str, Callable[[Manifest], Any]] = {
     "epochs": lambda card: card.get("epochs_seen", card["recipe"]["epochs"]),
 }
 _TOLD = [
-    "top-1, %", "top-5, %", "robust top-1, %", "robust top-1 at trained distance, %",
-    "sign ratio, mean ± SD", "epochs",
-]  # fmt: skip
+    "top-1, %",
+    "top-5, %",
+    "robust top-1, %",
+    "robust top-1 at trained distance, %",
+    "sign ratio, mean ± SD",
+    "epochs",
+]
 _NAMES = {
     "mAP50": "mAP50",
     "mAP50_95": "mAP50-95",

@@ -186,9 +186,7 @@ class Chapter:
 
     # ------------------------------------------------------------ what the page shows
 
-    def figure(
-        self, fig: Figure, *, alt: str, caption: str = "", kind: str | None = None
-    ) -> None:
+    def figure(self, fig: Figure, *, alt: str, caption: str = "", kind: str | None = None) -> None:
         """Show a figure with its text for those who do not see it (`plots.figure_with_alt`).
 
         What it draws is written beside the ledger, ``NN_title.figure-1.csv`` for the first figure
@@ -344,10 +342,11 @@ def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledge
         rows.append([html.escape(cell) or "–" for cell in cells])
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(
-        "<tr>" + "".join(f'<td data-label="{h}">{c}</td>' for h, c in zip(heads, row, strict=True))
+        "<tr>"
+        + "".join(f'<td data-label="{h}">{c}</td>' for h, c in zip(heads, row, strict=True))
         + "</tr>"
         for row in rows
-    )  # fmt: skip
+    )
     page = (
         '<details class="signseg-stated"><summary>What was stated before the results</summary>'
         f'<table class="signseg-ledger"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
@@ -360,8 +359,11 @@ def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledge
 def _told(line: Line) -> dict[str, Any]:
     """What the sentences may hold of a line."""
     told: dict[str, Any] = {
-        "value": line.measured, "n": line.n, "units": line.units, "detectable": line.detectable,
-    }  # fmt: skip
+        "value": line.measured,
+        "n": line.n,
+        "units": line.units,
+        "detectable": line.detectable,
+    }
     if line.ci_low is not None and line.ci_high is not None:
         low, high = ledger.number(line.ci_low), ledger.number(line.ci_high)
         told |= {"low": line.ci_low, "high": line.ci_high, "interval": f"{low} to {high}"}
@@ -385,8 +387,9 @@ def _mean(one: Judged) -> dict[str, SimpleNamespace]:
 
 def _forest(drawn: Sequence[Judged], label: str) -> Figure:
     """The cells of each line; of too many to be told apart their mean."""
-    cells = {one.line.id: one.cells if len(one.cells) <= MOST_CELLS else _mean(one)
-             for one in drawn}  # fmt: skip
+    cells = {
+        one.line.id: one.cells if len(one.cells) <= MOST_CELLS else _mean(one) for one in drawn
+    }
     most = max(map(len, cells.values()))
     height = 1 + len(drawn) * (0.28 if most == 1 else 0.4)
     figure, ax = plt.subplots(figsize=(plots.PAGE_WIDTH, height))

@@ -54,8 +54,13 @@ class Measurement:
 
 
 def judge(
-    stated: Claim, effect: Any, fields: Mapping[str, Any], *, p: float = 0.0,
-    together: Any = None, other: Any = None,
+    stated: Claim,
+    effect: Any,
+    fields: Mapping[str, Any],
+    *,
+    p: float = 0.0,
+    together: Any = None,
+    other: Any = None,
 ) -> Measurement:
     """Measure a claim; ``effect`` as `signseg_utils.chapter.Chapter.claim` takes it."""
     if effect is None:
@@ -86,7 +91,6 @@ def _measured(
             within = getattr(found, "p_within", None)
             return None if within is None else within(_needed(margin), expected)
     elif kind == "alike":
-
 
         def verdict(found: Any) -> str:
             return ledger.judge_alike(found)

@@ -31,9 +31,13 @@ VERDICTS = (
 
 # Nobody asked the book's own questions, so nothing is replicated: their word for each verdict.
 OWN_WORDS = {
-    "replicated": "yes", "reversed": "no", "absent": "no", "differs": "no",
-    "networks disagree": "open", "inconclusive": "open",
-}  # fmt: skip
+    "replicated": "yes",
+    "reversed": "no",
+    "absent": "no",
+    "differs": "no",
+    "networks disagree": "open",
+    "inconclusive": "open",
+}
 BAR = "meets its bar"  # for "yes", of a check of the zoo's quality
 WORDS = (*VERDICTS, BAR, *dict.fromkeys(OWN_WORDS.values()))
 

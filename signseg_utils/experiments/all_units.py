@@ -47,10 +47,10 @@ class AllUnits(Ascents):
     pictured: int = 2
 
     @classmethod
-    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Ascents]:
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[AllUnits]:
         chosen = in_random_order(zoo, given.count)
         networks = given.networks or zoo.networks
-        return list(plan(zoo, networks, chosen, seeds=tuple(given.seeds), steps=given.steps))
+        return plan(zoo, networks, chosen, seeds=tuple(given.seeds), steps=given.steps)
 
     def compute(
         self, zoo: Zoo, state: State | None = None, save: Any = forget, device: str = "cpu"
@@ -59,9 +59,11 @@ class AllUnits(Ascents):
         found = super().compute(zoo, state, save, device)
         kept = xr.DataArray(np.arange(found.sizes["unit"]) < self.pictured, dims="unit")
         return found.assign(
-            {name: found[name].where(kept, 0).astype(found[name].dtype)
-             for name in ("picture", "length")}
-        )  # fmt: skip
+            {
+                name: found[name].where(kept, 0).astype(found[name].dtype)
+                for name in ("picture", "length")
+            }
+        )
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Pictures that were kept (unit, condition, seed)."""
@@ -76,11 +78,9 @@ def in_random_order(zoo: Zoo, count: int = 0) -> tuple[str, ...]:
 
 def plan(
     zoo: Zoo, networks: Sequence[str], units: Sequence[str], *, pictured: int = 2, **settings: Any
-) -> list[AllUnits]:
+) -> Sequence[AllUnits]:
     """All units of networks, a set of each network in turn, so that what is cut off is balanced."""
-    each = [
-        ascents.plan(zoo, [name], units, together=TOGETHER, **settings) for name in networks
-    ]
+    each = [ascents.plan(zoo, [name], units, together=TOGETHER, **settings) for name in networks]
     turns = zip(*each, strict=True)
     return [AllUnits(**vars(one), pictured=pictured) for turn in turns for one in turn]
 

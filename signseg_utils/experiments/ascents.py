@@ -73,9 +73,12 @@ class Ascents(Experiment):
     UNIT: ClassVar[str] = "sets of units"
     WHAT: ClassVar[str] = "stored pictures, scored again, and first steps, climbed again"
     AGREEMENT: ClassVar[Mapping[str, Agreement]] = {
-        "activation": SCORED, "response": SCORED, "recognition": RECOGNISED, "rank": RANKED,
+        "activation": SCORED,
+        "response": SCORED,
+        "recognition": RECOGNISED,
+        "rank": RANKED,
         "begun": CLIMBED,
-    }  # fmt: skip
+    }
     VERSION: ClassVar[int] = 2
     MOST_AUDITED: ClassVar[int] = 12
     OPTIONS: ClassVar[tuple[Option, ...]] = (
@@ -108,11 +111,16 @@ class Ascents(Experiment):
         return cls(**{**values, "ascent": Ascent(**values["ascent"])})
 
     @classmethod
-    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Ascents]:
+    def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[Ascents]:
         networks, units = given.networks or zoo.networks, given.units or zoo.default_units
         return plan(
-            zoo, networks, units, generator=given.generator, seeds=tuple(given.seeds),
-            steps=given.steps, starts=given.starts,
+            zoo,
+            networks,
+            units,
+            generator=given.generator,
+            seeds=tuple(given.seeds),
+            steps=given.steps,
+            starts=given.starts,
         )
 
     @property
@@ -147,7 +155,10 @@ class Ascents(Experiment):
         }
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """Climb and measure.
@@ -181,8 +192,12 @@ class Ascents(Experiment):
             "length": np.array([len(one) for one in packed], np.int32),
         }
         runs = ("unit", "condition", "seed")
-        further = {"recognition": ("witness",), "rank": ("witness",), "picture": ("byte",),
-                   "begun": ("step",)}  # fmt: skip
+        further = {
+            "recognition": ("witness",),
+            "rank": ("witness",),
+            "picture": ("byte",),
+            "begun": ("step",),
+        }
         return xr.Dataset(
             {
                 name: ((*runs, *further.get(name, ())), own.reshape(*shape, *own.shape[1:]))
@@ -201,18 +216,14 @@ class Ascents(Experiment):
         here = all(map(zoo.holds, (self.network, *self.witnesses)))
         return list(self._every()) if here else []
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Look at stored pictures again; climb the first steps again from the seeds."""
         runs = [stored.isel(unit=u, condition=c, seed=s) for u, c, s in sample]
         pixels = torch.stack([decoded(one) for one in runs])
         again = self._scored(zoo, pixels, sample)
         few = replace(self.ascent, steps=min(BEGUN, self.ascent.steps))
         again["begun"] = self._climbed(zoo, sample, few, progress=False).trace.numpy()
-        kept = {
-            name: np.stack([one[name].values for one in runs]) for name in self.AGREEMENT
-        }
+        kept = {name: np.stack([one[name].values for one in runs]) for name in self.AGREEMENT}
         return [self.compared(name, own, again[name]) for name, own in kept.items()]
 
     @classmethod
@@ -243,10 +254,12 @@ class Ascents(Experiment):
         return ascend(bank, network.backbone, generator, seeds, ascent or self.ascent, **options)
 
     def _bank(self, readout: Readout, cells: Sequence[Cell]) -> Readout:
-        return concatenate([
-            ablate(readout.rows([self.units[unit]]), self.conditions[condition])
-            for unit, condition, _ in cells
-        ])  # fmt: skip
+        return concatenate(
+            [
+                ablate(readout.rows([self.units[unit]]), self.conditions[condition])
+                for unit, condition, _ in cells
+            ]
+        )
 
     def _generator(self, zoo: Zoo) -> nn.Module:
         if self.generator:
@@ -254,9 +267,7 @@ class Ascents(Experiment):
         return Pixels(zoo.image_size, exponent=self.exponent)
 
     @torch.inference_mode()
-    def _scored(
-        self, zoo: Zoo, pixels: Tensor, cells: Sequence[Cell]
-    ) -> dict[str, np.ndarray]:
+    def _scored(self, zoo: Zoo, pixels: Tensor, cells: Sequence[Cell]) -> dict[str, np.ndarray]:
         """What is measured of pictures ``[cell, 3, height, width]`` uint8, each looked at alone."""
         network = zoo.network(self.network)
         intact = network.readout.rows([self.units[unit] for unit, _, _ in cells])
@@ -278,8 +289,15 @@ class Ascents(Experiment):
 
 
 def plan(
-    zoo: Zoo, networks: Sequence[str], units: Sequence[str], *, generator: str = PIXELS,
-    steps: int = VIEWED.steps, starts: int = 1, together: int = 12, **settings: Any,
+    zoo: Zoo,
+    networks: Sequence[str],
+    units: Sequence[str],
+    *,
+    generator: str = PIXELS,
+    steps: int = VIEWED.steps,
+    starts: int = 1,
+    together: int = 12,
+    **settings: Any,
 ) -> list[Ascents]:
     """Ascents of units of networks, ``together`` units of one network in one result.
 
@@ -291,8 +309,12 @@ def plan(
     ascent = replace(VIEWED, steps=steps, starts=starts, **still)
     return [
         Ascents(
-            zoo.name, network, tuple(units[first : first + together]),
-            tuple(name for name in zoo.networks if name != network), generator, ascent=ascent,
+            zoo.name,
+            network,
+            tuple(units[first : first + together]),
+            tuple(name for name in zoo.networks if name != network),
+            generator,
+            ascent=ascent,
             **settings,
         )
         for network in networks

@@ -60,18 +60,26 @@ class FeatureImages(Experiment):
         }
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """An image for each feature and seed: ``code`` [feature, seed, number], ``activation``."""
         network = zoo.network(self.network)
         rows = single(self.features, network.readout.weight.shape[1])
         found = evolve(
-            rows.rows([n for n in range(len(rows)) for _ in self.seeds]), network.backbone,
-            zoo.generator(self.generator), self.seeds * len(rows),
-            Search(self.optimizer, self.generations), device=device,
-            resume=state, checkpoint=save, checkpoint_every=1,
-        )  # fmt: skip
+            rows.rows([n for n in range(len(rows)) for _ in self.seeds]),
+            network.backbone,
+            zoo.generator(self.generator),
+            self.seeds * len(rows),
+            Search(self.optimizer, self.generations),
+            device=device,
+            resume=state,
+            checkpoint=save,
+            checkpoint_every=1,
+        )
         shape = (len(self.features), len(self.seeds))
         codes = found.codes.half().reshape(*shape, -1).numpy()
         return xr.Dataset(
@@ -87,17 +95,17 @@ class FeatureImages(Experiment):
         """Searches (feature, seed)."""
         return list(np.ndindex(stored["activation"].shape))
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, score them again."""
         network, generator = zoo.network(self.network), zoo.generator(self.generator)
         rows = single(self.features, network.readout.weight.shape[1])
         codes = np.stack([stored["code"].values[cell] for cell in sample]).astype(np.float32)
         again = rescore(
-            rows.rows([feature for feature, _ in sample]), network.backbone, generator,
+            rows.rows([feature for feature, _ in sample]),
+            network.backbone,
+            generator,
             torch.from_numpy(codes),
-        )  # fmt: skip
+        )
         kept = [stored["activation"].values[cell] for cell in sample]
         return [self.compared("activation", kept, again.tolist())]
 
@@ -112,19 +120,27 @@ def images(found: xr.Dataset, generator: nn.Module) -> Tensor:
 
 
 def extents(
-    pictures: Tensor, backbone: nn.Module, features: tuple[int, ...], seed: int,
-    least: float = 0.02, **options: Any,
+    pictures: Tensor,
+    backbone: nn.Module,
+    features: tuple[int, ...],
+    seed: int,
+    least: float = 0.02,
+    **options: Any,
 ) -> np.ndarray:
     """Share of its preferred image on which a feature depends, ``[feature]``; NaN: no such place.
 
     The mask of `signseg_utils.analysis.localize.localise`, 0 being the response that means nothing.
     Features answer without noise and are spread out, so that ``least`` may be small.
     """
+
     def place(number: int) -> localize.Location:
         return localize.localise(
-            lambda shown: backbone(shown)[:, features[number]], pictures[number], seed + number,
-            least=least, **options,
-        )  # fmt: skip
+            lambda shown: backbone(shown)[:, features[number]],
+            pictures[number],
+            seed + number,
+            least=least,
+            **options,
+        )
 
     places = [place(number) for number in range(len(features))]
     found = [own.share if own.found else np.nan for own in places]

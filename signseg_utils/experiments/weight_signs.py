@@ -201,11 +201,14 @@ class WeightSigns:
         for name in self.networks:
             for kind in KINDS:
                 others = [self.mean(name, state, kind) for state in self.untrained]
-                rows.append({
-                    "network": name, "weights": kind,
-                    "untrained": f"{min(others):.3f} to {max(others):.3f}",
-                    "trained": f"{self.mean(name, 'trained', kind):.3f}",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "network": name,
+                        "weights": kind,
+                        "untrained": f"{min(others):.3f} to {max(others):.3f}",
+                        "trained": f"{self.mean(name, 'trained', kind):.3f}",
+                    }
+                )
         return pd.DataFrame(rows).set_index(["network", "weights"])
 
     def above_untrained(self, gauge: str) -> dict[str, list[stats.Estimate]]:
@@ -237,9 +240,7 @@ def spread(ratios: Mapping[str, Mapping[str, Array]]) -> pd.DataFrame:
     return table.assign(**{"raw / random": table["raw"] / table["random"]}).round(3)
 
 
-def once(
-    ratios: Mapping[str, Mapping[str, Array]], classes: int
-) -> dict[str, dict[str, Array]]:
+def once(ratios: Mapping[str, Mapping[str, Array]], classes: int) -> dict[str, dict[str, Array]]:
     """Ratios with one dot a class: of coins that were tossed many times, the first toss."""
     found: dict[str, dict[str, Array]] = {}
     for name, of in ratios.items():

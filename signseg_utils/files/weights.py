@@ -49,7 +49,11 @@ def code_version() -> str:
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"],
-            cwd=repository(), capture_output=True, text=True, timeout=10, check=True,
+            cwd=repository(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return __version__

@@ -56,7 +56,9 @@ class Decoder(nn.Module):
         """What defines the decoder; stored in its manifest."""
         width = self.entry.out_features // self.side**2
         return {
-            "code_size": self.code_size, "image_size": self.image_size, "width": width,
+            "code_size": self.code_size,
+            "image_size": self.image_size,
+            "width": width,
             "norm_cap": self.norm_cap,
         }
 

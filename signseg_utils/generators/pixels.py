@@ -42,9 +42,12 @@ class Pixels(nn.Module):
     colours: Tensor
 
     def __init__(
-        self, image_size: int = 128, norm_cap: float = 1.0, contrast: float = 1.0,
+        self,
+        image_size: int = 128,
+        norm_cap: float = 1.0,
+        contrast: float = 1.0,
         exponent: float = 1.0,
-    ):  # fmt: skip
+    ):
         super().__init__()
         if image_size < 2 or image_size % 2:
             raise ValueError(f"expected an even image_size of at least 2; got {image_size}")

@@ -88,8 +88,9 @@ class Detector:
             )
         layout: dict[str, Any] = dict(vars(stored)["yaml"])
         made = DetectionModel(layout, ch=3, nc=layout["nc"], verbose=False)
-        tensors = {k: v.float() if v.is_floating_point() else v
-                   for k, v in stored.state_dict().items()}
+        tensors = {
+            k: v.float() if v.is_floating_point() else v for k, v in stored.state_dict().items()
+        }
         checkpoints.fit(made, tensors, file)
         return cls(made, image_size)
 

@@ -90,7 +90,8 @@ class Cut(nn.Module):
             )
         kept = [(n, layer) for n, layer in enumerate(layers) if not isinstance(layer, nn.Identity)]
         return tuple(
-            f"trunk.features.{place}" for (_, before), (place, _) in pairwise(kept)
+            f"trunk.features.{place}"
+            for (_, before), (place, _) in pairwise(kept)
             if isinstance(before, nn.Conv2d)
         )
 
@@ -129,8 +130,9 @@ class Cut(nn.Module):
         """
         readout = f"{self.last}."
         return {
-            f"readout.{key.removeprefix(readout)}" if key.startswith(readout) else f"trunk.{key}":
-            value.float() if value.is_floating_point() else value
+            f"readout.{key.removeprefix(readout)}"
+            if key.startswith(readout)
+            else f"trunk.{key}": value.float() if value.is_floating_point() else value
             for key, value in tensors.items()
         }
 

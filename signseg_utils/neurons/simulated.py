@@ -320,7 +320,9 @@ def record(
             "rate": (("image", "neuron"), rate),
         },
         coords={
-            "image": labels, "neuron": list(neurons.labels), "path": ("image", [""] * len(labels)),
+            "image": labels,
+            "neuron": list(neurons.labels),
+            "path": ("image", [""] * len(labels)),
             **words,
         },
         attrs={"source": f"simulated neurons, noise seed {seed}", "licence": "BSD-3-Clause"},

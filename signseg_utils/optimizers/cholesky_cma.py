@@ -45,7 +45,15 @@ class CholeskyCMA(Optimizer):
     """Cholesky CMA-ES; generation 0 evaluates the initial code alone."""
 
     state_names: ClassVar[tuple[str, ...]] = (
-        "mean", "sigma", "path_sigma", "path_c", "v", "p", "b", "d", "last_update",
+        "mean",
+        "sigma",
+        "path_sigma",
+        "path_c",
+        "v",
+        "p",
+        "b",
+        "d",
+        "last_update",
     )
 
     @staticmethod

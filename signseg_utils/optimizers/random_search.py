@@ -1,6 +1,6 @@
 """Random search: every candidate is a fresh draw around the initial code; nothing is learned.
 
-    x = m_0 + sigma_0 z,  z ~ N(0, I)                                                            (1)
+x = m_0 + sigma_0 z,  z ~ N(0, I)                                                            (1)
 """
 
 import math

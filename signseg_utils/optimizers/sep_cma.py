@@ -35,7 +35,11 @@ class SepCMA(Optimizer):
     """Separable CMA-ES; the learning rate of the covariance is (n + 2)/3 times the full one's."""
 
     state_names: ClassVar[tuple[str, ...]] = (
-        "mean", "sigma", "path_sigma", "path_c", "variance",
+        "mean",
+        "sigma",
+        "path_sigma",
+        "path_c",
+        "variance",
     )
 
     @staticmethod

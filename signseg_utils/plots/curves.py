@@ -89,7 +89,10 @@ def curve_panels(
     """
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        rows, min(len(panels), columns), sharey=shared, squeeze=False,
+        rows,
+        min(len(panels), columns),
+        sharey=shared,
+        squeeze=False,
         figsize=(PAGE_WIDTH, 3.2 if rows == 1 else 2.5 * rows),
     )
     for ax in axes.flat[len(panels) :]:
@@ -150,7 +153,11 @@ def named_curves(
     across = min(len(panels), columns)
     rows = -(-len(panels) // across)
     figure, axes = plt.subplots(
-        rows, across, sharex=True, sharey=shared, squeeze=False,
+        rows,
+        across,
+        sharex=True,
+        sharey=shared,
+        squeeze=False,
         figsize=(PAGE_WIDTH, 2.6 * rows + 0.7),
     )
     for ax in axes.flat[len(panels) :]:
@@ -158,8 +165,13 @@ def named_curves(
     for ax, (title, curves) in zip(axes.flat, panels.items(), strict=False):
         for paint, (name, (x, found)) in zip(CYCLE, curves.items(), strict=False):
             curve_with_interval(
-                ax, x, found.value, found.low, found.high,
-                colour=(colours or {}).get(name, paint), label=name,
+                ax,
+                x,
+                found.value,
+                found.low,
+                found.high,
+                colour=(colours or {}).get(name, paint),
+                label=name,
                 marker=marker,
             )
         if level is not None:

@@ -54,14 +54,26 @@ def unit_dots(
     # Beside each other as far as there is room; dots of a crowd beyond it lie at its edge.
     sns.swarmplot(
         {name: _thinned(np.asarray(values, dtype=float)) for name, values in groups.items()},
-        palette=palette, size=size**0.5, alpha=0.55, linewidth=0, warn_thresh=1, ax=ax,
+        palette=palette,
+        size=size**0.5,
+        alpha=0.55,
+        linewidth=0,
+        warn_thresh=1,
+        ax=ax,
     )
     found = {name: e for name, e in (estimates or {}).items() if name in groups}
     if found:
         sns.pointplot(
             {name: interval_rows(e.value, e.low, e.high) for name, e in found.items()},
-            order=list(groups), palette=palette, linestyle="none", marker="_", markersize=26,
-            markeredgewidth=2.4, err_kws={"linewidth": 1.4}, ax=ax, **GIVEN,
+            order=list(groups),
+            palette=palette,
+            linestyle="none",
+            marker="_",
+            markersize=26,
+            markeredgewidth=2.4,
+            err_kws={"linewidth": 1.4},
+            ax=ax,
+            **GIVEN,
         )
 
 
@@ -161,8 +173,14 @@ def ranked_dots(
     ranked = heights[order]
     above, below = (COLOURS.get(name, name) for name in colours)
     sns.scatterplot(
-        x=np.arange(len(ranked)), y=ranked, hue=ranked > 0, palette={True: above, False: below},
-        s=size, linewidth=0, legend=False, ax=ax,
+        x=np.arange(len(ranked)),
+        y=ranked,
+        hue=ranked > 0,
+        palette={True: above, False: below},
+        s=size,
+        linewidth=0,
+        legend=False,
+        ax=ax,
     )
     for words, corner, side, edge, units in (
         ("highest: ", (0.01, 0.99), "left", "top", order[::-1][:ends]),
@@ -191,7 +209,14 @@ def scatter(
     first, second = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     paint = COLOURS.get(colour, colour)
     sns.scatterplot(
-        x=first, y=second, s=22, color=paint, alpha=0.75, linewidth=0, label=label, legend=False,
+        x=first,
+        y=second,
+        s=22,
+        color=paint,
+        alpha=0.75,
+        linewidth=0,
+        label=label,
+        legend=False,
         ax=ax,
     )
     for name, left, up in zip(names or (), first, second, strict=False):

@@ -36,21 +36,34 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
         Where a line marks no effect.
     """
     frame = pd.concat(
-        pd.DataFrame({
-            "effect": name, "group": group,
-            "value": interval_rows(found.value, found.low, found.high),
-        })
+        pd.DataFrame(
+            {
+                "effect": name,
+                "group": group,
+                "value": interval_rows(found.value, found.low, found.high),
+            }
+        )
         for name, row in effects.items()
         for group, found in row.items()
     )
     groups = list(frame["group"].unique())
     label = ax.get_xlabel()
     sns.pointplot(
-        frame, x="value", y="effect", hue="group", order=list(effects), hue_order=groups,
+        frame,
+        x="value",
+        y="effect",
+        hue="group",
+        order=list(effects),
+        hue_order=groups,
         palette=[CYCLE[place % len(CYCLE)] for place in range(len(groups))],
         markers=[GROUP_MARKERS[place % len(GROUP_MARKERS)] for place in range(len(groups))],
-        dodge=0.5 * (1 - 1 / len(groups)), linestyle="none", markersize=4.5,
-        err_kws={"linewidth": 1.8}, legend=any(groups), ax=ax, **GIVEN,
+        dodge=0.5 * (1 - 1 / len(groups)),
+        linestyle="none",
+        markersize=4.5,
+        err_kws={"linewidth": 1.8},
+        legend=any(groups),
+        ax=ax,
+        **GIVEN,
     )
     ax.axvline(zero, color="#999999", linewidth=1, zorder=0)
     ax.set(xlabel=label, ylabel="")
@@ -106,9 +119,16 @@ def small_studies(
         bins = 1
     colours = dict(zip(conclusions, CYCLE, strict=False))
     sns.histplot(
-        x=values, hue=concluded, hue_order=kept, palette=colours,
+        x=values,
+        hue=concluded,
+        hue_order=kept,
+        palette=colours,
         bins=np.linspace(values.min() - pad, values.max() + pad, bins + 1).tolist(),
-        multiple="stack", alpha=1, linewidth=0, legend=False, ax=ax,
+        multiple="stack",
+        alpha=1,
+        linewidth=0,
+        legend=False,
+        ax=ax,
     )
     for name, bars in zip(reversed(kept), ax.containers, strict=True):  # drawn from the top
         bars.set_label(name)

@@ -39,8 +39,14 @@ def histogram_panels(
         for name, paint in paints(groups, colours).items():
             values = np.asarray(groups[name], dtype=float).ravel()
             sns.histplot(
-                x=values[np.isfinite(values)], bins=bins.tolist(), stat="proportion",
-                element="step", fill=False, color=paint, label=name, ax=ax,
+                x=values[np.isfinite(values)],
+                bins=bins.tolist(),
+                stat="proportion",
+                element="step",
+                fill=False,
+                color=paint,
+                label=name,
+                ax=ax,
             )
         ax.set(title=title, xlabel=xlabel, ylabel="")
     axes[0, 0].set_ylabel(ylabel)

@@ -93,9 +93,7 @@ def add_boxes(figure: Figure, boxes: ArrayLike, *, colour: str = "white") -> Non
             continue
         corner, wide, high = (x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0  # pixel centres are whole
         width = thickness[0] if thickness else 1.0
-        ax.add_patch(
-            Rectangle(corner, wide, high, fill=False, edgecolor=colour, linewidth=width)
-        )
+        ax.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=colour, linewidth=width))
 
 
 def ablation_panel(

@@ -73,11 +73,16 @@ def changes(lines: Iterable[Corrected], table: pd.DataFrame | None = None) -> li
     rows = (stated() if table is None else table).to_dict("records")
     return [
         Change(
-            row["zoo"], row["chapter"], row["old_id"], row["old_verdict"], _measured(row),
-            today.get((row["zoo"], row["id"])) if row["id"] else None, row["why"],
+            row["zoo"],
+            row["chapter"],
+            row["old_id"],
+            row["old_verdict"],
+            _measured(row),
+            today.get((row["zoo"], row["id"])) if row["id"] else None,
+            row["why"],
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def of_book(executed: Path) -> list[Change]:

@@ -74,9 +74,13 @@ def entity(root: Path, at: str, words: str, **more: Any) -> Entity:
         return {"@id": at, "@type": "Dataset", "name": at.rstrip("/"), "description": words, **more}
     kind = KINDS.get(path.suffix, "text/plain")
     return {
-        "@id": at, "@type": "File", "name": path.name, "description": words,
-        "encodingFormat": kind, **more,
-    }  # fmt: skip
+        "@id": at,
+        "@type": "File",
+        "name": path.name,
+        "description": words,
+        "encodingFormat": kind,
+        **more,
+    }
 
 
 def parts(of: Sequence[Entity]) -> list[dict[str, str]]:
@@ -155,35 +159,46 @@ def crate(root: Path) -> dict[str, Any]:
         for at, words in TOP.items()
     ]
     licence = {
-        "@id": f"https://spdx.org/licenses/{cited['license']}", "@type": "CreativeWork",
-        "name": cited["license"], "description": "Terms of the code; weights have their own.",
-    }  # fmt: skip
+        "@id": f"https://spdx.org/licenses/{cited['license']}",
+        "@type": "CreativeWork",
+        "name": cited["license"],
+        "description": "Terms of the code; weights have their own.",
+    }
     authors = [
-        {"@id": f"#author-{place + 1}", "name": name,
-         "@type": "Person" if "family-names" in given else "Organization"}
+        {
+            "@id": f"#author-{place + 1}",
+            "name": name,
+            "@type": "Person" if "family-names" in given else "Organization",
+        }
         for place, (name, given) in enumerate(
             zip(citation.authors(cited), cited["authors"], strict=True)
         )
-    ]  # fmt: skip
+    ]
     papers = [
         {"@id": one["url"], "@type": "ScholarlyArticle", "name": one["title"]}
         for one in cited.get("references", [])
         if one.get("url")
     ]
     about = {
-        "@id": "./", "@type": "Dataset", "name": cited["title"],
+        "@id": "./",
+        "@type": "Dataset",
+        "name": cited["title"],
         "description": f"{project['description']}. {cited['message']}",
         "version": cited["version"],
         "datePublished": str(cited.get("date-released") or config["copyright"]),
-        "license": {"@id": licence["@id"]}, "author": one_or_all(authors),
+        "license": {"@id": licence["@id"]},
+        "author": one_or_all(authors),
         "publisher": {"@id": authors[0]["@id"]},
-        "keywords": ", ".join(cited.get("keywords", [])), "citation": one_or_all(papers),
+        "keywords": ", ".join(cited.get("keywords", [])),
+        "citation": one_or_all(papers),
         "hasPart": parts(top),
-    }  # fmt: skip
+    }
     self = {
-        "@id": FILE, "@type": "CreativeWork", "about": {"@id": "./"},
+        "@id": FILE,
+        "@type": "CreativeWork",
+        "about": {"@id": "./"},
         "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-    }  # fmt: skip
+    }
     graph = [self, about, licence, *authors, *papers, *top, pinned, *chapters, *data]
     return {"@context": CONTEXT, "@graph": graph}
 

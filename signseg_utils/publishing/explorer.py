@@ -90,9 +90,13 @@ def _plans(zoo: str) -> dict[str, Sequence[Any]]:
             )
     if run := _run(ASCENTS, zoo):
         found[ASCENTS] = ascents.plan(
-            zoos.load_zoo(zoo), run.networks, run.units, alphas=run.alphas, seeds=run.seeds,
+            zoos.load_zoo(zoo),
+            run.networks,
+            run.units,
+            alphas=run.alphas,
+            seeds=run.seeds,
             steps=run.steps,
-        )  # fmt: skip
+        )
     return found
 
 
@@ -141,9 +145,11 @@ def _make(zoo: str, plans: dict[str, Sequence[Any]], home: Path) -> None:
         recognised = [bank.measures["recognition"][:, 0].mean() for bank in banks]
         best = recognised.index(max(recognised))
         about = {
-            "zoo": zoo, "banks": [_written(bank, zoo, folder) for bank in banks], "shown": best,
+            "zoo": zoo,
+            "banks": [_written(bank, zoo, folder) for bank in banks],
+            "shown": best,
             "plain": _panel(banks[best], stories.world(zoo)),
-        }  # fmt: skip
+        }
         paths.write_text(folder / ABOUT, json.dumps(about))
         try:
             os.replace(folder, home)
@@ -197,10 +203,14 @@ def _written(bank: Bank, zoo: str, folder: Path) -> dict[str, Any]:
         for measure, values in bank.measures.items()
     }
     return {
-        "network": bank.network, "generator": bank.generator, "sprite": name,
-        "cell": bank.images.shape[-1], "units": list(bank.units),
-        "conditions": [list(one) for one in bank.conditions], "measures": measures,
-    }  # fmt: skip
+        "network": bank.network,
+        "generator": bank.generator,
+        "sprite": name,
+        "cell": bank.images.shape[-1],
+        "units": list(bank.units),
+        "conditions": [list(one) for one in bank.conditions],
+        "measures": measures,
+    }
 
 
 def _panel(bank: Bank, world: str) -> str:

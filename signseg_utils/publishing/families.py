@@ -103,11 +103,15 @@ def store(folder: Path) -> Path | None:
         return None
     rows = [
         {
-            "chapter": one.chapter, "id": one.line.id, "p": one.line.p, "p_corrected": one.p,
-            "verdict": one.line.verdict, "corrected": one.verdict,
+            "chapter": one.chapter,
+            "id": one.line.id,
+            "p": one.line.p,
+            "p_corrected": one.p,
+            "verdict": one.line.verdict,
+            "corrected": one.verdict,
         }
         for one in own
-    ]  # fmt: skip
+    ]
     path = folder / STORED
     write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return path

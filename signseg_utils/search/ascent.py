@@ -362,9 +362,14 @@ def certify(
     gradients, scores = [], []
     for precision in (torch.float32, dtype):
         climb = Climb(
-            readout, backbone, generator, [seed] * len(readout), Ascent(), device=device,
+            readout,
+            backbone,
+            generator,
+            [seed] * len(readout),
+            Ascent(),
+            device=device,
             dtype=precision,
-        )  # fmt: skip
+        )
         gradient, score = climb.gradients()
         gradients.append(gradient.double())
         scores.append(score.double())

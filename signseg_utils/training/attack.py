@@ -7,8 +7,12 @@ from torch import Tensor
 
 
 def perturb(
-    loss: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor, epsilon: float,
-    steps: int, step: float,
+    loss: Callable[[Tensor], Tensor],
+    images: Tensor,
+    noise: Tensor,
+    epsilon: float,
+    steps: int,
+    step: float,
 ) -> Tensor:
     """Images [image, 3, height, width] in 0..1, moved by at most ``epsilon`` in each value.
 

@@ -233,8 +233,13 @@ def robust_accuracy(
 
 
 def ship(
-    zoo: Zoo, name: str, model: Classifier, recipe: Recipe, seconds: float,
-    made: Mapping[str, Any], keep: Callable[[str], bool] = lambda key: True,
+    zoo: Zoo,
+    name: str,
+    model: Classifier,
+    recipe: Recipe,
+    seconds: float,
+    made: Mapping[str, Any],
+    keep: Callable[[str], bool] = lambda key: True,
 ) -> Path:
     """Round a classifier to half precision, measure it, and put it into the zoo's folder.
 
@@ -263,14 +268,23 @@ def ship(
         own["own_robust_accuracy"] = robust_accuracy(model, attacked, recipe.epsilon, steps=20)
     ratio = sign_ratio(model.readout.weight)
     manifest = {
-        "name": name, "kind": "network", "zoo": zoo.name, "module": zoo.architectures,
-        "config": zoo.config(name), "recipe": asdict(recipe), "seed": recipe.seed,
-        "accuracy": scores, "accuracy_float32": full,
-        "robust_accuracy": robust_accuracy(model, attacked, 1 / 255), **own,
+        "name": name,
+        "kind": "network",
+        "zoo": zoo.name,
+        "module": zoo.architectures,
+        "config": zoo.config(name),
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
+        "accuracy": scores,
+        "accuracy_float32": full,
+        "robust_accuracy": robust_accuracy(model, attacked, 1 / 255),
+        **own,
         "sign_ratio": {"mean": float(ratio.mean()), "sd": float(ratio.std())},
         "parameters": parameters,
         "multiply_accumulates": multiply_accumulates(model, zoo.image_size),
-        "seconds": round(seconds, 1), "dtype": "float16", **made,
+        "seconds": round(seconds, 1),
+        "dtype": "float16",
+        **made,
     }
     shipped = {k.removeprefix("backbone."): v for k, v in halved.items()}
     weights.save(zoo.path(name), shipped, manifest)

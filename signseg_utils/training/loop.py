@@ -55,8 +55,13 @@ class Progress(NamedTuple):
 
 
 def run(
-    model: nn.Module, objective: Objective, count: int, recipe: Recipe, checkpoint: Path,
-    origin: Mapping[str, Any], reached: Callable[[], bool] | None = None,
+    model: nn.Module,
+    objective: Objective,
+    count: int,
+    recipe: Recipe,
+    checkpoint: Path,
+    origin: Mapping[str, Any],
+    reached: Callable[[], bool] | None = None,
     constrain: Callable[[], None] | None = None,
 ) -> Progress:
     """Lower ``objective`` over ``count`` images; a run that was cut off goes on from its epoch.
@@ -146,8 +151,13 @@ def _descent(
 
 
 def _checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, seconds: float,
-    recipe: Recipe, origin: Mapping[str, Any],
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    seconds: float,
+    recipe: Recipe,
+    origin: Mapping[str, Any],
 ) -> None:
     state = {
         f"{_STATE.get(key, key)}.{i}": value
@@ -160,7 +170,10 @@ def _checkpoint(
 
 
 def _resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe,
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
     origin: Mapping[str, Any],
 ) -> tuple[int, float]:
     if not path.exists():

@@ -38,7 +38,9 @@ R = TypeVar("R")
 def recipes(zoo: Zoo) -> dict[str, AnyRecipe]:
     """Recipe of the first network of each design; those that it builds on come before it."""
     plain = Recipe(small_size=min(48, zoo.image_size))
-    drawn = {name: replace(plain, epochs=0) for name in zoo.families.get("untrained", ())}
+    drawn: dict[str, AnyRecipe] = {
+        name: replace(plain, epochs=0) for name in zoo.families.get("untrained", ())
+    }
     if not STANDARD[zoo.name]:
         return drawn
     twin = replace(plain, epochs=TWIN[zoo.name], seed=1)
@@ -131,7 +133,7 @@ def altered(recipe: R, changes: Sequence[str]) -> R:
             recipe = replace(recipe, **{field: json.loads(value)})  # type: ignore[type-var]
         except json.JSONDecodeError as error:
             raise BadValue(
-                f"expected field=value with a value as in JSON (3, 0.1, \"resnet\", null); "
+                f'expected field=value with a value as in JSON (3, 0.1, "resnet", null); '
                 f"got {change!r}"
             ) from error
     return recipe

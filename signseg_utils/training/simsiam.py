@@ -110,12 +110,17 @@ class SimSiam(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.projection = nn.Sequential(
-            nn.Linear(features, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True),
-            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width, affine=False),
+            nn.Linear(features, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width, bias=False),
+            nn.BatchNorm1d(width, affine=False),
         )
         self.predictor = nn.Sequential(
-            nn.Linear(width, bottleneck, bias=False), nn.BatchNorm1d(bottleneck),
-            nn.ReLU(inplace=True), nn.Linear(bottleneck, width),
+            nn.Linear(width, bottleneck, bias=False),
+            nn.BatchNorm1d(bottleneck),
+            nn.ReLU(inplace=True),
+            nn.Linear(bottleneck, width),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -170,7 +175,9 @@ def pretrain(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
     checkpoint = scratch / f"{zoo.name}-{name}-{recipe.seed}-pretraining.safetensors"
     progress = loop.run(model, objective, len(images), recipe, checkpoint, {})
     manifest = {
-        "name": f"{name}, backbone", "recipe": asdict(recipe), "seed": recipe.seed,
+        "name": f"{name}, backbone",
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
         "scores": held_out(model, zoo.images("val", 1000), recipe),
         "seconds": round(progress.seconds, 1),
     }
@@ -200,7 +207,10 @@ def train(zoo: Zoo, name: str, recipe: Recipe, scratch: Path) -> Path:
     """Pre-train, then train the readout of the frozen backbone, and put both into the zoo."""
     pretrained = pretrain(zoo, name, recipe, scratch)
     readout = classifier.Recipe(
-        epochs=recipe.readout_epochs, batch=recipe.batch, seed=recipe.seed, frozen=True,
+        epochs=recipe.readout_epochs,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        frozen=True,
         small_share=0.0,
     )
     return classifier.train(zoo, name, readout, scratch, pretrained)

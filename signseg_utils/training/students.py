@@ -241,10 +241,13 @@ def distil(
         )
     count = len(lessons.images) if steps is None else steps * course.batch
     recipe = loop.Recipe(
-        epochs=course.epochs if steps is None else 1, batch=course.batch,
-        learning_rate=course.learning_rate, weight_decay=0.0, seed=course.seed + shift,
+        epochs=course.epochs if steps is None else 1,
+        batch=course.batch,
+        learning_rate=course.learning_rate,
+        weight_decay=0.0,
+        seed=course.seed + shift,
         optimizer="adamw",
-    )  # fmt: skip
+    )
 
     def objective(chosen: Tensor, epoch: int, generator: draws.Twister) -> Tensor:
         rows = (chosen + shift) % len(lessons.images)

@@ -142,9 +142,7 @@ def sign_consistency(weight: Tensor, level: float = 0.05) -> SignConsistency:
     return consistency_of_counts((weight > 0).sum(0), (weight != 0).sum(0), level)
 
 
-def consistency_of_counts(
-    positive: Tensor, signed: Tensor, level: float = 0.05
-) -> SignConsistency:
+def consistency_of_counts(positive: Tensor, signed: Tensor, level: float = 0.05) -> SignConsistency:
     """`sign_consistency` from numbers of rows: with a positive weight, and with a weight at all.
 
     Parameters

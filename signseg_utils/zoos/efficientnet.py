@@ -53,7 +53,9 @@ class EfficientNets(Zoo):
     classes = CLASSES
     default_units = tuple(map(CLASSES.__getitem__, UNITS))
     network_configs = {f"lite{n}": dict(arch=f"tf_efficientnet_lite{n}") for n in range(3)}
-    family_configs = {"untrained": {"lite0-untrained": {**network_configs["lite0"], "image_size": 128}}}
+    family_configs = {
+        "untrained": {"lite0-untrained": {**network_configs["lite0"], "image_size": 128}}
+    }
     native_sizes = {"lite0": 224, "lite1": 240, "lite2": 260}
     generators = ("pca", "decoder")
     generator_modules = {"pca": "spectral", "decoder": "decoder"}

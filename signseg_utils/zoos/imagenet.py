@@ -48,8 +48,9 @@ class ImageNet(Zoo):
     generators = ("deepsim", "biggan")
     generator_modules = {"deepsim": "deepsim", "biggan": "biggan"}
     generator_files: Mapping[str, str] = {
-        "deepsim": "upconvGAN_fc6.pt", "biggan": "biggan-deep-256-pytorch_model.bin",
-    }  # fmt: skip
+        "deepsim": "upconvGAN_fc6.pt",
+        "biggan": "biggan-deep-256-pytorch_model.bin",
+    }
     generator_options: Mapping[str, Mapping[str, Any]] = {"deepsim": {}, "biggan": {}}
     detector_size = 640
 
@@ -81,28 +82,36 @@ class ImageNet(Zoo):
     def card(self, artefact: str) -> dict[str, Any]:
         if artefact in self.generators:
             found = {
-                "kind": "generator", "module": self.generator_modules[artefact],
+                "kind": "generator",
+                "module": self.generator_modules[artefact],
                 "config": dict(self.generator_options[artefact]),
-            }  # fmt: skip
+            }
         else:
             found = self._network_card(self.config(artefact))
         remote = self.remotes[self.file(artefact)]
         published = {"url": remote.url, "licence": remote.licence}
-        return {**found, "name": artefact, "zoo": self.name, **published,
-                "sha256": self.fingerprint(artefact)}  # fmt: skip
+        return {
+            **found,
+            "name": artefact,
+            "zoo": self.name,
+            **published,
+            "sha256": self.fingerprint(artefact),
+        }
 
     @staticmethod
     def _network_card(config: Mapping[str, Any]) -> dict[str, Any]:
         top1, top5 = config["accuracy"]
         recipe = {"epsilon": config["epsilon"]} if "epsilon" in config else {}
         return {
-            "kind": "network", "module": config["source"],
+            "kind": "network",
+            "module": config["source"],
             "config": {k: v for k, v in config.items() if k not in ("source", "file", "accuracy")},
             "accuracy": {"top1": top1, "top5": top5, "n": 50_000, "source": "published"},
             "recipe": recipe,
             # Where training began is not public: seed 0 draws a start that stands in for it.
-            "seed": 0, "start": "drawn anew, not the one that training began from",
-        }  # fmt: skip
+            "seed": 0,
+            "start": "drawn anew, not the one that training began from",
+        }
 
     def fingerprint(self, artefact: str) -> str:
         return _sha256(*_stamp(self._fetched(artefact)))

@@ -13,7 +13,7 @@ from signseg_utils.experiments.factorial.analysis import (
     main_effects,
     neither,
     over_networks,
-)  # fmt: skip
+)
 from signseg_utils.experiments.factorial.asked import of_constraints, of_factors, overall
 from signseg_utils.experiments.factorial.design import (
     FACTORS,
@@ -26,14 +26,14 @@ from signseg_utils.experiments.factorial.design import (
     columns,
     levels,
     settings,
-)  # fmt: skip
+)
 from signseg_utils.experiments.factorial.running import (
     KINDS,
     Searches,
     look,
     plan,
     table,
-)  # fmt: skip
+)
 from signseg_utils.experiments.factorial.showing import (
     CONDITION_COLOURS,
     by_refusal,
@@ -42,7 +42,7 @@ from signseg_utils.experiments.factorial.showing import (
     left,
     summary,
     together,
-)  # fmt: skip
+)
 from signseg_utils.experiments.factorial.world import World
 
 __all__ = [

@@ -9,7 +9,7 @@ from signseg_utils.experiments.factorial.analysis import (
     coded,
     neither,
     over_networks,
-)  # fmt: skip
+)
 from signseg_utils.experiments.factorial.running import KINDS
 
 SIGNS = ("positive", "negative", "random")

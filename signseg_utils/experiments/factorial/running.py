@@ -113,9 +113,8 @@ class Searches(Experiment):
         """Of each unit the shard of a sweep that it amounts to."""
         name = f"{self.setting.key} {self.gauge}"
         return [
-            replace(self.sweep, network=name, generator=GENERATOR, unit=unit)
-            for unit in self.units
-        ]  # fmt: skip
+            replace(self.sweep, network=name, generator=GENERATOR, unit=unit) for unit in self.units
+        ]
 
     def opened(self, zoo: Zoo, folder: Path) -> World:
         """The world of the setting, whose network lies in ``folder``."""
@@ -145,7 +144,10 @@ class Searches(Experiment):
         return centre(whole) if self.gauge == "centred" else whole
 
     def compute(
-        self, zoo: Zoo, state: State | None = None, save: Callable[[State], None] = forget,
+        self,
+        zoo: Zoo,
+        state: State | None = None,
+        save: Callable[[State], None] = forget,
         device: str = "cpu",
     ) -> xr.Dataset:
         """``codes`` and ``activation`` [shard, condition, seed], one shard a unit."""
@@ -177,9 +179,7 @@ class Searches(Experiment):
         """Searches (unit, condition, seed)."""
         return list(np.ndindex(stored["activation"].shape))
 
-    def rescore(
-        self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]
-    ) -> list[Comparison]:
+    def rescore(self, zoo: Zoo, stored: xr.Dataset, sample: Sequence[Cell]) -> list[Comparison]:
         """Render stored codes, score them again with the ablated unit."""
         network, conditions = zoo.network(self.setting.key), self.shards[0].conditions
         readout, generator = self.readout(network.readout), zoo.generator(GENERATOR)
@@ -187,9 +187,11 @@ class Searches(Experiment):
         for unit, condition, seed in sample:
             chosen = ablate(readout.rows([self.units[unit]]), conditions[condition])
             code = stored["codes"].values[unit, condition, seed].astype(np.float32)
-            again.append(evolution.rescore(
-                chosen, network.backbone, generator, torch.from_numpy(code)[None]
-            ).item())  # fmt: skip
+            again.append(
+                evolution.rescore(
+                    chosen, network.backbone, generator, torch.from_numpy(code)[None]
+                ).item()
+            )
         kept = [stored["activation"].values[cell] for cell in sample]
         return [self.compared("activation", kept, again)]
 
@@ -236,10 +238,12 @@ def _read(found: xr.Dataset, generator: Any) -> xr.Dataset:
     opacity = scenes["opacity"].view(codes.shape[:-1])
     outline = shares[torch.arange(len(own)), ..., own]
     values = {"presence": opacity, "shape": opacity * outline}
-    along = xr.Dataset({
-        name: found["activation"].copy(data=value.numpy()).mean("seed")
-        for name, value in values.items()
-    })
+    along = xr.Dataset(
+        {
+            name: found["activation"].copy(data=value.numpy()).mean("seed")
+            for name, value in values.items()
+        }
+    )
     names = along.set_index(shard=["network", "unit"]).unstack("shard")
     return names.drop_vars(["zoo", "key"], errors="ignore")
 

@@ -22,8 +22,12 @@ CONDITION_COLOURS = ("intact", "positive", "random", "negative")
 
 
 def extremes(
-    found: xr.Dataset, zoo: Any, runs: pd.DataFrame, settings: Sequence[Setting],
-    units: Sequence[str], alphas: Sequence[float],
+    found: xr.Dataset,
+    zoo: Any,
+    runs: pd.DataFrame,
+    settings: Sequence[Setting],
+    units: Sequence[str],
+    alphas: Sequence[float],
 ) -> tuple[Tensor, list[tuple[str, float]], list[str]]:
     """Preferred images of the most and of the least asymmetric network, for a panel.
 
@@ -64,9 +68,12 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
     """
     effects = {kind: by_factor(runs, kind) for kind in KINDS}
     effects["similarity at equal accuracy"] = by_factor(runs, "similarity", "accuracy")
-    table = pd.DataFrame({
-        kind: {name: effect.value for name, effect in own.items()} for kind, own in effects.items()
-    })
+    table = pd.DataFrame(
+        {
+            kind: {name: effect.value for name, effect in own.items()}
+            for kind, own in effects.items()
+        }
+    )
     return table.sort_values("similarity", key=abs, ascending=False)
 
 
@@ -79,12 +86,15 @@ def together(runs: pd.DataFrame, kind: str, most: int = 5) -> pd.DataFrame:
     names = {factor.letter: factor.name for factor in FACTORS}
     lines = {
         " or ".join(" x ".join(names[one] for one in pair) for pair in word.split(" + ")): {
-            "effect": effect.value, "low": effect.low, "high": effect.high, "p": p,
+            "effect": effect.value,
+            "low": effect.low,
+            "high": effect.high,
+            "p": p,
         }
         for (word, effect), p in zip(
             found.items(), holm([effect.p for effect in found.values()]), strict=True
         )
-    }  # fmt: skip
+    }
     return pd.DataFrame(lines).T.head(most)
 
 
@@ -110,7 +120,9 @@ def by_refusal(runs: pd.DataFrame, kind: str) -> Dots:
         for level, share in ((0.0, "object always"), (0.15, "some empty"))
     }
     return {
-        title: {name: runs[kind][inside & (runs["dale"] == law)].to_numpy()
-                for name, inside in cells.items()}
+        title: {
+            name: runs[kind][inside & (runs["dale"] == law)].to_numpy()
+            for name, inside in cells.items()
+        }
         for law, title in ((False, "free signs"), (True, "Dale's law"))
     }

@@ -39,9 +39,12 @@ class World(Shapes):
         self.setting = setting
         self.classes = Shapes.classes if setting.classes == 36 else Shapes.default_units
         config = dict(
-            family="alexnet", widths=(16, 32, 48), depths=(1, 1), features=setting.features,
+            family="alexnet",
+            widths=(16, 32, 48),
+            depths=(1, 1),
+            features=setting.features,
             image_size=self.image_size,
-        )  # fmt: skip
+        )
         self.network_configs = {setting.key: config}
 
     def images(self, split: str, limit: int | None = None, seed: int = 0) -> Images:
@@ -64,8 +67,13 @@ class World(Shapes):
     def recipe(self) -> classifier.Recipe:
         """How its network is trained."""
         return classifier.Recipe(
-            epochs=self.setting.epochs, batch=64, seed=self.setting.seed, small_size=48,
-            optimizer=self.setting.optimizer, loss=self.setting.loss,
+            epochs=self.setting.epochs,
+            batch=64,
+            seed=self.setting.seed,
+            small_size=48,
+            optimizer=self.setting.optimizer,
+            loss=self.setting.loss,
             learning_rate=RATES[self.setting.optimizer],
-            weight_decay=DECAYS[self.setting.optimizer], dale=self.setting.dale,
-        )  # fmt: skip
+            weight_decay=DECAYS[self.setting.optimizer],
+            dale=self.setting.dale,
+        )

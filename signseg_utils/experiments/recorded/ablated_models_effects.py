@@ -100,9 +100,10 @@ def intact(main: xr.Dataset, untrained: Mapping[str, xr.Dataset]) -> dict[str, A
     other neurons, and of its model on each untrained network.
     """
     kinds = {
-        "own model": response(main), "held": response(main, "held"),
+        "own model": response(main),
+        "held": response(main, "held"),
         **{name: response(own) for name, own in untrained.items()},
-    }  # fmt: skip
+    }
     found = {name: values.isel(condition=0).values for name, values in kinds.items()}
     found["other models"] = main["strangers"].sel(way=WAYS[0]).values
     order = ("own model", "held", "other models", *untrained)
@@ -141,9 +142,7 @@ def panel(
     return rendered(study, seen["codes"]), conditions, names
 
 
-def curves(
-    measures: Mapping[str, xr.DataArray], signs: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def curves(measures: Mapping[str, xr.DataArray], signs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Change from the intact model against strength, mean over neurons, for `plots.curve_panels`.
 
     Intervals are of the change within a neuron, which is what is tested, and not of how far neurons

@@ -204,7 +204,6 @@ class OneLayer(Recorded):
         return {**super().identity(zoo), "weights": zoo.fingerprint(self.network)}
 
 
-
 def enough(whole: xr.Dataset, study: Any) -> None:
     """Refuse a session with fewer images than one experiment needs (RecordingError)."""
     if whole.sizes["image"] < study.images:

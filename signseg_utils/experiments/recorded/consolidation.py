@@ -174,8 +174,9 @@ class Consolidation(studies.Recorded):
             again = {name: one.numpy() for name, one in _numbers(self, own, number, shown).items()}
             product = grams(own, shown) * grams(beside, shown)
             again["next_cka"] = product.sum((1, 2)).numpy()
-            held += [self.compared(name, kept[name], one, names[number]) for name, one in
-                     again.items()]  # fmt: skip
+            held += [
+                self.compared(name, kept[name], one, names[number]) for name, one in again.items()
+            ]
         for name, values in _of_kernels(self, names, nulls=()).items():
             held.append(self.compared(name, stored[name], values))
         return held
@@ -294,13 +295,13 @@ def _numbers(
     for place, (name, part) in enumerate(mixing.items()):
         own_gauges = (part.passed, part.weight)
         stream = 10_000 + 10 * number + place
-        sided.append(
-            [shared.one_sided(w.double().numpy(), study.seed, stream) for w in own_gauges]
+        sided.append([shared.one_sided(w.double().numpy(), study.seed, stream) for w in own_gauges])
+        kept.append(
+            [
+                _correlation(without(own, name, part, *condition), intact)
+                for condition in CONDITIONS.values()
+            ]
         )
-        kept.append([
-            _correlation(without(own, name, part, *condition), intact)
-            for condition in CONDITIONS.values()
-        ])  # fmt: skip
     both = torch.tensor(sided).permute(2, 1, 0)  # [own or tossed, gauge, part]
     counts = [part.weight.shape[1] for name, part in mixing.items() if name != "readout"]
     return {
@@ -335,9 +336,7 @@ def parts(own: CompactNeuron, shown: Tensor) -> dict[str, Part]:
     return found
 
 
-def without(
-    own: CompactNeuron, name: str, part: Part, gauge: str, ablation: Ablation
-) -> Tensor:
+def without(own: CompactNeuron, name: str, part: Part, gauge: str, ablation: Ablation) -> Tensor:
     """Responses ``[image]`` with some weights of one part gone."""
     judged = part.passed if gauge == "passed on" else part.weight
     labels = [f"{name} {row}" for row in range(len(judged))]

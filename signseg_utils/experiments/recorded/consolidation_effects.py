@@ -30,9 +30,7 @@ def words(recording: str) -> dict[str, str]:
     return {"who": one, "whom": f"{one[0].lower()}{one[1:]}"}
 
 
-def early_less_late(
-    means: xr.DataArray, layers: tuple[list[int], list[int]], dim: str
-) -> Array:
+def early_less_late(means: xr.DataArray, layers: tuple[list[int], list[int]], dim: str) -> Array:
     """Jackknife pseudovalues ``[model]`` of the difference of early and late layers.
 
     ``means`` are those of each model over its pairs.

@@ -111,10 +111,14 @@ class DotDetectors(studies.Recorded):
         state = studies.neuron_by_neuron(len(names), state, save, of_model)
         found = xr.Dataset(
             coords={
-                "model": list(names), "polarity": list(POLARITIES), "radius": list(RADII),
-                "axis": ["y", "x"], "form": list(FORMS), "sign": list(SIGNS),
+                "model": list(names),
+                "polarity": list(POLARITIES),
+                "radius": list(RADII),
+                "axis": ["y", "x"],
+                "form": list(FORMS),
+                "sign": list(SIGNS),
             }
-        )  # fmt: skip
+        )
         for name, dims in ANSWERS.items():
             stacked = torch.stack([state[f"{n}.{name}"] for n in range(len(names))], -1)
             found[name] = ((*dims, "model"), stacked.numpy())
@@ -156,9 +160,13 @@ class DotDetectors(studies.Recorded):
 
 
 ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "tuning": ("polarity", "radius"), "blank": (), "natural99": (), "natural_mean": (),
-    "natural_spread": (), "place": ("axis",),
-}  # fmt: skip
+    "tuning": ("polarity", "radius"),
+    "blank": (),
+    "natural99": (),
+    "natural_mean": (),
+    "natural_spread": (),
+    "place": ("axis",),
+}
 
 
 def plan(recording: str, zoo: str, **settings: Any) -> list[DotDetectors]:
@@ -324,9 +332,14 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
             "signed": (("sign", "radius", "detector"), torch.stack(signed)[..., None].numpy()),
             "forms": (("form", "radius", "detector"), torch.stack(forms)[..., None].numpy()),
         },
-        {"of": ("filter", [name] * count), "detector": [name], "sign": list(SIGNS),
-         "radius": list(RADII), "form": list(FORMS)},
-    )  # fmt: skip
+        {
+            "of": ("filter", [name] * count),
+            "detector": [name],
+            "sign": list(SIGNS),
+            "radius": list(RADII),
+            "form": list(FORMS),
+        },
+    )
 
 
 @torch.inference_mode()
@@ -339,9 +352,7 @@ def passed_through(own: CompactNeuron, images: Tensor) -> dict[int, Tensor]:
     return found
 
 
-def one_by_one(
-    own: CompactNeuron, passed: Mapping[int, Tensor], layer: int
-) -> list[Tensor]:
+def one_by_one(own: CompactNeuron, passed: Mapping[int, Tensor], layer: int) -> list[Tensor]:
     """Responses ``[image]`` without each filter of a layer in turn, its kernel at 0.
 
     ``passed``: `passed_through` of the images.

@@ -60,18 +60,25 @@ class EncodingAccuracy(studies.Drawn):
     )
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, zoo.network(self.network), self)
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingAccuracy]:
         networks = given.networks or zoo.networks
         return plan(
-            given.recording, given.zoo, networks, given.sessions,
-            draws=given.draws, images=given.images,
-        )  # fmt: skip
+            given.recording,
+            given.zoo,
+            networks,
+            given.sessions,
+            draws=given.draws,
+            images=given.images,
+        )
 
     @classmethod
     def told(cls, plan: Sequence[EncodingAccuracy], found: Sequence[xr.Dataset], zoo: Zoo) -> str:
@@ -124,9 +131,13 @@ def measure(found: xr.Dataset, network: Network, study: EncodingAccuracy) -> xr.
         fit, test, fresh, rng = study.drawn(draw, len(responses))
         shuffled = responses[rng.permutation(fit)]
         choice = encoding.choose(
-            {name: values[fit] for name, values in inputs.items()}, responses[fit], "pls",
-            study.components, folds=study.folds, seed=study.seed,
-        )  # fmt: skip
+            {name: values[fit] for name, values in inputs.items()},
+            responses[fit],
+            "pls",
+            study.components,
+            folds=study.folds,
+            seed=study.seed,
+        )
         chosen[draw] = names.index(choice.layer)
         for place, name in enumerate(each(names, "layers", fine=True)):
             table = choice.table[name]
@@ -351,19 +362,23 @@ def summary(studies: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
         on = tested([own])
         for place, layer in enumerate(_layers(own)):
             first, penult = best([own], layer=layer), f"sq_{on}_one"
-            rows.append({
-                "session": study.session, "network": study.network, "layer": layer,
-                "chosen": int((own["chosen"] == place).sum()),
-                "components": float(own["components"].isel(layer=place).mean()),
-                "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
-                "r2": float(of_neurons([own], f"sq_{on}", layer)[first].mean()),
-                "r2, 1 component": float(of_neurons([own], penult, layer)[first].mean()),
-                "r2, fitted to all": float(
-                    of_neurons([own], "sq_fresh_all", layer)[first].mean()
-                ),
-                "r2, few test images": float(of_neurons([own], "sq_test", layer)[first].mean()),
-                "ratio": float(np.exp(of_neurons([own], "log_ratio_one", layer)[first].mean())),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "session": study.session,
+                    "network": study.network,
+                    "layer": layer,
+                    "chosen": int((own["chosen"] == place).sum()),
+                    "components": float(own["components"].isel(layer=place).mean()),
+                    "R2": float(of_neurons([own], f"r2_{on}", layer)[first].mean()),
+                    "r2": float(of_neurons([own], f"sq_{on}", layer)[first].mean()),
+                    "r2, 1 component": float(of_neurons([own], penult, layer)[first].mean()),
+                    "r2, fitted to all": float(
+                        of_neurons([own], "sq_fresh_all", layer)[first].mean()
+                    ),
+                    "r2, few test images": float(of_neurons([own], "sq_test", layer)[first].mean()),
+                    "ratio": float(np.exp(of_neurons([own], "log_ratio_one", layer)[first].mean())),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -383,17 +398,24 @@ def chosen(studies_: Sequence[EncodingAccuracy], measured: Sequence[xr.Dataset])
         named = [f"{names[n]} ({times[n]})" for n in order[:2]]
         named += [f"{len(order) - 2} more"] if len(order) > 2 else []
         columns = {
-            "R2": f"r2_{on}", "r2": f"sq_{on}", "r2, fitted to all": "sq_fresh_all",
+            "R2": f"r2_{on}",
+            "r2": f"sq_{on}",
+            "r2, fitted to all": "sq_fresh_all",
             "r2, few test images": "sq_test",
-        }  # fmt: skip
+        }
         last = best([own], layer=features.LAST)
-        rows.append({
-            "session": study.session, "network": study.network,
-            "layers chosen": ", ".join(named),
-            **{title: float(of_neurons([own], kind)[first].mean())
-               for title, kind in columns.items()},
-            "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
-        })  # fmt: skip
+        rows.append(
+            {
+                "session": study.session,
+                "network": study.network,
+                "layers chosen": ", ".join(named),
+                **{
+                    title: float(of_neurons([own], kind)[first].mean())
+                    for title, kind in columns.items()
+                },
+                "penultimate": float(of_neurons([own], f"sq_{on}", features.LAST)[last].mean()),
+            }
+        )
     return pd.DataFrame(rows).set_index(["session", "network"])
 
 

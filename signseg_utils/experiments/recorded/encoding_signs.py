@@ -79,17 +79,24 @@ class EncodingSigns(studies.Drawn):
         return {**super().identity(zoo), "judge_weights": zoo.card(self.judge)["sha256"]}
 
     def measured(
-        self, session: xr.Dataset, zoo: Zoo, state: State | None = None,
+        self,
+        session: xr.Dataset,
+        zoo: Zoo,
+        state: State | None = None,
         save: Callable[[State], None] = forget,
-    ) -> xr.Dataset:  # fmt: skip
+    ) -> xr.Dataset:
         return measure(session, zoo.network(self.network), zoo.network(self.judge), self)
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[EncodingSigns]:
         return plan(
-            given.recording, given.zoo, given.networks, given.sessions,
-            draws=given.draws, images=given.images,
-        )  # fmt: skip
+            given.recording,
+            given.zoo,
+            given.networks,
+            given.sessions,
+            draws=given.draws,
+            images=given.images,
+        )
 
 
 def plan(
@@ -134,9 +141,7 @@ def measure(
     shuffled = np.zeros((study.draws, study.shuffles, count), dtype=np.int16)
     for draw in each(range(study.draws), "draws"):
         fit, test, fresh, rng = study.drawn(draw, len(y))
-        own = encoding.cross_validate(
-            x_judge[fit], y[fit], folds=study.folds, seed=study.seed
-        )  # fmt: skip
+        own = encoding.cross_validate(x_judge[fit], y[fit], folds=study.folds, seed=study.seed)
         kept[draw] = own[0] > study.least
         sign[draw] = encoding.fit(x[fit], y[fit]).weight.sign().numpy()
         mixed = _jointly_shuffled(y[fit], study.shuffles, rng)
@@ -418,8 +423,9 @@ def agreement(first: xr.Dataset, second: xr.Dataset) -> tuple[float, Array]:
     """
     from scipy.stats import spearmanr
 
-    fitted, chance = ([part([own]) for own in (first, second)]
-                      for part in (positive_share, shuffled_share))  # fmt: skip
+    fitted, chance = (
+        [part([own]) for own in (first, second)] for part in (positive_share, shuffled_share)
+    )
     both = [np.isfinite(one) & np.isfinite(two) for one, two in zip(*fitted, strict=True)]
     own = [spearmanr(one[a], two[a])[0] for one, two, a in zip(*fitted, both, strict=True)]
     none = [
@@ -481,10 +487,12 @@ def _shuffled_counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:
     A feature that never changed in the training images of a draw has no weight, in none of them.
     """
     positive = np.asarray(sum(own["shuffled"].values.astype(np.int64) for own in sessions))
-    signed = np.asarray(sum(
-        (own["sign"] != 0).any("neuron").values * own["kept"].values.sum(1)[:, None]
-        for own in sessions
-    ))  # fmt: skip
+    signed = np.asarray(
+        sum(
+            (own["sign"] != 0).any("neuron").values * own["kept"].values.sum(1)[:, None]
+            for own in sessions
+        )
+    )
     return positive, np.repeat(signed[:, None], positive.shape[1], axis=1)
 
 

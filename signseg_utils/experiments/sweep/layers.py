@@ -72,7 +72,10 @@ def unit_contributions(
 
 
 def rescore(
-    shard: Shard, network: Network, generator: nn.Module, codes: Tensor,
+    shard: Shard,
+    network: Network,
+    generator: nn.Module,
+    codes: Tensor,
     chosen: Sequence[tuple[int, ...]],
 ) -> Tensor:
     """Scores ``[run]`` of stored codes ``[condition, seed, code]``, for runs (condition, seed)."""
