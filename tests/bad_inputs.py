@@ -335,8 +335,8 @@ for _words, _said in {
     "ablated_models | --recording simulated --zoo shapes --generations 0 --folder OUT": "generations 1 0",
     "localisation | --recording simulated --zoo shapes --neurons 0 --folder OUT": "neurons 1 0",
     "localisation | --recording simulated --zoo shapes --seeds -1 --folder OUT": "seeds -1",
-    "localisation | --recording simulated --zoo shapes --least-fit nan --folder OUT": "least_fit nan",  # noqa: E501
-    "localisation | --recording simulated --zoo shapes --sessions ../x --folder OUT": "expected session ../x",  # noqa: E501
+    "localisation | --recording simulated --zoo shapes --least-fit nan --folder OUT": "least_fit nan",
+    "localisation | --recording simulated --zoo shapes --sessions ../x --folder OUT": "expected session ../x",
 }.items():
     _rows("command", Refused, (*_line(_words), _said.split()))
 
