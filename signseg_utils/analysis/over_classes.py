@@ -96,7 +96,7 @@ def with_ratio(beyond: xr.DataArray, ratios: xr.DataArray) -> dict[str, stats.Co
 
 
 def furthest(gap: xr.DataArray, count: int) -> tuple[list[str], list[str]]:
-    """Classes in which an effect, mean over networks, is smallest, and those where it is largest."""
+    """Classes in which an effect, mean over networks, is smallest, and where it is largest."""
     order = np.argsort(gap.mean("network").values, kind="stable")
     names = gap["unit"].values[order].tolist()
     return names[:count], names[::-1][:count]

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
@@ -390,9 +389,4 @@ def _forest(drawn: Sequence[Judged], label: str) -> Figure:
     cells = {
         one.line.id: one.cells if len(one.cells) <= MOST_CELLS else _mean(one) for one in drawn
     }
-    most = max(map(len, cells.values()))
-    height = 1 + len(drawn) * (0.28 if most == 1 else 0.4)
-    figure, ax = plt.subplots(figsize=(plots.PAGE_WIDTH, height))
-    plots.forest(ax, cells)
-    ax.set_xlabel(label)
-    return figure
+    return plots.forest_figure(cells, label)

@@ -228,7 +228,12 @@ def scatter(
 
 
 def scatter_panels(
-    panels: Mapping[str, ArrayLike], y: ArrayLike, *, ylabel: str, titles: Mapping[str, str]
+    panels: Mapping[str, ArrayLike],
+    y: ArrayLike,
+    *,
+    ylabel: str,
+    titles: Mapping[str, str],
+    identity: bool = False,
 ) -> Figure:
     """The same ``y [unit]`` against several ``x [unit]``, side by side.
 
@@ -238,11 +243,13 @@ def scatter_panels(
         Label of the x axis to values ``[unit]``.
     titles
         Labels to what stands above each panel; a panel without is left out.
+    identity
+        Draw the line x = y.
     """
     shown = {name: x for name, x in panels.items() if name in titles}
     figure, axes = plt.subplots(1, len(shown), sharey=True, squeeze=False)
     for ax, (name, x) in zip(axes[0], shown.items(), strict=True):
-        scatter(ax, x, y)
+        scatter(ax, x, y, identity=identity)
         ax.set_title(titles[name], fontsize=9 if len(shown) > 3 else None)
         ax.set_xlabel(name)
         ax.locator_params(axis="x", nbins=3)  # the panels' ends do not touch

@@ -18,6 +18,7 @@ from signseg_utils.plots.style import (
     CYCLE,
     GIVEN,
     GROUP_MARKERS,
+    PAGE_WIDTH,
     interval_rows,
     legend_above,
     reference_line,
@@ -70,6 +71,16 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
     if any(groups):  # one group without a name needs no legend
         ax.legend().remove()
         legend_above(ax)
+
+
+def forest_figure(effects: Mapping[str, Mapping[str, Any]], xlabel: str) -> Figure:
+    """`forest` as a figure of its own, as high as its rows ask for."""
+    most = max(map(len, effects.values()))
+    height = 1 + len(effects) * (0.28 if most == 1 else 0.4)
+    figure, ax = plt.subplots(figsize=(PAGE_WIDTH, height))
+    forest(ax, effects)
+    ax.set_xlabel(xlabel)
+    return figure
 
 
 def beside_reported(found: Any, *, xlabel: str, ylabel: str, zero: float = 0.0) -> Figure:

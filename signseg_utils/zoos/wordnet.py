@@ -1,9 +1,10 @@
 """What kind of thing each class of ImageNet is, by the upper levels of WordNet.
 
-Classes of ImageNet are nouns of WordNet 3.0 (Fellbaum 1998, doi:10.7551/mitpress/7287.001.0001), and
-their identifiers are places in its file of nouns (Deng et al. 2009,
-doi:10.1109/CVPR.2009.5206848). What ships is a table of classes and kinds, ``kinds.csv``; `kinds_of` makes it again from that file,
-which Debian's package ``wordnet-base`` holds as ``/usr/share/wordnet/data.noun``.
+Classes of ImageNet are nouns of WordNet 3.0 (Fellbaum 1998, doi:10.7551/mitpress/7287.001.0001),
+and their identifiers are places in its file of nouns (Deng et al. 2009,
+doi:10.1109/CVPR.2009.5206848). What ships is a table of classes and kinds, ``kinds.csv``;
+`kinds_of` makes it again from that file, which Debian's package ``wordnet-base`` holds as
+``/usr/share/wordnet/data.noun``.
 """
 
 from collections.abc import Sequence

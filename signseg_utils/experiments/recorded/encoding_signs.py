@@ -96,6 +96,7 @@ class EncodingSigns(studies.Drawn):
             given.sessions,
             draws=given.draws,
             images=given.images,
+            judge=given.networks[0],
         )
 
 
