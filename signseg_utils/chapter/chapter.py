@@ -389,4 +389,4 @@ def _forest(drawn: Sequence[Judged], label: str) -> Figure:
     cells = {
         one.line.id: one.cells if len(one.cells) <= MOST_CELLS else _mean(one) for one in drawn
     }
-    return plots.forest_figure(cells, label)
+    return plots.effect_rows(cells, label)

@@ -13,7 +13,7 @@ from signseg_utils.plots.dots import (
     scatter_panels,
     unit_dots,
 )
-from signseg_utils.plots.effects import beside_reported, forest, forest_figure, small_studies
+from signseg_utils.plots.effects import beside_reported, effect_rows, forest, small_studies
 from signseg_utils.plots.figure import Shown, figure_with_alt
 from signseg_utils.plots.histograms import histogram_panels
 from signseg_utils.plots.images import ablation_panel, add_boxes, image_grid, panel_order
@@ -38,8 +38,8 @@ __all__ = [
     "curve_with_interval",
     "dot_panels",
     "figure_with_alt",
+    "effect_rows",
     "forest",
-    "forest_figure",
     "histogram_panels",
     "image_grid",
     "measure_panels",

@@ -73,7 +73,7 @@ def forest(ax: Axes, effects: Mapping[str, Mapping[str, Any]], zero: float = 0.0
         legend_above(ax)
 
 
-def forest_figure(effects: Mapping[str, Mapping[str, Any]], xlabel: str) -> Figure:
+def effect_rows(effects: Mapping[str, Mapping[str, Any]], xlabel: str) -> Figure:
     """`forest` as a figure of its own, as high as its rows ask for."""
     most = max(map(len, effects.values()))
     height = 1 + len(effects) * (0.28 if most == 1 else 0.4)

@@ -164,21 +164,7 @@ def crate(root: Path) -> dict[str, Any]:
         "name": cited["license"],
         "description": "Terms of the code; weights have their own.",
     }
-    authors = [
-        {
-            "@id": f"#author-{place + 1}",
-            "name": name,
-            "@type": "Person" if "family-names" in given else "Organization",
-        }
-        for place, (name, given) in enumerate(
-            zip(citation.authors(cited), cited["authors"], strict=True)
-        )
-    ]
-    papers = [
-        {"@id": one["url"], "@type": "ScholarlyArticle", "name": one["title"]}
-        for one in cited.get("references", [])
-        if one.get("url")
-    ]
+    authors, papers = _authors(cited), _papers(cited)
     about = {
         "@id": "./",
         "@type": "Dataset",
@@ -201,6 +187,26 @@ def crate(root: Path) -> dict[str, Any]:
     }
     graph = [self, about, licence, *authors, *papers, *top, pinned, *chapters, *data]
     return {"@context": CONTEXT, "@graph": graph}
+
+
+def _authors(cited: dict[str, Any]) -> list[dict[str, Any]]:
+    given = zip(citation.authors(cited), cited["authors"], strict=True)
+    return [
+        {
+            "@id": f"#author-{place + 1}",
+            "name": name,
+            "@type": "Person" if "family-names" in one else "Organization",
+        }
+        for place, (name, one) in enumerate(given)
+    ]
+
+
+def _papers(cited: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"@id": one["url"], "@type": "ScholarlyArticle", "name": one["title"]}
+        for one in cited.get("references", [])
+        if one.get("url")
+    ]
 
 
 def text(root: Path) -> str:
