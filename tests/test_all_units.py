@@ -6,11 +6,10 @@ import xarray as xr
 from conftest import checked, collected, made
 
 from signseg_utils import zoos
-from signseg_utils.analysis import over_classes
+from signseg_utils.analysis import kinds_of_things, over_classes
 from signseg_utils.experiments import all_units, base, negative_selectivity
 from signseg_utils.experiments.all_units import AllUnits
 from signseg_utils.experiments.ascents import Ascents
-from signseg_utils.zoos import wordnet
 from signseg_utils.zoos.efficientnet import EfficientNets
 
 CONDITIONS = ("intact", "positive 0.5", "positive 1", "negative 0.5", "negative 1")
@@ -97,20 +96,20 @@ def test_kinds_follow_from_the_nouns_above(tmp_path):
     file = tmp_path / "data.noun"
     file.write_text(NOUNS)
     asked = ["n00000005", "n00000003", "n00000002", "n00000007", "n00000006", "n00000008"]
-    assert wordnet.kinds_of(asked, file) == [
+    assert kinds_of_things.kinds_of(asked, file) == [
         "dog",
         "other mammal",
         "invertebrate",
         "musical instrument",
         "other artefact",
-        wordnet.REST,
+        kinds_of_things.REST,
     ]
 
 
 def test_the_table_agrees_with_lists_that_were_made_without_wordnet():
     classes = EfficientNets.classes
-    of = np.array(wordnet.kinds(classes))
-    assert set(of) == {*wordnet.KINDS, wordnet.REST}
+    of = np.array(kinds_of_things.kinds(classes))
+    assert set(of) == {*kinds_of_things.KINDS, kinds_of_things.REST}
     lists = negative_selectivity.CATEGORIES["efficientnet"]
     dogs = set(np.flatnonzero(of == "dog")) ^ set(lists["dogs"])
     assert dogs == set()

@@ -12,9 +12,9 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from signseg_utils.analysis import by_sign, stats
+from signseg_utils.analysis.kinds_of_things import ANIMALS, ARTEFACTS, kinds
 from signseg_utils.units.signs import sign_ratio
 from signseg_utils.zoos import Zoo
-from signseg_utils.zoos.wordnet import ANIMALS, ARTEFACTS, kinds
 
 
 def kept_beyond(recognised: xr.DataArray, sign: str = "negative") -> xr.DataArray:
