@@ -272,7 +272,7 @@ def parted(found: Mapping[str, xr.Dataset]) -> tuple[dict[str, Any], dict[str, A
 
 
 def beside(name: str, images: int = IMAGES) -> dict[str, xr.Dataset]:
-    """Stored measures of the networks of another zoo; none if its name is empty.
+    """Stored measures of the trained networks of another zoo; none if its name is empty.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def beside(name: str, images: int = IMAGES) -> dict[str, xr.Dataset]:
     if not name:
         return {}
     zoo = zoos.load_zoo(name)
-    asked = plan(zoo, (), images)
+    asked = [NegativeSelectivity(zoo.name, network, images) for network in zoo.networks]
     return NegativeSelectivity.joined(asked, base.obtain(asked, zoo).found)
 
 
