@@ -301,7 +301,9 @@ class Chapter:
         if self._opening is not None:
             self._opening.update(Markdown(opening(self.judged)))
         for scale, own in _by_scale(self.judged).items():
-            samples = dict.fromkeys(one.claim.sample for one in own)
+            samples = dict.fromkeys(
+                sample for one in own for sample in one.claim.sample.split(", ")
+            )
             self.figure(
                 _forest(own, f"{scale}\nmean and 95 % interval over {', '.join(samples)}"),
                 alt=alt or "Effects with intervals for each line of the ledger; a line at zero.",
