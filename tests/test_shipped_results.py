@@ -11,8 +11,10 @@ import pytest
 from conftest import needs_data
 
 from signseg_utils import selection, zoos
+from signseg_utils.analysis import by_sign, over_classes
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import (
+    all_units,
     ascents,
     audits,
     base,
@@ -236,14 +238,18 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],
         )  # fmt: skip
     if number == 16:
-        plan = ascents.plan(
-            zoos.load_zoo(run.zoo),
-            run.networks,
-            run.units,
-            alphas=run.alphas,
-            seeds=run.seeds,
-            steps=run.steps,
-        )
+        zoo = zoos.load_zoo(run.zoo)
+        what = (zoo, run.networks, run.units)
+        plan = ascents.plan(*what, alphas=run.alphas, seeds=run.seeds, steps=run.steps)
+        plan += ascents.plan(*what, alphas=run.alphas, seeds=run.seeds[:1], steps=run.longer)
+    if number == 24:
+        zoo = zoos.load_zoo(run.zoo)
+        units = all_units.in_random_order(zoo, run.count)
+        plan = all_units.plan(zoo, run.networks, units, steps=run.steps)
+        found = all_units.AllUnits.joined(plan, base.read(plan, zoo, own))
+        gap = by_sign.sign_gap(found["recognition"].mean(["witness", "seed"]))
+        against, along = over_classes.furthest(gap, run.exceptions)
+        plan += ascents.plan(zoo, run.networks, against + along, seeds=run.seeds, steps=run.steps)
     if number == 23:
         for generator in ("", *run.generators):
             plan += ascents.plan(
@@ -259,6 +265,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         each = ((run.zoo, run.networks), *([(run.beside, ())] if run.beside else []))
         for name, networks in each:
             wanted = negative_selectivity.plan(zoos.load_zoo(name), networks, run.images)
+            if name != run.zoo:  # of another zoo, no untrained twins
+                wanted = [one for one in wanted if not one.network.endswith("-untrained")]
             yield from (paths.results_folder(name) / one.key for one in wanted)
     of_neurons = number in (11, 12, 13, 14, 17, 18, 19, 20, 21)
     yield from ((recorded if of_neurons else own) / one.key for one in plan)
