@@ -29,7 +29,7 @@ _METHOD_IDS = ("Z-", "E-")  # checks of a zoo and of the search
 _WORLDS = {
     "tinyimagenet": ("natural images", "macaque V4"),
     "shapes": ("rendered scenes", "simulated neurons"),
-    "efficientnet": ("public ImageNet networks", "macaque V4"),
+    "efficientnet": ("public ImageNet networks", "V4, ImageNet networks"),
     "imagenet": ("the paper's networks", "macaque V4"),
 }
 
