@@ -92,8 +92,8 @@
     if (target) target.scrollIntoView();
   }
 
-  const folded = matchMedia("(max-width: 48rem)").matches ? stories.slice(1) : [];
-  for (const story of folded) story.open = false;
+  const first = matchMedia("(max-width: 48rem)").matches ? 1 : 2;  // so that three screens hold all
+  for (const story of stories.slice(first)) story.open = false;
   form.hidden = false;
   form.addEventListener("input", update);
   form.addEventListener("submit", event => event.preventDefault());
