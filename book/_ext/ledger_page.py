@@ -96,7 +96,7 @@ def downloads(app: Sphinx, error: Exception | None) -> None:
 def claims_list(rows: Sequence[Row]) -> str:
     """HTML of all rows, folded, story by story; each holds the table of its lines.
 
-    Stories are open; ``ledger.js`` closes all but the first two, on a narrow screen all but one.
+    Stories are open; ``ledger.js`` closes all but the first.
     """
     parts = []
     for story in dict.fromkeys(row.chapter.story for row in rows):

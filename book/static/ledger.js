@@ -92,8 +92,7 @@
     if (target) target.scrollIntoView();
   }
 
-  const first = matchMedia("(max-width: 48rem)").matches ? 1 : 2;  // so that three screens hold all
-  for (const story of stories.slice(first)) story.open = false;
+  for (const story of stories.slice(1)) story.open = false;  // so that three screens hold all
   form.hidden = false;
   form.addEventListener("input", update);
   form.addEventListener("submit", event => event.preventDefault());
