@@ -47,8 +47,9 @@ def test_a_question_is_answered_within_two_clicks(
             needs_data(f"the book here has no page that answers: {link} (make book)")
         found.click()
         clicks += 1
-    page.wait_for_timeout(300)
     shown = page.locator(answer, has_text=words)
+    shown.first.wait_for(timeout=10_000)
+    page.wait_for_timeout(300)
     assert clicks <= MOST_CLICKS and shown.count()
     boxes = [one.bounding_box() for one in shown.all()]
     tops = [(box["y"], box["y"] + box["height"]) for box in boxes if box]
