@@ -48,7 +48,7 @@ def test_a_question_is_answered_within_two_clicks(
         found.click()
         clicks += 1
     shown = page.locator(answer, has_text=words)
-    shown.first.wait_for(timeout=10_000)
+    shown.first.wait_for(state="attached", timeout=10_000)
     page.wait_for_timeout(300)
     assert clicks <= MOST_CLICKS and shown.count()
     boxes = [one.bounding_box() for one in shown.all()]
