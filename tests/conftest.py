@@ -127,6 +127,12 @@ def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_zoo(tmp_path_factory.mktemp("zoo") / "shapes")
 
 
+class TinyZoo(type(zoos.load_zoo("shapes"))):  # type: ignore[misc]
+    """Zoo shapes of the folder `tiny_zoo`: its standard networks are the two that lie there."""
+
+    networks = ("alexnet", "resnet")
+
+
 @pytest.fixture
 def talking(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import checked, collected, made
+from conftest import TinyZoo, checked, collected, made
 
 from signseg_utils import zoos
 from signseg_utils.analysis import images
@@ -14,15 +14,9 @@ from signseg_utils.search.ascent import Ascent
 UNITS = ("red ring", "blue disc", "red disc")
 
 
-class Zoo(zoos.load_zoo("shapes").__class__):
-    """Only the networks that the tiny zoo has."""
-
-    networks = ("alexnet", "resnet")
-
-
 @pytest.fixture(scope="module")
 def zoo(tiny_zoo):
-    return Zoo(tiny_zoo)
+    return TinyZoo(tiny_zoo)
 
 
 @pytest.fixture(scope="module", params=["", "scenes"])
@@ -86,9 +80,9 @@ def test_the_picture_is_close_to_what_was_climbed_to(plan, folder, tiny_zoo, zoo
 
 
 def test_nothing_is_made_again_without_the_networks(plan, folder, tiny_zoo, monkeypatch):
-    zoo = Zoo(tiny_zoo)
+    zoo = TinyZoo(tiny_zoo)
     found = base.read(plan, zoos.load_zoo("shapes", tiny_zoo), folder)
-    monkeypatch.setattr(Zoo, "holds", lambda self, artefact: artefact != "alexnet")
+    monkeypatch.setattr(TinyZoo, "holds", lambda self, artefact: artefact != "alexnet")
     assert base.audit(plan, found, zoo) == []
 
 

@@ -94,7 +94,6 @@ class Explorer(SphinxDirective):
         text = (
             f'{tools()}<details id="explorer-plain" open><summary>Some units at a glance'
             f"</summary>{panels}</details>"
-            f""
             f'<script type="application/json" id="explorer-data">{as_data(worlds)}</script>'
             f'<script src="{script}" defer></script>'
         )
