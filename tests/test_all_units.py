@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import checked, collected, made
+from conftest import TinyZoo, checked, collected, made
 
-from signseg_utils import zoos
 from signseg_utils.analysis import kinds_of_things, over_classes
+from signseg_utils.basics.refusals import UnknownName
 from signseg_utils.experiments import all_units, base, negative_selectivity
 from signseg_utils.experiments.all_units import AllUnits
 from signseg_utils.experiments.ascents import Ascents
@@ -15,15 +15,9 @@ from signseg_utils.zoos.efficientnet import EfficientNets
 CONDITIONS = ("intact", "positive 0.5", "positive 1", "negative 0.5", "negative 1")
 
 
-class Zoo(zoos.load_zoo("shapes").__class__):
-    """Only the networks that the tiny zoo has."""
-
-    networks = ("alexnet", "resnet")
-
-
 @pytest.fixture(scope="module")
 def zoo(tiny_zoo):
-    return Zoo(tiny_zoo)
+    return TinyZoo(tiny_zoo)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +112,11 @@ def test_the_table_agrees_with_lists_that_were_made_without_wordnet():
     assert set(of[list(lists["vehicles"])]) == {"vehicle"}
 
 
+def test_a_class_that_imagenet_does_not_have_is_refused():
+    with pytest.raises(UnknownName, match="class of ImageNet.*red disc"):
+        kinds_of_things.kinds(["tench", "red disc"])
+
+
 # ---------------------------------------------------------------- what sets classes apart
 
 
@@ -175,4 +174,5 @@ def test_shares_exceptions_and_agreement_of_networks():
     assert most.value == pytest.approx(0.25) and most.low < 0 < most.high
     assert over_classes.furthest(gap, 1) == (["teapot"], ["beaker"])
     assert over_classes.with_others(gap)["one"].value == pytest.approx(1)
+    assert over_classes.with_others(gap.sel(network=["one"])) is None
     assert over_classes.with_ratio(gap, -gap)["two"].value == pytest.approx(-1)

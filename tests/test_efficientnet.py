@@ -137,3 +137,12 @@ def test_its_generators_and_detector_are_those_of_tinyimagenet(zoo):
     for name in zoo.generators:
         assert zoo.fingerprint(name) == other.fingerprint(name)
         assert zoo.generator(name).code_size == other.generator(name).code_size
+
+
+def test_the_untrained_twin_is_drawn_and_sees_images_of_the_size_that_is_asked_for():
+    larger = EfficientNets(image_size=160)
+    twin = larger.network("lite0-untrained")
+    assert twin.backbone.image_size == 160 == larger.card("lite0-untrained")["config"]["image_size"]
+    assert larger.fingerprint("lite0-untrained").endswith(" at 160")
+    found = twin.backbone(draws.uniform((2, 3, 160, 160), 0))
+    assert found.shape == (2, 1280) and (found >= 0).all() and found.std(0).mean() > 0.05

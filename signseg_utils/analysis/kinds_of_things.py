@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.basics.registry import unknown
 from signseg_utils.files.paths import zoo_folder
 from signseg_utils.files.reading import read_text
 
@@ -37,8 +39,17 @@ ARTEFACTS = tuple(kind for kind in KINDS if kind not in ANIMALS)
 
 
 def kinds(classes: Sequence[str]) -> list[str]:
-    """Kind of each class of ImageNet, by the table that ships: one of `KINDS`, or `REST`."""
+    """Kind of each class of ImageNet, by the table that ships: one of `KINDS`, or `REST`.
+
+    Raises
+    ------
+    UnknownName
+        If ImageNet has no such class.
+    """
     table = pd.read_csv(zoo_folder("efficientnet") / "kinds.csv").set_index("class")["kind"]
+    for name in classes:
+        if name not in table.index:
+            raise UnknownName(unknown("class of ImageNet", name, table.index.tolist()))
     return [str(kind) for kind in table.loc[list(classes)]]
 
 

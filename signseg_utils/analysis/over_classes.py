@@ -77,13 +77,17 @@ def in_most(gap: xr.DataArray) -> stats.Estimate:
     )
 
 
-def with_others(gap: xr.DataArray) -> dict[str, stats.Correlation]:
-    """Network to rho over classes of its effect with the mean of the other networks' effects."""
+def with_others(gap: xr.DataArray) -> dict[str, stats.Correlation] | None:
+    """Network to rho over classes of its effect with the mean of the other networks' effects.
+
+    None if there is one network.
+    """
     names = gap["network"].values.tolist()
+    if len(names) == 1:
+        return None
     return {
         name: stats.spearman(gap.sel(network=name), gap.drop_sel(network=name).mean("network"))
         for name in names
-        if len(names) > 1
     }
 
 

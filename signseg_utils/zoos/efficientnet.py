@@ -124,9 +124,11 @@ class EfficientNets(Zoo):
             return False
 
     def card(self, artefact: str) -> dict[str, Any]:
-        if artefact in self.generators or self._ours(artefact):
+        if artefact in self.generators:
             return weights.read_manifest(self.path(artefact))
         config = {**self.config(artefact), "image_size": self.image_size}
+        if self._ours(artefact):
+            return {**weights.read_manifest(self.path(artefact)), "config": config}
         file = self.folder / f"{artefact}.json"
         if not file.exists():
             raise weights.MissingWeights(
@@ -145,7 +147,7 @@ class EfficientNets(Zoo):
 
     def state(self, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if self._ours(network):
-            return super().state(network)
+            return super().state(network)[0], self.card(network)
         card = self.card(network)
         path = self.path(network)
         found = weights.sha256(path)
