@@ -20,6 +20,8 @@ SIGNS = ("none", "positive", "negative", *CONTROLS)
 RULES = ("smallest", "largest")
 _SEEDS = 2**64  # seeds key a counter-based generator of 64 bits
 _MOST = 10_000  # values of one list
+EVOLUTION, ASCENT, ASCENT_CODE = METHODS = ("evolution", "ascent", "ascent_code")
+PIXELS = "pixels"  # the plugin of generators that is none: the image itself is climbed to
 DTYPES = ("float32", "bfloat16", "float64")
 
 
@@ -36,6 +38,12 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
     _ordered(parsed, "low", "high")
     if "pool" in parsed:
         _ordered(parsed, "images", "pool")
+    if parsed.get("method") == ASCENT:
+        if parsed.get("generators"):
+            raise ParameterError(
+                "expected no generators with method ascent, because it climbs to each pixel; got "
+                f"{', '.join(parsed['generators'])}; leave them out, or take method ascent_code"
+            )
     if "zoo" in parsed:
         zoo = registry.load("zoos", parsed["zoo"])()
         for plural, known, default in (
@@ -46,12 +54,14 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
             singular = plural[:-1]
             if plural in parsed:
                 names = default if parsed[plural] in ((), ("all",)) else parsed[plural]
-                if parsed[plural] == ("all",) and plural == "units":
-                    names = known
+                if plural == "units":
+                    names = _several(zoo, names, parsed[plural])
                 if plural == "networks":  # a family's name stands for its networks
                     each = [zoo.families.get(name, (name,)) for name in names]
                     names = tuple(dict.fromkeys(name for members in each for name in members))
                 parsed[plural] = tuple(_of_zoo(zoo, singular, name, known) for name in names)
+                if plural == "generators" and parsed.get("method") == ASCENT:
+                    parsed[plural] = (PIXELS,)
             if singular in parsed:
                 parsed[singular] = _of_zoo(zoo, singular, parsed[singular] or default[0], known)
         for name in parsed.get("further", ()):
@@ -238,6 +248,21 @@ def _names(name: str, value: str) -> tuple[str, ...]:
     return split(value, name)
 
 
+def _several(zoo: Any, names: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Classes of a zoo where a word stands for many: ``all``, or ``drawn:100`` for a hundred."""
+    if asked == ("all",):
+        return tuple(zoo.classes)
+    word, _, count = asked[0].partition(":") if len(asked) == 1 else ("", "", "")
+    if word != "drawn":
+        return names
+    if not count.isdecimal() or not 0 < int(count) <= len(zoo.classes):
+        raise ParameterError(
+            f"expected units like drawn:100, at most {len(zoo.classes)} classes that zoo "
+            f"{zoo.name} draws once; got {asked[0]!r}; give another number"
+        )
+    return tuple(zoo.in_random_order(int(count)))
+
+
 def _ordered(values: Mapping[str, Any], smaller: str, larger: str) -> None:
     """Refuse a pair of parameters the wrong way round, where a chapter has both."""
     if smaller in values and larger in values and values[smaller] > values[larger]:
@@ -281,6 +306,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "signs": lambda name, value: tuple(_known("sign", sign, SIGNS) for sign in split(value, name)),
     "rule": _one_of(*RULES),
     "control": _one_of(*CONTROLS),
+    "method": _one_of(*METHODS),
     "dtype": _one_of(*DTYPES),
     "seeds": lambda name, value: integers(value, name),
     "alphas": lambda name, value: fractions(value, name),

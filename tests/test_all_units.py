@@ -22,7 +22,7 @@ def zoo(tiny_zoo):
 
 @pytest.fixture(scope="module")
 def plan(zoo):
-    units = all_units.in_random_order(zoo, 3)
+    units = zoo.in_random_order(3)
     return all_units.plan(zoo, zoo.networks, units, pictured=1, alphas=(1.0,), steps=2)
 
 
@@ -65,9 +65,9 @@ def test_the_networks_take_turns(zoo):
 
 def test_classes_come_in_one_random_order():
     zoo = EfficientNets()
-    every = all_units.in_random_order(zoo)
+    every = zoo.in_random_order()
     assert sorted(every) == sorted(zoo.classes) and every != zoo.classes
-    assert all_units.in_random_order(zoo, 7) == every[:7]
+    assert zoo.in_random_order(7) == every[:7]
 
 
 # ---------------------------------------------------------------- kinds of classes

@@ -243,7 +243,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan += ascents.plan(*what, alphas=run.alphas, seeds=run.seeds[:1], steps=run.longer)
     if number == 24:
         zoo = zoos.load_zoo(run.zoo)
-        units = all_units.in_random_order(zoo, run.count)
+        units = zoo.in_random_order(run.count)
         plan = all_units.plan(zoo, run.networks, units, steps=run.steps)
         found = all_units.AllUnits.joined(plan, base.read(plan, zoo, own))
         gap = by_sign.sign_gap(found["recognition"].mean(["witness", "seed"]))

@@ -3,13 +3,14 @@
 Nothing but codes is stored, so every measure here is made anew from the images themselves.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from signseg_utils import zoos
@@ -19,17 +20,23 @@ from signseg_utils.basics import draws, registry
 from signseg_utils.basics.progress import each
 from signseg_utils.files import images as files
 from signseg_utils.metrics import Seen
+from signseg_utils.selection import PIXELS
+
+# What tells the images of one unit from those of the others.
+PIECE = ("network", "generator", "unit")
 
 
 def arranged(found: xr.Dataset) -> xr.Dataset:
     """A collected sweep with dimensions (network, generator, unit) in place of ``shard``.
 
-    The order of names is that of the sweep's plan.
+    The order of names is that of the sweep's plan. Joined ascents
+    (`signseg_utils.experiments.ascents`) have these dimensions, but for that of a single generator.
     """
-    names = ["network", "generator", "unit"]
-    orders = {name: list(dict.fromkeys(found[name].values.tolist())) for name in names}
-    plain = found.drop_vars(["zoo", "key", "code_size"])
-    return plain.set_index(shard=names).unstack("shard").reindex(orders)
+    if "shard" not in found.dims:
+        return found if "generator" in found.dims else found.expand_dims("generator")
+    orders = {name: list(dict.fromkeys(found[name].values.tolist())) for name in PIECE}
+    plain = found.drop_vars(["zoo", "key", "code_size"], errors="ignore")
+    return plain.set_index(shard=PIECE).unstack("shard").reindex(orders)
 
 
 @torch.inference_mode()
@@ -78,15 +85,17 @@ def panel(
 ) -> tuple[Tensor, list[tuple[str, float]]]:
     """Images [unit, condition, 3, height, width] for a panel, and (sign, alpha) of each condition.
 
-    Of `arranged` searches: intact, and either sign at the strengths ``alphas``; of the seeds the
-    one with the highest activation.
+    Of `arranged` searches or ascents: intact, and either sign at the strengths ``alphas``; of the
+    seeds the one with the highest activation.
     """
     told = ~searches["sign"].str.startswith("random") & searches["alpha"].isin([0, *alphas])
     chosen = searches.sel(network=network, generator=generator, unit=list(units))
     chosen = chosen.isel(condition=np.flatnonzero(told))
     best = chosen.isel(seed=chosen["activation"].argmax("seed"))
-    codes = best["codes"].transpose("unit", "condition", "code")
     conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
+    if "picture" in best:
+        return _decoded(best, "unit", "condition"), list(conditions)
+    codes = best["codes"].transpose("unit", "condition", "code")
     return rendered(zoo.generator(generator), codes), list(conditions)
 
 
@@ -104,10 +113,16 @@ def pictures(found: xr.Dataset, network: str) -> tuple[Tensor, list[tuple[str, f
     """
     kept = found.sel(network=network)
     best = kept.isel(seed=kept["activation"].argmax("seed"))
-    shape = (best.sizes["unit"], best.sizes["condition"])
-    pixels = [decoded(best.isel(unit=u, condition=c)) for u, c in np.ndindex(shape)]
     conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
-    return torch.stack(pixels).unflatten(0, shape), list(conditions)
+    return _decoded(best, "unit", "condition"), list(conditions)
+
+
+def _decoded(found: xr.Dataset, *along: str) -> Tensor:
+    """Stored pictures [..., 3, height, width], uint8, by the dimensions that are named."""
+    shape = tuple(found.sizes[name] for name in along)
+    places = (dict(zip(along, place, strict=True)) for place in np.ndindex(shape))
+    pixels = torch.stack([decoded(found.isel(place)) for place in places])
+    return pixels.unflatten(0, shape)
 
 
 def panel_of_networks(
@@ -125,6 +140,13 @@ def panel_of_networks(
     pieces = [panel(searches, zoo, name, generator, units, alphas) for name in networks]
     labels = [f"{unit}, {word}" for word in networks.values() for unit in units]
     return torch.cat([images for images, _ in pieces]), pieces[0][1], labels
+
+
+def through(generator: str) -> str:
+    """How images came about, for a caption: ``through the generator <em>decoder</em>``."""
+    if generator == PIXELS:
+        return "climbed to pixel by pixel"
+    return f"through the generator <em>{generator}</em>"
 
 
 @torch.inference_mode()
@@ -153,12 +175,13 @@ def measure(
     centred_on: Sequence[str] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Measure every image of a collected sweep.
+    """Measure every image of a collected sweep, or of ascents.
 
     Parameters
     ----------
     found
-        From `signseg_utils.experiments.sweep.collect` or ``run``; condition 0 is the intact unit.
+        From `signseg_utils.experiments.sweep.collect` or ``run``, or joined ascents; condition 0 is
+        the intact unit.
     judges
         Networks of ``zoo`` whose features say how alike images are; the first one's maps also
         give the perceptual distance, unless the zoo has the real LPIPS.
@@ -188,33 +211,57 @@ def measure(
     eye = zoo.perceptual(judges[0])
     detector = detector or zoo.detector()
     metrics = [registry.load("metrics", name) for name in registry.names("metrics")]
-    generators = {name: zoo.generator(name) for name in dict.fromkeys(found["generator"].values)}
+    every = pieces(found)
     rows: list[dict[str, np.ndarray]] = []
     seen: list[Mapping[str, Tensor]] = []
-    looked = each(range(found.sizes["shard"]), "shards", "look at images", speaks=progress)
-    for shard in looked:
-        piece = found.isel(shard=shard)
-        generator = generators[str(piece["generator"].values)]
-        images = rendered(generator, piece["codes"])
+    makers: dict[str, Any] = {}  # generators, each loaded once
+    for piece in each(every, "units", "look at images", speaks=progress):
+        images, codes, maker = made(piece, zoo, makers)
         flat = images.flatten(0, 1)
         features = ensemble_features(flat, backbones)
         seen.append({name: f.unflatten(0, images.shape[:2]) for name, f in features.items()})
         places = torch.arange(images.shape[1]).repeat(len(images))
-        codes = torch.from_numpy(piece["codes"].values.astype(np.float32)).flatten(0, -2)
-        codes = codes[:, : generator.code_size]
         others = [name for name in judges if name != str(piece["network"].values)]
         answers = {name: networks[name].readout.responses(features[name]) for name in others}
-        label = _class_number(zoo, str(piece["unit"].values))
-        labels = torch.full((len(flat),), label)
-        looked_at = Seen(flat, images[0], places, codes, generator, detector, eye, answers, labels)
+        labels = torch.full((len(flat),), _class_number(zoo, str(piece["unit"].values)))
+        looked_at = Seen(flat, images[0], places, codes, maker, detector, eye, answers, labels)
         values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
-    kept = (*found["shard"].coords, "condition", "sign", "alpha", "seed")
-    coords = {name: found[name] for name in kept}
+    coords: dict[str, Any] = {name: found[name] for name in ("condition", "sign", "alpha", "seed")}
+    for name in PIECE:
+        coords[name] = ("shard", [str(piece[name].values) for piece in every])
     stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
     images_seen = arranged(xr.Dataset(stacked, coords))
-    return xr.merge([images_seen, _similarities(found, seen, judges, centred_on)], compat="equals")
+    return xr.merge([images_seen, _similarities(every, seen, judges, centred_on)], compat="equals")
+
+
+def pieces(found: xr.Dataset) -> list[xr.Dataset]:
+    """Each unit of a network through one generator, of a collected sweep or of ascents."""
+    if "shard" in found.dims:
+        return [found.isel(shard=place) for place in range(found.sizes["shard"])]
+    whole = arranged(found)
+    names = itertools.product(*(whole[name].values for name in PIECE))
+    return [whole.sel(dict(zip(PIECE, name, strict=True))) for name in names]
+
+
+def made(
+    piece: xr.Dataset, zoo: zoos.Zoo, makers: dict[str, Any]
+) -> tuple[Tensor, Tensor, nn.Module | None]:
+    """Images [condition, seed, 3, height, width], codes [image, code], and the generator of both.
+
+    Of a search the codes are rendered; ``makers`` keeps generators that were loaded. Of an ascent
+    the pictures are stored and nothing else: no code, no generator.
+    """
+    if "picture" in piece:
+        images = _decoded(piece, "condition", "seed") / 255
+        return images, torch.zeros(images.shape[0] * images.shape[1], 0), None
+    name = str(piece["generator"].values)
+    if name not in makers:
+        makers[name] = zoo.generator(name)
+    generator = makers[name]
+    codes = torch.from_numpy(piece["codes"].values.astype(np.float32)).flatten(0, -2)
+    return rendered(generator, piece["codes"]), codes[:, : generator.code_size], generator
 
 
 def _class_number(zoo: zoos.Zoo, unit: str) -> int:
@@ -270,14 +317,14 @@ def side_by_side(
 
 
 def _similarities(
-    found: xr.Dataset,
+    every: Sequence[xr.Dataset],
     seen: Sequence[Mapping[str, Tensor]],
     judges: Sequence[str],
     centred_on: Sequence[str] | None,
 ) -> xr.Dataset:
-    names = list(zip(found["network"].values.tolist(), found["unit"].values.tolist(), strict=True))
+    names = [(str(piece["network"].values), str(piece["unit"].values)) for piece in every]
     networks, units = (list(dict.fromkeys(column)) for column in zip(*names, strict=True))
-    shape = (len(networks), len(units), found.sizes["condition"], len(judges))
+    shape = (len(networks), len(units), every[0].sizes["condition"], len(judges))
     raw, centred = np.full(shape, np.nan), np.full(shape, np.nan)
     for place, judge in enumerate(judges):
         of_kind = [

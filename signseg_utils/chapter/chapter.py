@@ -32,6 +32,7 @@ from signseg_utils.chapter.judging import judge, shown_cells
 from signseg_utils.chapter.ledger import Line, Measured
 from signseg_utils.files import paths
 from signseg_utils.plots import drawn
+from signseg_utils.selection import EVOLUTION
 
 # In the ledger's column of what is reported, where the book asks.
 OURS = "ours: no source asks"
@@ -135,17 +136,21 @@ class Chapter:
     # ------------------------------------------------------------ results
 
     def plan(self, signs: Sequence[str], **changed: Any) -> list[Any]:
-        """The sweep that the chapter's parameters ask for, under these signs of ablation.
+        """The searches that the chapter's parameters ask for, under these signs of ablation.
 
-        ``changed`` are networks, generators, units or further settings
-        (`signseg_utils.experiments.sweep.Shard`) in place of the parameters'.
+        By evolution, or along the gradient where the parameter ``method`` says so. ``changed`` are
+        networks, generators, units or further settings (`signseg_utils.experiments.sweep.Shard`,
+        `signseg_utils.experiments.ascents.Ascents`) in place of the parameters'.
         """
-        from signseg_utils.experiments import sweep
+        from signseg_utils.experiments import ascents, sweep
         from signseg_utils.search.evolution import Search
 
         run = self.run
         what = {name: getattr(run, name, None) for name in ("networks", "generators", "units")}
         settings = dict(alphas=run.alphas, seeds=run.seeds, rule=run.rule)
+        if getattr(run, "method", EVOLUTION) != EVOLUTION:
+            asked = {**what, "signs": tuple(signs), **settings, "steps": run.generations, **changed}
+            return ascents.swept(self.zoo, **asked)
         search = Search(run.optimizer, run.generations)
         return sweep.plan(
             run.zoo, **{**what, "signs": tuple(signs), **settings, "search": search, **changed}

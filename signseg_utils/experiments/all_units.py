@@ -15,14 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from signseg_utils.basics import draws
 from signseg_utils.experiments import ascents
 from signseg_utils.experiments.ascents import VIEWED, Ascents
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.zoos import Zoo
 
 TOGETHER = 50  # units of one result
-ORDER = 24  # seed of the order in which classes are taken
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class AllUnits(Ascents):
 
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> Sequence[AllUnits]:
-        chosen = in_random_order(zoo, given.count)
+        chosen = zoo.in_random_order(given.count)
         networks = given.networks or zoo.networks
         return plan(zoo, networks, chosen, seeds=tuple(given.seeds), steps=given.steps)
 
@@ -68,12 +66,6 @@ class AllUnits(Ascents):
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Pictures that were kept (unit, condition, seed)."""
         return [cell for cell in super().cells(zoo, stored) if cell[0] < self.pictured]
-
-
-def in_random_order(zoo: Zoo, count: int = 0) -> tuple[str, ...]:
-    """The first ``count`` classes of a zoo in an order that is drawn once; 0: all of them."""
-    chosen = draws.order(len(zoo.classes), ORDER).tolist()
-    return tuple(zoo.classes[number] for number in chosen[: count or None])
 
 
 def plan(

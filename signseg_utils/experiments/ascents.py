@@ -18,6 +18,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from signseg_utils import selection
 from signseg_utils.analysis.images import decoded
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
@@ -228,16 +229,19 @@ class Ascents(Experiment):
 
     @classmethod
     def joined(cls, plan: Sequence[Ascents], found: Sequence[xr.Dataset]) -> xr.Dataset:
-        """All of a plan, along ``network`` and ``unit``; no network is its own witness: NaN."""
+        """All of a plan, along ``network`` and ``unit``; no network is its own witness: NaN.
+
+        The coordinate ``generator`` names what the gradient went through, ``pixels`` if there is
+        none; of several generators it is a dimension.
+        """
         most = max(piece.sizes["byte"] for piece in found)
-        pieces: dict[str, list[xr.Dataset]] = {}
+        through: dict[str, dict[str, list[xr.Dataset]]] = {}
         for one, piece in zip(plan, found, strict=True):
             wide = piece.drop_attrs().pad(byte=(0, most - piece.sizes["byte"]), constant_values=0)
+            pieces = through.setdefault(one.generator or selection.PIXELS, {})
             pieces.setdefault(one.network, []).append(wide)
-        each = [xr.concat(own, "unit", join="exact") for own in pieces.values()]
-        every = dict.fromkeys(name for own in each for name in own["witness"].values.tolist())
-        each = [own.reindex(witness=list(every)) for own in each]
-        return xr.concat(each, "network", join="exact").assign_coords(network=list(pieces))
+        wholes = [_of_networks(pieces).assign_coords(generator=g) for g, pieces in through.items()]
+        return xr.concat(wholes, "generator") if len(wholes) > 1 else wholes[0]
 
     def _every(self) -> Iterator[Cell]:
         return np.ndindex(len(self.units), len(self.conditions), len(self.seeds))
@@ -288,6 +292,14 @@ class Ascents(Experiment):
         return {name: values.float().numpy() for name, values in found.items()}
 
 
+def _of_networks(pieces: Mapping[str, Sequence[xr.Dataset]]) -> xr.Dataset:
+    """Sets of units of each network as one, along ``unit`` and ``network``."""
+    each = [xr.concat(own, "unit", join="exact") for own in pieces.values()]
+    witnesses = dict.fromkeys(name for own in each for name in own["witness"].values.tolist())
+    each = [own.reindex(witness=list(witnesses)) for own in each]
+    return xr.concat(each, "network", join="exact").assign_coords(network=list(pieces))
+
+
 def plan(
     zoo: Zoo,
     networks: Sequence[str],
@@ -319,6 +331,45 @@ def plan(
         )
         for network in networks
         for first in range(0, len(units), together)
+    ]
+
+
+def swept(
+    zoo: Zoo,
+    *,
+    networks: Sequence[str],
+    generators: Sequence[str],
+    units: Sequence[str],
+    alphas: Sequence[float],
+    rule: str,
+    **settings: Any,
+) -> list[Ascents]:
+    """The ascents that stand for a sweep: the same conditions, along the gradient.
+
+    ``generators`` name codes that the gradient goes to, ``pixels`` the image itself; ``settings``
+    are those of `plan`.
+
+    Raises
+    ------
+    signseg_utils.selection.ParameterError
+        For the rule ``largest``, by which ascents do not ablate.
+    """
+    if rule != "smallest":
+        raise selection.ParameterError(
+            f"expected rule smallest, because ascents ablate by no other; got {rule!r}; leave it"
+        )
+    strengths = tuple(alpha for alpha in alphas if alpha > 0)
+    return [
+        one
+        for name in generators
+        for one in plan(
+            zoo,
+            networks,
+            units,
+            generator=PIXELS if name == selection.PIXELS else name,
+            alphas=strengths,
+            **settings,
+        )
     ]
 
 

@@ -108,7 +108,11 @@ class ClassAccuracy(Experiment):
 
 
 def class_accuracy(
-    zoo: Zoo, network: str, units: Sequence[str] | None = None, missing: float | None = None
+    zoo: Zoo,
+    network: str,
+    units: Sequence[str] | None = None,
+    missing: float | None = None,
+    fewest: int = 1,
 ) -> np.ndarray:
     """Top-1 accuracy of a network for each class, over the validation images: [class].
 
@@ -120,6 +124,8 @@ def class_accuracy(
         Classes, in the order of the result; default: all of the zoo.
     missing
         Stands for what nobody counted; None: that is an error.
+    fewest
+        Images of a class that make an accuracy; it is NaN where there are fewer.
 
     Raises
     ------
@@ -142,7 +148,7 @@ def class_accuracy(
             f"them on; there are none, and of the images: {absent}"
         ) from absent
     right, count = (counts[name].sel({"class": named}).values for name in ("right", "n"))
-    accuracy: np.ndarray = right / np.where(count == 0, np.nan, count)
+    accuracy: np.ndarray = right / np.where(count < fewest, np.nan, count)
     return accuracy
 
 

@@ -49,24 +49,28 @@ class Machine:
     needs: str = "x86"
 
 
-def _imitating(isa: str, one_dnn: str, mkl: str, blas: str, **more: str) -> dict[str, str]:
+def _imitating(isa: str, one_dnn: str, mkl: str, blas: str) -> dict[str, str]:
     return {
         "ATEN_CPU_CAPABILITY": isa,
         "ONEDNN_MAX_CPU_ISA": one_dnn,
         "MKL_ENABLE_INSTRUCTIONS": mkl,
         "OPENBLAS_CORETYPE": blas,
-    } | more
+        "OMP_NUM_THREADS": "1",
+    }
 
 
+# Those that imitate a processor compute on one thread, so that several do side by side.
 MACHINES: dict[str, Machine] = {
     "as it is": Machine({}, ""),
     "one thread": Machine({"OMP_NUM_THREADS": "1"}, ""),
     "two threads": Machine({"OMP_NUM_THREADS": "2"}, ""),
     "no AVX": Machine(_imitating("default", "SSE41", "SSE4_2", "Nehalem")),
     "AVX2": Machine(_imitating("avx2", "AVX2", "AVX2", "Haswell")),
-    "Zen": Machine({"OPENBLAS_CORETYPE": "Zen"}),
+    "Zen": Machine({"OPENBLAS_CORETYPE": "Zen", "OMP_NUM_THREADS": "1"}),
     "AVX-512": Machine(_imitating("avx512", "AVX512_CORE", "AVX512", "SkylakeX"), "AVX512"),
-    "Sapphire Rapids": Machine({"OPENBLAS_CORETYPE": "Sapphirerapids"}, "AVX512"),
+    "Sapphire Rapids": Machine(
+        {"OPENBLAS_CORETYPE": "Sapphirerapids", "OMP_NUM_THREADS": "1"}, "AVX512"
+    ),
 }
 
 

@@ -18,6 +18,8 @@ from signseg_utils.networks import Network, initial
 from signseg_utils.units.readout import Readout
 from signseg_utils.zoos._families import SECOND, parted, seeded
 
+ORDER = 24  # seed of the order in which a zoo draws its classes
+
 
 class DatasetMissing(Refusal, FileNotFoundError):
     """The images of a zoo are not on this machine; the message says how to get them."""
@@ -81,6 +83,11 @@ class Zoo(ABC):
     def all_networks(self) -> tuple[str, ...]:
         """Names of the standard networks, then of all families: the first of each design."""
         return (*self.networks, *(name for names in self.families.values() for name in names))
+
+    def in_random_order(self, count: int = 0) -> tuple[str, ...]:
+        """The first ``count`` classes in an order that is drawn once; 0: all of them."""
+        chosen = draws.order(len(self.classes), ORDER).tolist()
+        return tuple(self.classes[number] for number in chosen[: count or None])
 
     def placed(self, kind: str) -> dict[str, dict[str, Any]]:
         """Manifests of further artefacts of a kind that were put into the folder, by name.
