@@ -6,7 +6,7 @@ import torch
 from conftest import TinyZoo, checked, collected, made
 
 from signseg_utils import zoos
-from signseg_utils.analysis import images
+from signseg_utils.analysis import between_units, images
 from signseg_utils.experiments import ascents, base
 from signseg_utils.metrics import recognition
 from signseg_utils.search.ascent import Ascent
@@ -93,3 +93,64 @@ def test_a_stopped_computation_goes_on(plan, zoo):
     again = one.compute(zoo, states[0])
     np.testing.assert_array_equal(whole["activation"], again["activation"])
     assert ascents.Ascents.of_provenance({"settings": one.settings}) == one
+
+
+class Brightness:
+    """A detector that is sure of bright images."""
+
+    def objectness(self, images):
+        return images.mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def swept(zoo):
+    return ascents.swept(
+        zoo, networks=["resnet", "alexnet"], generators=["pixels", "scenes"], units=UNITS,
+        alphas=(0.0, 1.0), rule="smallest", signs=("positive", "negative"), seeds=(0, 3), steps=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    return tmp_path_factory.mktemp("swept")
+
+
+@pytest.fixture(scope="module")
+def climbed(swept, stored, tiny_zoo):
+    return made(swept, stored, tiny_zoo)
+
+
+def test_ascents_stand_for_a_sweep(swept, climbed, stored, tiny_zoo):
+    assert [one.generator for one in swept] == ["", "", "scenes", "scenes"]
+    assert [c.label for c in swept[0].conditions] == ["intact", "positive 1", "negative 1"]
+    assert climbed["generator"].values.tolist() == ["pixels", "scenes"]
+    free = images.arranged(collected(swept[:2], stored, tiny_zoo))
+    assert free["generator"].values.tolist() == ["pixels"]
+    assert free["activation"].equals(climbed["activation"].sel(generator=["pixels"]))
+
+
+def test_ascents_ablate_by_one_rule(zoo):
+    with pytest.raises(ValueError, match="rule smallest, because"):
+        ascents.swept(zoo, networks=[], generators=[], units=[], alphas=[], rule="largest")
+
+
+def test_stored_pictures_are_measured_as_rendered_ones_are(climbed, zoo):
+    judges = ("alexnet", "resnet")
+    seen = images.measure(climbed, zoo, judges, detector=Brightness(), progress=False)
+    at = {"network": "resnet", "generator": "scenes", "unit": "blue disc"}
+    at |= {"condition": "negative 1", "seed": 3}
+    picture = images.decoded(climbed.sel(at))[None] / 255
+    assert float(seen["objectness"].sel(at)) == pytest.approx(float(picture.mean()), abs=1e-6)
+    told = climbed["recognition"].sel(at | {"witness": "alexnet"})
+    assert float(seen["recognition"].sel(at)) == pytest.approx(float(told), abs=1e-5)
+    assert seen["similarity"].dims == ("network", "unit", "condition", "judge")
+    best, conditions = images.panel(climbed, zoo, "resnet", "scenes", ["red disc"], [1.0])
+    assert conditions == [("none", 0.0), ("positive", 1.0), ("negative", 1.0)]
+    one = climbed.sel(network="resnet", generator="scenes", unit="red disc").isel(condition=2)
+    strongest = one.isel(seed=int(one["activation"].argmax("seed")))
+    assert torch.equal(best[0, 2], images.decoded(strongest))
+
+
+def test_images_of_different_units_are_held_against_each_other(climbed, zoo):
+    apart = between_units.between_units(climbed, zoo, "alexnet")
+    assert apart.dims == ("network", "generator", "unit") and bool((apart > 0).all())

@@ -216,7 +216,9 @@ def test_rectified_features_do_not_go_below_zero(found, zoo):
 
 
 def test_properties_of_units_are_those_of_the_network_and_its_images(zoo, seen, monkeypatch):
-    monkeypatch.setattr(unit_predictors, "class_accuracy", lambda *_, missing: [0.5, missing])
+    monkeypatch.setattr(
+        unit_predictors, "class_accuracy", lambda *_, missing, fewest: [0.5, missing]
+    )
     measured, units = by_unit(seen), UNITS[::-1]
     found = unit_predictors.of_units(zoo, "resnet", units, measured)
     own = measured.sel(network="resnet", unit=list(units))

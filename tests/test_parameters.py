@@ -106,6 +106,29 @@ def test_empty_units_are_the_zoos_own_and_all_is_all() -> None:
     assert read(namespace(units="all")).units == tuple(zoo.classes)
 
 
+def test_units_can_be_drawn() -> None:
+    zoo = registry.load("zoos", "shapes")()
+    assert read(namespace(units="drawn:3")).units == zoo.in_random_order(3)
+
+
+@pytest.mark.parametrize("units", ["drawn:0", "drawn:37", "drawn:", "drawn:x", "drawn:-1"])
+def test_units_that_cannot_be_drawn_are_refused(units: str) -> None:
+    with pytest.raises(ParameterError, match="expected units like drawn:100, at most 36 classes"):
+        read(namespace(units=units))
+
+
+def test_an_ascent_over_pixels_has_no_generator() -> None:
+    asked = {"zoo": "shapes", "method": "ascent", "generators": ""}
+    assert parse(asked).generators == ("pixels",)
+    with pytest.raises(ParameterError, match="expected no generators with method ascent"):
+        parse({**asked, "generators": "scenes"})
+    assert parse({**asked, "method": "ascent_code", "generators": "scenes"}).generators == (
+        "scenes",
+    )
+    with pytest.raises(ParameterError, match="got 'climb'"):
+        parse(asked | {"method": "climb"})
+
+
 def test_the_name_of_a_family_stands_for_its_networks() -> None:
     zoo = registry.load("zoos", "shapes")()
     asked = "resnet,robust,resnet-untrained,resnet-linf-4"

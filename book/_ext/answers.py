@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from signseg_utils.chapter import claims
 from signseg_utils.chapter.chapter import MOST_SENTENCES as MOST
 from signseg_utils.publishing import scoreboard
 from signseg_utils.publishing.families import Corrected
@@ -83,17 +84,17 @@ def told(opening: str, lines: Sequence[Corrected], most: int = MOST) -> str:
 
 def chosen(lines: Sequence[Corrected], most: int = MOST) -> list[Corrected]:
     """The lines that a chapter's opening tells, as `signseg_utils.chapter.chapter.opening` does."""
-    primary = [one for one in lines if one.line.role == "primary"]
-    if not primary:
+    if not lines:
         return []
-    stated = scoreboard.stated_in(int(primary[0].chapter.partition("_")[0]))
-    ids = [
-        claim.id if (claim := scoreboard.claim_of(one.line.id, stated)) else one.line.id
-        for one in primary
+    stated = scoreboard.stated_in(int(lines[0].chapter.partition("_")[0]))
+    found = [(one, scoreboard.claim_of(one.line.id, stated)) for one in lines]
+    worded = [
+        (one, claim.id if claim else one.line.id)
+        for one, claim in found
+        if (claim.worded if claim else one.line.role == "primary")
     ]
-    turn = [ids[:place].count(id) for place, id in enumerate(ids)]
-    first = sorted(sorted(range(len(ids)), key=lambda place: turn[place])[:most])
-    return [primary[place] for place in first]
+    ids = [(id, one.line.role == "primary") for one, id in worded]
+    return [worded[place][0] for place in claims.first_told(ids, most)]
 
 
 def box(answer: str) -> str:

@@ -21,6 +21,18 @@ def evenly_ranked(values: ArrayLike, names: Sequence[str], most: int = 10) -> li
     return [names[unit] for unit in order[places]]
 
 
+def how_typical(values: ArrayLike, known: ArrayLike, *, seed: int) -> str:
+    """Where the mean of the units that chapter 3 has seen lies among as many drawn at random.
+
+    ``values`` and the mask ``known``: ``[unit]`` (`signseg_utils.analysis.stats`).
+    """
+    count = int(np.sum(known))
+    if not count:
+        return "none of these units is of chapter 3"
+    rank = stats.rank_among_samples(values, known, seed=seed)
+    return f"{rank:.0%} of draws of {count} are at or below the {count} of chapter 3"
+
+
 def exceptions(effects: Mapping[str, ArrayLike]) -> pd.DataFrame:
     """How many units go against an effect: values below zero, one row for each ``[unit]``."""
     heights = {name: np.asarray(values, dtype=float) for name, values in effects.items()}

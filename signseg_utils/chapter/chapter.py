@@ -319,16 +319,14 @@ class Chapter:
 
 
 def opening(judged: Sequence[Judged], most: int = MOST_SENTENCES) -> str:
-    """The answer of a page: the sentences of its primary claims, at most ``most``.
+    """The answer of a page: sentences of its primary claims, then of controls, at most ``most``.
 
-    Where rows have several lines, such as one a network, each row is told once before any twice.
-    Why something was measured and yet cannot be told stands behind them, once.
+    See `signseg_utils.chapter.claims.first_told`. Why something was measured and yet cannot be told
+    stands behind them, once.
     """
-    primary = [one for one in judged if one.claim.role == "primary"]
-    ids = [one.claim.id for one in primary]
-    turn = [ids[:place].count(id) for place, id in enumerate(ids)]
-    chosen = sorted(sorted(range(len(ids)), key=lambda place: turn[place])[:most])
-    told = [primary[place] for place in chosen]
+    worded = [one for one in judged if one.claim.worded]
+    lines = [(one.claim.id, one.claim.role == "primary") for one in worded]
+    told = [worded[place] for place in claims.first_told(lines, most)]
     reasons = dict.fromkeys(f"{one.why[0].upper()}{one.why[1:]}." for one in told if one.why)
     return " ".join([*(one.sentence for one in told), *reasons])
 

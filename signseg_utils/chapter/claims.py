@@ -16,7 +16,7 @@ each network's line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -134,6 +134,11 @@ class Claim:
         return self.source == OWN or self.id.startswith(_OWN_IDS)
 
     @property
+    def worded(self) -> bool:
+        """Whether the opening of a page can tell it."""
+        return any(self.sentences.values())
+
+    @property
     def over_networks(self) -> bool:
         """Whether it is about networks, so that its sample are networks."""
         return self.kind.endswith((OVER, EACH))
@@ -157,6 +162,23 @@ class Claim:
         """The plain sentence for a verdict."""
         numbers = {n: Number(v) if isinstance(v, float) else v for n, v in fields.items()}
         return filled(self.sentences[verdict], numbers, f"sentence of {self.id!r}, {verdict}")
+
+
+def first_told(lines: Sequence[tuple[str, bool]], most: int) -> list[int]:
+    """Places of the lines that the opening of a page tells, at most ``most``.
+
+    Where rows have several lines, such as one a network, each row is told once before any twice;
+    and where there is room, controls are told, for they say what explains an answer away.
+
+    Parameters
+    ----------
+    lines
+        Of those that have sentences, in order: the claim's id, and whether it is primary.
+    """
+    ids = [id for id, _ in lines]
+    turn = [ids[:place].count(id) for place, id in enumerate(ids)]
+    rank = [(turn[place], not primary) for place, (_, primary) in enumerate(lines)]
+    return sorted(sorted(range(len(lines)), key=rank.__getitem__)[:most])
 
 
 def filled(text: str, fields: Mapping[str, Any], where: str) -> str:
