@@ -12,6 +12,26 @@ from signseg_utils.zoos import Zoo, load_zoo
 
 def main(words: Sequence[str]) -> int:
     """Train what is missing of a zoo: everything, one artefact, or networks from further seeds."""
+    parser, given = _arguments(words)
+    known = tuple(networks.STANDARD)
+    for name in known if given.zoo == "all" else (given.zoo,):
+        if name not in known:
+            parser.error(registry.unknown("zoo that this project trains", name, known))
+        opened = load_zoo(name, given.folder)
+        try:
+            wanted = _wanted(opened, given)
+        except selection.ParameterError as error:
+            parser.error(str(error))
+        for artefact in wanted:
+            if opened.holds(artefact) and not given.again:
+                print(f"{opened.path(artefact)} is there; --again trains it once more")
+            else:
+                print(zoo.make(opened, artefact, given.scratch, given.set))
+    return 0
+
+
+def _arguments(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """What was given, as far as it can be checked without a zoo."""
     parser = argparse.ArgumentParser(
         prog="signseg train",
         description="Train networks, generators and the detector of a zoo, in the order in which "
@@ -47,21 +67,7 @@ def main(words: Sequence[str]) -> int:
         parser.error("expected --networks with --seeds, because each seed takes as long again")
     if given.seeds < 1:
         parser.error(f"expected --seeds of 1 or more networks of each design; got {given.seeds}")
-    known = tuple(networks.STANDARD)
-    for name in known if given.zoo == "all" else (given.zoo,):
-        if name not in known:
-            parser.error(registry.unknown("zoo that this project trains", name, known))
-        opened = load_zoo(name, given.folder)
-        try:
-            wanted = _wanted(opened, given)
-        except selection.ParameterError as error:
-            parser.error(str(error))
-        for artefact in wanted:
-            if opened.holds(artefact) and not given.again:
-                print(f"{opened.path(artefact)} is there; --again trains it once more")
-            else:
-                print(zoo.make(opened, artefact, given.scratch, given.set))
-    return 0
+    return parser, given
 
 
 def _wanted(opened: Zoo, given: argparse.Namespace) -> Sequence[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from signseg_utils.plots.style import (
     COLOURS,
@@ -114,6 +114,12 @@ def curve_panels(
     return figure
 
 
+def _measured_at(ax: Axes, points: NDArray[np.float64]) -> None:
+    """A tick at each point; the axis is straight up to the first above 0, logarithmic beyond."""
+    ax.set_xscale("symlog", linthresh=float(points[points > 0].min()))
+    ax.set_xticks(points, [f"{point:g}" for point in points])
+
+
 def named_curves(
     panels: Mapping[str, Mapping[str, tuple[ArrayLike, Any]]],
     *,
@@ -177,9 +183,7 @@ def named_curves(
         if level is not None:
             reference_line(ax, level, label=None)
         if points is not None:
-            ticks = np.asarray(points, dtype=float)
-            ax.set_xscale("symlog", linthresh=float(ticks[ticks > 0].min()))
-            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            _measured_at(ax, np.asarray(points, dtype=float))
         ax.set_title(title)
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)

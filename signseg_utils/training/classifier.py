@@ -249,11 +249,7 @@ def ship(
     """
     validation = zoo.images("val")
     full = accuracy(model, validation)
-    kept = {k: v for k, v in model.state_dict().items() if keep(k)}
-    halved = {k: v.half() if v.is_floating_point() else v for k, v in kept.items()}
-    model.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in halved.items()}, strict=False
-    )
+    halved = _halved(model, keep)
     scores = accuracy(model, validation)
     if abs(scores["top1"] - full["top1"]) > max(1e-3, 5 / scores["n"]):
         raise ValueError(
@@ -289,6 +285,16 @@ def ship(
     shipped = {k.removeprefix("backbone."): v for k, v in halved.items()}
     weights.save(zoo.path(name), shipped, manifest)
     return zoo.path(name)
+
+
+def _halved(model: Classifier, keep: Callable[[str], bool]) -> dict[str, Tensor]:
+    """The tensors that are kept, in half precision; the model computes with them from now on."""
+    kept = {k: v for k, v in model.state_dict().items() if keep(k)}
+    halved = {k: v.half() if v.is_floating_point() else v for k, v in kept.items()}
+    model.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in halved.items()}, strict=False
+    )
+    return halved
 
 
 def multiply_accumulates(model: nn.Module, size: int) -> int:

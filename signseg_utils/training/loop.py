@@ -108,14 +108,7 @@ def run(
             for step, chosen in enumerate(batches, 1):
                 model.train()
                 loss = objective(chosen, epoch, generator)
-                if not torch.isfinite(loss):
-                    raise FloatingPointError(
-                        f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
-                        "lower the learning rate of the recipe"
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
+                _lower(loss, optimizer, epoch)
                 if constrain:
                     constrain()
                 schedule.step()
@@ -129,6 +122,18 @@ def run(
             done = f"epoch {epoch + 1}/{recipe.epochs}"
             work.note(f"{done} loss {total / max(1, steps):.3f} {seconds:.0f} s")
     return Progress(recipe.epochs, seconds, False)
+
+
+def _lower(loss: torch.Tensor, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+    """One step against the gradient of a loss, which must be finite."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            f"expected a finite loss in epoch {epoch + 1}; got {loss.item()}; "
+            "lower the learning rate of the recipe"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def _descent(

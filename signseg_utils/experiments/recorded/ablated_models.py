@@ -405,7 +405,7 @@ def measure(
     natural = own.natural.float() / 255
     light, spread = (values.mean().item() for values in stimuli.luminance_and_contrast(natural))
     ways = {"as is": images, "held": stimuli.held(images, light, spread)}
-    light_of = [stimuli.luminance_and_contrast(ways[way]) for way in WAYS]
+    lights, spreads = zip(*(stimuli.luminance_and_contrast(ways[way]) for way in WAYS), strict=True)
     whole = recordings.complete(found)
     population = twins(study.recording, study.session, whole["neuron"].values.tolist())
     judges = [name for name in zoo.networks if name not in (study.network, study.judge)]
@@ -416,14 +416,13 @@ def measure(
         "own": (dims, standard),
         "predicted": (dims, predicted(own, images).numpy()),
         **_answers(population, own, ways, natural, study.everybody),
-        "luminance": (("way", *dims), torch.stack([one for one, _ in light_of]).numpy()),
-        "contrast": (("way", *dims), torch.stack([two for _, two in light_of]).numpy()),
+        "luminance": (("way", *dims), torch.stack(lights).numpy()),
+        "contrast": (("way", *dims), torch.stack(spreads).numpy()),
         "similarity": ((*dims[:2], "judge"), raw),
         "centred": ((*dims[:2], "judge"), centred),
         "cv": (dims[:1], own.cv),
         "fresh": (dims[:1], own.fresh),
     }
-    signs, alphas = zip(*((c.sign, c.alpha) for c in study.conditions), strict=True)
     return xr.Dataset(
         {
             "codes": ((*dims, "code"), codes.numpy().astype(np.float16)),
@@ -431,8 +430,8 @@ def measure(
         },
         {
             "neuron": np.asarray(own.models.labels, dtype=str),
-            "sign": ("condition", list(signs)),
-            "alpha": ("condition", list(alphas)),
+            "sign": ("condition", [one.sign for one in study.conditions]),
+            "alpha": ("condition", [one.alpha for one in study.conditions]),
             "seed": list(study.seeds),
             "way": list(WAYS),
             "judge": judges,

@@ -288,24 +288,24 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
     name = str(about["model"].values)
     own = circuits.model(study.recording, name)
     scale = float(about["natural_mean"]), float(about["natural_spread"])
-    place = tuple(float(value) for value in about["place"].values)
+    place = float(about["place"][0]), float(about["place"][1])
     polarity = POLARITIES[int(best_polarity(about))]
-    dots = spots(RADII, (place[0], place[1]), polarity)
+    dots = spots(RADII, place, polarity)
 
     def told(values: Tensor) -> Tensor:
         return (values.double() - scale[0]) / scale[1]
 
     passed = passed_through(own, dots)
     intact = told(own.onwards(own.mixed(passed[2], 2), 2))
-    rows: dict[str, list[Any]] = {"layer": [], "number": [], "dsi": [], "effect": []}
-    for layer in LAYERS:
-        for number, ablated in enumerate(one_by_one(own, passed, layer)):
-            values = told(ablated)
-            rows["layer"].append(layer)
-            rows["number"].append(number)
-            rows["dsi"].append(float(invariance(values, intact)))
-            rows["effect"].append((intact - values).numpy())
-    layers, count = np.array(rows["layer"]), len(rows["layer"])
+    without = [one_by_one(own, passed, layer) for layer in LAYERS]
+    responses_without = [told(one) for of_layer in without for one in of_layer]
+    rows = {
+        "layer": np.repeat(LAYERS, [len(of_layer) for of_layer in without]),
+        "number": np.concatenate([np.arange(len(of_layer)) for of_layer in without]),
+        "dsi": np.array([float(invariance(values, intact)) for values in responses_without]),
+    }
+    effect = np.stack([(intact - values).numpy() for values in responses_without], 1)
+    layers, count = rows["layer"], len(rows["layer"])
     mine = np.flatnonzero(layers == CONSOLIDATING)
     after = layers == CONSOLIDATING + 1
     important = int(np.where(after, rows["dsi"], -np.inf).argmax() - np.flatnonzero(after)[0])
@@ -313,7 +313,7 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
     order, change = cumulatively(own, passed[CONSOLIDATING], intact, told)
     columns["step"][mine[order]] = np.arange(len(order))
     columns["change"][mine[order]] = change
-    y, x = centres(own, passed[CONSOLIDATING][-1:], important, (place[0], place[1]))
+    y, x = centres(own, passed[CONSOLIDATING][-1:], important, place)
     columns["y"][mine], columns["x"][mine] = y, x
     part = consolidation.parts(own, shown[: study.shown])[str(CONSOLIDATING)]
     on_dots = part._replace(filtered=passed[CONSOLIDATING])
@@ -321,14 +321,11 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
         told(consolidation.without(own, str(CONSOLIDATING), on_dots, "passed on", ablation))
         for ablation in SIGNS.values()
     ]
-    forms = [
-        told(responses(own, spots(RADII, (place[0], place[1]), polarity, form))) for form in FORMS
-    ]
+    forms = [told(responses(own, spots(RADII, place, polarity, form))) for form in FORMS]
     return xr.Dataset(
         {
-            **{key: ("filter", np.array(rows[key])) for key in ("layer", "number", "dsi")},
-            "effect": (("radius", "filter"), np.stack(rows["effect"], 1)),
-            **{key: ("filter", values) for key, values in columns.items()},
+            **{key: ("filter", values) for key, values in (rows | columns).items()},
+            "effect": (("radius", "filter"), effect),
             "signed": (("sign", "radius", "detector"), torch.stack(signed)[..., None].numpy()),
             "forms": (("form", "radius", "detector"), torch.stack(forms)[..., None].numpy()),
         },
