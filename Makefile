@@ -11,7 +11,11 @@ MACHINES ?= all
 BEFORE  ?= book/executed
 SPREAD  ?= -n logical --dist loadgroup
 BOOK    := book/_build/html/index.html
-HTML    := $(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going
+BUILT   := book/_build/.built
+SOURCES := _config.yml _toc.yml CITATION.cff Makefile benchmarks book data notebooks signseg_utils $(STAMP)
+# What was changed after the pages were last built; what a build itself writes is left out.
+CHANGED  = find $(SOURCES) \( -path book/_build -o -path book/chapters -o -name __pycache__ \) -prune -o -type f -newer $(BUILT) -print -quit
+HTML    := $(BIN)/jupyter-book build . --path-output book --all -W -n --keep-going && touch $(BUILT)
 
 .DEFAULT_GOAL := help
 .PHONY: help install book html test lint smoke portable drift zoo results zip pdf clean
@@ -30,7 +34,8 @@ $(STAMP): pyproject.toml $(LOCK)
 book: $(STAMP)         ## run changed chapters with shipped results, build the book (RECOMPUTE=1: compute anew)
 	@$(BIN)/signseg publish --profile shipped --zoo $(ZOO) --chapters $(CHAPTERS) $(if $(RECOMPUTE),--recompute); \
 	made=$$?; case $$made in 0|3) ;; *) exit $$made ;; esac; \
-	$(HTML) || exit; echo "open $(BOOK)"; \
+	if test -e $(BUILT) -a -e $(BOOK) && test -z "$$($(CHANGED))"; then echo "no page has changed since the book was built"; \
+	else $(HTML) || exit; fi; echo "open $(BOOK)"; \
 	test $$made -eq 0 || echo "error: the book is built, but the pages listed above are not as they should be" >&2; \
 	exit $$made  # 3: pages failed, and the book without them is better than none
 

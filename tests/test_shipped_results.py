@@ -132,7 +132,13 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
     if 3 <= number <= 8 or number == 23:
         networks = getattr(run, "networks", None) or [run.network]
         networks = [n for n in networks if number != 8 or not n.endswith("-untrained")]
-        plan = sweep.plan(run.zoo, networks, run.generators, run.units, **shared(run))
+        what = {"networks": networks, "generators": run.generators, "units": run.units}
+        if getattr(run, "method", selection.EVOLUTION) == selection.EVOLUTION:
+            plan = sweep.plan(run.zoo, **what, **shared(run))
+        else:
+            settings = {name: own for name, own in shared(run).items() if name != "search"}
+            what |= {**settings, "steps": run.generations}
+            plan = list(ascents.swept(zoos.load_zoo(run.zoo), **what))
     if number == 3 and run.further:
         coarse = {**shared(run), "alphas": run.alphas[::2], "seeds": run.seeds[:2]}
         plan += sweep.plan(run.zoo, run.further, run.generators, run.units, **coarse)
@@ -144,7 +150,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         )
         if run.zoo == "tinyimagenet":  # of shapes they are made on the spot
             yield from (own / channel_maps.ChannelMaps(run.zoo, n).key for n in run.networks)
-    if number == 7:
+    if number == 7 and run.zoo != "efficientnet":  # of it there is one image of each class
         yield own / class_accuracy.ClassAccuracy(run.zoo, run.network).key
     if number == 9:
         if run.zoo == "shapes":

@@ -358,7 +358,7 @@ def swept(
         raise selection.ParameterError(
             f"expected rule smallest, because ascents ablate by no other; got {rule!r}; leave it"
         )
-    strengths = tuple(alpha for alpha in alphas if alpha > 0)
+    strengths = tuple(float(alpha) for alpha in alphas if alpha > 0)
     return [
         one
         for name in generators
