@@ -255,6 +255,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         gap = by_sign.sign_gap(found["recognition"].mean(["witness", "seed"]))
         against, along = over_classes.furthest(gap, run.exceptions)
         plan += ascents.plan(zoo, run.networks, against + along, seeds=run.seeds, steps=run.steps)
+        drawn = zoo.in_random_order(run.pictures)
+        plan += ascents.swept(zoo, networks=[run.network], units=drawn, steps=run.steps)
     if number == 23:
         for generator in ("", *run.generators):
             plan += ascents.plan(

@@ -338,10 +338,12 @@ def swept(
     zoo: Zoo,
     *,
     networks: Sequence[str],
-    generators: Sequence[str],
     units: Sequence[str],
-    alphas: Sequence[float],
-    rule: str,
+    generators: Sequence[str] = (selection.PIXELS,),
+    signs: Sequence[str] = ("positive", "negative", "random_magnitude"),
+    alphas: Sequence[float] = (0.5, 1.0),
+    seeds: Sequence[int] = (0, 1),
+    rule: str = "smallest",
     **settings: Any,
 ) -> list[Ascents]:
     """The ascents that stand for a sweep: the same conditions, along the gradient.
@@ -367,7 +369,9 @@ def swept(
             networks,
             units,
             generator=PIXELS if name == selection.PIXELS else name,
+            signs=tuple(signs),
             alphas=strengths,
+            seeds=tuple(seeds),
             **settings,
         )
     ]
