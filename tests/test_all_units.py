@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from conftest import TinyZoo, checked, collected, made
 
-from signseg_utils.analysis import kinds_of_things, over_classes
+from signseg_utils.analysis import images, kinds_of_things, over_classes, taken_for
 from signseg_utils.basics.refusals import UnknownName
-from signseg_utils.experiments import all_units, base, negative_selectivity
+from signseg_utils.experiments import all_units, ascents, base, negative_selectivity
 from signseg_utils.experiments.all_units import AllUnits
 from signseg_utils.experiments.ascents import Ascents
 from signseg_utils.zoos.efficientnet import EfficientNets
@@ -176,3 +177,41 @@ def test_shares_exceptions_and_agreement_of_networks():
     assert over_classes.with_others(gap)["one"].value == pytest.approx(1)
     assert over_classes.with_others(gap.sel(network=["one"])) is None
     assert over_classes.with_ratio(gap, -gap)["two"].value == pytest.approx(-1)
+
+
+# ---------------------------------------------------------------- what pictures are taken for
+
+
+def coloured(classes):
+    """Kinds of the tiny zoo: red things are dogs, blue ones devices."""
+    of = {"red": "dog", "blue": "device"}
+    return [of.get(name.split()[0], kinds_of_things.REST) for name in classes]
+
+
+def test_pictures_are_taken_for_animals_by_all_their_kinds_together(
+    zoo, tiny_zoo, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(taken_for, "kinds", coloured)
+    units = ("blue disc", "red ring", "blue ring")
+    plan = ascents.swept(zoo, networks=["resnet"], units=units, alphas=(1.0,), steps=1)
+    found = made(plan, tmp_path, tiny_zoo)
+    shown = ("intact", "negative 1")
+    animals = taken_for.animals(zoo, found, shown)
+    assert animals.dims == ("unit", "condition") and animals["condition"].values.tolist() == [
+        *shown
+    ]
+    own = found.sel(network="resnet", unit="red ring", condition="negative 1")
+    reds = [number for number, name in enumerate(zoo.classes) if name.startswith("red")]
+    given = []
+    for seed in (0, 1):
+        picture = images.decoded(own.sel(seed=seed))[None] / 255
+        with torch.no_grad():
+            answers = zoo.network("alexnet").logits(picture).double().softmax(1)[0]
+        given.append(float(answers[reds].sum()))
+    told = float(animals.sel(unit="red ring", condition="negative 1"))
+    assert told == pytest.approx(np.mean(given), abs=1e-6)
+    assert taken_for.things(animals)["unit"].values.tolist() == ["blue disc", "blue ring"]
+    assert list(taken_for.by_group(animals)) == [
+        "pictures of things (2)",
+        "pictures of animals (1)",
+    ]

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from signseg_utils.analysis import stats
-from signseg_utils.analysis.images import decoded
+from signseg_utils.analysis import images, stats
 from signseg_utils.analysis.kinds_of_things import ANIMALS, ARTEFACTS, kinds
 from signseg_utils.zoos import Zoo
 
@@ -22,19 +21,18 @@ def animals(zoo: Zoo, found: xr.Dataset, conditions: Sequence[str]) -> xr.DataAr
     Mean over starts and over the standard networks of ``zoo`` that were not climbed in; ``found``
     is of a single network.
     """
-    own = found.squeeze("network").sel(condition=list(conditions))
-    others = [name for name in zoo.networks if name != str(own["network"].values)]
+    few = found.sel(condition=list(conditions))
+    (climbed,) = few["network"].values.tolist()
+    others = [zoo.network(name) for name in zoo.networks if name != climbed]
     here = torch.from_numpy(np.isin(kinds(zoo.classes), ANIMALS))
-    runs = own[["picture", "length"]].stack(run=("unit", "condition", "seed"))
     given = []
-    for place in range(runs.sizes["run"]):
-        picture = decoded(runs.isel(run=place))[None] / 255
-        answers = [zoo.network(name).logits(picture).double().softmax(1)[0] for name in others]
-        given.append(float(torch.stack(answers).mean(0)[here].sum()))
-    along = ("unit", "condition", "seed")
-    whole = np.reshape(given, [own.sizes[name] for name in along])
-    coords = {name: own[name] for name in along}
-    return xr.DataArray(whole, coords, along).mean("seed")
+    for piece in images.pieces(few):
+        pictures = images.made(piece, zoo, {})[0]
+        answers = [own.logits(pictures.flatten(0, 1)).double().softmax(1) for own in others]
+        animal = torch.stack(answers).mean(0)[:, here].sum(1)
+        given.append(animal.unflatten(0, pictures.shape[:2]).mean(1).numpy())
+    coords = {"unit": few["unit"], "condition": few["condition"]}
+    return xr.DataArray(np.stack(given), coords, ("unit", "condition"))
 
 
 def things(values: xr.DataArray) -> xr.DataArray:
