@@ -47,7 +47,7 @@ def by_group(values: xr.DataArray) -> dict[str, dict[str, stats.Estimate]]:
     chosen = {name: values.isel(unit=np.isin(of, group)) for name, group in groups.items()}
     return {
         f"{name} ({own.sizes['unit']})": {
-            str(condition): stats.mean(own.sel(condition=condition).values)
+            str(condition).replace("_magnitude", ""): stats.mean(own.sel(condition=condition).values)
             for condition in own["condition"].values
         }
         for name, own in chosen.items()
