@@ -45,10 +45,10 @@ def by_group(values: xr.DataArray) -> dict[str, dict[str, stats.Estimate]]:
     of = np.array(kinds(values["unit"].values.tolist()))
     groups = {"pictures of things": ARTEFACTS, "pictures of animals": ANIMALS}
     chosen = {name: values.isel(unit=np.isin(of, group)) for name, group in groups.items()}
+    words = [str(name).replace("_magnitude", "") for name in values["condition"].values]
     return {
         f"{name} ({own.sizes['unit']})": {
-            str(condition).replace("_magnitude", ""): stats.mean(own.sel(condition=condition).values)
-            for condition in own["condition"].values
+            word: stats.mean(own.isel(condition=place).values) for place, word in enumerate(words)
         }
         for name, own in chosen.items()
         if own.sizes["unit"]
