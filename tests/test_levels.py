@@ -47,5 +47,5 @@ def test_other_units_are_the_control_images_of_the_first_seed(found, zoo, levels
 
 
 def test_one_unit_has_no_level(found, zoo) -> None:
-    with pytest.raises(ValueError, match="two units or more.*got 1 shards"):
+    with pytest.raises(ValueError, match="two units or more.*got 1 pieces"):
         between_units(found.isel(shard=[0]), zoo, "alexnet")

@@ -93,10 +93,11 @@ def of_searches(found: xr.Dataset, zoo: Zoo, detector: Any = None) -> Bank:
     return Bank(name, generator, units, conditions, pixels, measures)
 
 
-def of_ascents(found: xr.Dataset, network: str) -> Bank:
-    """Of each condition the ascent with the highest activation; nothing is measured anew.
+def of_ascents(found: xr.Dataset, network: str, detector: Any = None) -> Bank:
+    """Of each condition the ascent with the highest activation, with what was measured of it.
 
-    ``found`` are joined ascents (`signseg_utils.experiments.ascents`).
+    ``found`` are joined ascents (`signseg_utils.experiments.ascents`); ``detector`` as in
+    `of_searches`.
     """
     pixels, conditions = pictures(found, network)
     own = found.sel(network=network)
@@ -105,4 +106,7 @@ def of_ascents(found: xr.Dataset, network: str) -> Bank:
         "activation": own["activation"].transpose("unit", "condition").values,
         "recognition": own["recognition"].mean("witness").transpose("unit", "condition").values,
     }
+    if detector is not None:
+        seen = detector.objectness(pixels.flatten(0, 1))
+        measures["objectness"] = seen.unflatten(0, pixels.shape[:2]).numpy()
     return Bank(network, "", found["unit"].values.tolist(), conditions, pixels, measures)

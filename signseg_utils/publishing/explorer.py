@@ -1,9 +1,9 @@
 """What the page "Turn the signs yourself" shows: a sprite of images and numbers for each network.
 
 All of it is made of results that ship: the searches of chapters 3 and 5, whose codes are rendered
-again, and the ascents of chapter 16, whose pictures are stored. What was made once is kept in the
-cache (`signseg_utils.files.paths.cache_folder`), under a key of the results, the weights and this
-code. A zoo whose results are not here is left out.
+again, or the ascents that stand for them, whose pictures are stored. What was made once is kept in
+the cache (`signseg_utils.files.paths.cache_folder`), under a key of the results, the weights and
+this code. A zoo whose results are not here is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ SWEEPS = {
     "03_the_ablation_sweep": (),
     "05_rectification": ("alexnet-relu", "alexnet-tanh"),
 }
-ASCENTS = "16_does_the_method_matter"
 QUALITY = 78  # of sprites
 PANEL, PANEL_UNITS = (0.0, 0.5, 1.0), 4  # strengths and units of a panel for pages without scripts
 ABOUT = "about.json"
@@ -78,9 +77,6 @@ def worlds(report: Callable[[str], None] = print) -> Iterator[tuple[dict[str, An
 
 def _plans(zoo: str) -> dict[str, Sequence[Any]]:
     """Experiments of a zoo, by chapter."""
-    from signseg_utils import zoos
-    from signseg_utils.experiments import ascents
-
     found: dict[str, Sequence[Any]] = {}
     for chapter, networks in SWEEPS.items():
         if run := _run(chapter, zoo):
@@ -88,15 +84,6 @@ def _plans(zoo: str) -> dict[str, Sequence[Any]]:
             found[chapter] = Chapter(chapter, run, {}).plan(
                 ("positive", "negative", run.control), **chosen
             )
-    if run := _run(ASCENTS, zoo):
-        found[ASCENTS] = ascents.plan(
-            zoos.load_zoo(zoo),
-            run.networks,
-            run.units,
-            alphas=run.alphas,
-            seeds=run.seeds,
-            steps=run.steps,
-        )
     return found
 
 
@@ -166,7 +153,7 @@ def _banks(zoo_name: str, plans: dict[str, Sequence[Any]]) -> Iterator[Bank]:
     from signseg_utils.files.store import ShardError
 
     zoo, folder = zoos.load_zoo(zoo_name), paths.results_folder(zoo_name)
-    for chapter, plan in plans.items():
+    for plan in plans.values():
         groups: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
         for one in plan:
             with suppress(ShardError):  # missing or damaged: the chapter's own page says so
@@ -174,8 +161,8 @@ def _banks(zoo_name: str, plans: dict[str, Sequence[Any]]) -> Iterator[Bank]:
                 groups.setdefault((one.network, one.generator), []).append((one, its))
         for (network, _), group in groups.items():
             joined = plan[0].joined(*zip(*group, strict=True))
-            if chapter == ASCENTS:
-                yield single_images.of_ascents(joined, network)
+            if "picture" in joined:
+                yield single_images.of_ascents(joined, network, _detector(zoo))
             else:
                 yield single_images.of_searches(joined, zoo, _detector(zoo))
 
