@@ -68,7 +68,8 @@ def climbed(found: xr.Dataset, zoo: zoos.Zoo, generator: str) -> xr.Dataset:
             "objectness": (runs, objects),
         }
     )
-    return own.mean("seed").expand_dims(way=[named("gradient", generator)])
+    mean = own.mean("seed").drop_vars("generator", errors="ignore")  # the way tells it
+    return mean.expand_dims(way=[named("gradient", generator)])
 
 
 def through_generators(values: xr.DataArray, kind: str) -> xr.DataArray:
