@@ -39,10 +39,18 @@ def test_each_machine_computes_as_it_says() -> None:
 
 
 def test_an_audit_within_its_bounds_is_told_from_agreement() -> None:
-    assert portable._judged(AGREED) == {"outcome": "ok"}
+    assert portable._judged(AGREED, {}) == {"outcome": "ok"}
     within = {**AGREED, "outcome": "within bounds", "notes": ["1 of 9 differs.", "less."]}
-    assert portable._judged(within) == {"outcome": "within bounds", "why": "1 of 9 differs."}
-    assert portable._judged({**AGREED, "outcome": "beyond bounds"})["outcome"] == "failed"
+    assert portable._judged(within, {}) == {"outcome": "within bounds", "why": "1 of 9 differs."}
+    assert portable._judged({**AGREED, "outcome": "beyond bounds"}, {})["outcome"] == "failed"
+
+
+def test_what_ships_and_is_not_taken_fails_and_what_is_made_on_the_spot_does_not() -> None:
+    new = {**AGREED, "source": "recomputed"}
+    asked = {"shapes/diverse_set-alexnet.zarr.zip": "absent"}
+    assert portable._judged(new, asked) == {"outcome": "ok"}
+    there = asked | {"shapes/races.zarr.zip": "0" * 64}
+    assert "were not taken" in portable._judged(new, there)["why"]
 
 
 def test_audits_of_a_machine_become_cells(monkeypatch: pytest.MonkeyPatch) -> None:
