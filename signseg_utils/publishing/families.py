@@ -112,6 +112,7 @@ def store(folder: Path) -> Path | None:
         }
         for one in own
     ]
-    path = folder / STORED
-    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    path, text = folder / STORED, json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:  # else no page has changed
+        write_text(path, text)
     return path
