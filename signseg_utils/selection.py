@@ -21,7 +21,6 @@ RULES = ("smallest", "largest")
 _SEEDS = 2**64  # seeds key a counter-based generator of 64 bits
 _MOST = 10_000  # values of one list
 EVOLUTION, ASCENT, ASCENT_CODE = METHODS = ("evolution", "ascent", "ascent_code")
-PIXELS = "pixels"  # the plugin of generators that is none: the image itself is climbed to
 DTYPES = ("float32", "bfloat16", "float64")
 
 
@@ -61,7 +60,7 @@ def parse(values: Mapping[str, Any]) -> SimpleNamespace:
                     names = tuple(dict.fromkeys(name for members in each for name in members))
                 parsed[plural] = tuple(_of_zoo(zoo, singular, name, known) for name in names)
                 if plural == "generators" and parsed.get("method") == ASCENT:
-                    parsed[plural] = (PIXELS,)
+                    parsed[plural] = (registry.PIXELS,)
             if singular in parsed:
                 parsed[singular] = _of_zoo(zoo, singular, parsed[singular] or default[0], known)
         for name in parsed.get("further", ()):

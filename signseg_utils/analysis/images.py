@@ -20,7 +20,6 @@ from signseg_utils.basics import draws, registry
 from signseg_utils.basics.progress import each
 from signseg_utils.files import images as files
 from signseg_utils.metrics import Seen
-from signseg_utils.selection import PIXELS
 
 # What tells the images of one unit from those of the others.
 PIECE = ("network", "generator", "unit")
@@ -144,7 +143,7 @@ def panel_of_networks(
 
 def through(generator: str) -> str:
     """How images came about, for a caption: ``through the generator <em>decoder</em>``."""
-    if generator == PIXELS:
+    if generator == registry.PIXELS:
         return "climbed to pixel by pixel"
     return f"through the generator <em>{generator}</em>"
 

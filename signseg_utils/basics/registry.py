@@ -7,6 +7,8 @@ from typing import Any
 
 from signseg_utils.basics.refusals import UnknownName
 
+PIXELS = "pixels"  # the plugin of generators that is none: the image itself is climbed to
+
 
 def names(package: str) -> tuple[str, ...]:
     """Names of the plugins of ``signseg_utils.<package>``, sorted; nothing of them is imported."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from signseg_utils import selection
 from signseg_utils.analysis.images import decoded
+from signseg_utils.basics import registry
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Experiment, Option, State, forget
 from signseg_utils.experiments.sweep.shards import along_conditions
@@ -238,7 +239,7 @@ class Ascents(Experiment):
         through: dict[str, dict[str, list[xr.Dataset]]] = {}
         for one, piece in zip(plan, found, strict=True):
             wide = piece.drop_attrs().pad(byte=(0, most - piece.sizes["byte"]), constant_values=0)
-            pieces = through.setdefault(one.generator or selection.PIXELS, {})
+            pieces = through.setdefault(one.generator or registry.PIXELS, {})
             pieces.setdefault(one.network, []).append(wide)
         wholes = [_of_networks(pieces).assign_coords(generator=g) for g, pieces in through.items()]
         return xr.concat(wholes, "generator") if len(wholes) > 1 else wholes[0]
@@ -339,7 +340,7 @@ def swept(
     *,
     networks: Sequence[str],
     units: Sequence[str],
-    generators: Sequence[str] = (selection.PIXELS,),
+    generators: Sequence[str] = (registry.PIXELS,),
     signs: Sequence[str] = ("positive", "negative", "random_magnitude"),
     alphas: Sequence[float] = (0.5, 1.0),
     seeds: Sequence[int] = (0, 1),
@@ -368,7 +369,7 @@ def swept(
             zoo,
             networks,
             units,
-            generator=PIXELS if name == selection.PIXELS else name,
+            generator=PIXELS if name == registry.PIXELS else name,
             signs=tuple(signs),
             alphas=strengths,
             seeds=tuple(seeds),
