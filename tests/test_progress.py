@@ -313,7 +313,7 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     "networks of the factorial experiment": (decide, "1 networks and gauges"),
     "looking at images": (
         lambda zoo: images.measure(searched(), zoo, ("alexnet",), detector=Brightness()),
-        "2 shards",
+        "2 units",
     ),
     "occlusion": (
         lambda zoo: base.obtain(occlusion.plan("shapes", ["alexnet"], limit=60), zoo),
