@@ -52,7 +52,4 @@ def between_units(found: xr.Dataset, zoo: zoos.Zoo, judge: str) -> xr.DataArray:
         own = torch.stack([controls[place] for place in mine])
         pairs = eye.pairs(own, own).values.numpy()
         apart[mine] = pairs.sum(1) / (len(mine) - 1)  # an image's distance to itself is 0
-    coords = {
-        name: ("shard", [str(piece[name].values) for piece in every]) for name in images.PIECE
-    }
-    return images.arranged(xr.Dataset({"apart": (("shard",), apart)}, coords))["apart"]
+    return images.arranged(xr.Dataset({"apart": (("shard",), apart)}, images.named(every)))["apart"]

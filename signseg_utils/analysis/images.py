@@ -1,6 +1,7 @@
 """Look at a sweep's images: render the stored codes again and measure what they hold.
 
-Nothing but codes is stored, so every measure here is made anew from the images themselves.
+Of searches nothing but codes is stored, of ascents the pictures they end with; every measure here
+is made anew from the images themselves.
 """
 
 import itertools
@@ -93,7 +94,7 @@ def panel(
     best = chosen.isel(seed=chosen["activation"].argmax("seed"))
     conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
     if "picture" in best:
-        return _decoded(best, "unit", "condition"), list(conditions)
+        return all_decoded(best, "unit", "condition"), list(conditions)
     codes = best["codes"].transpose("unit", "condition", "code")
     return rendered(zoo.generator(generator), codes), list(conditions)
 
@@ -113,10 +114,10 @@ def pictures(found: xr.Dataset, network: str) -> tuple[Tensor, list[tuple[str, f
     kept = found.sel(network=network)
     best = kept.isel(seed=kept["activation"].argmax("seed"))
     conditions = zip(best["sign"].values.tolist(), best["alpha"].values.tolist(), strict=True)
-    return _decoded(best, "unit", "condition"), list(conditions)
+    return all_decoded(best, "unit", "condition"), list(conditions)
 
 
-def _decoded(found: xr.Dataset, *along: str) -> Tensor:
+def all_decoded(found: xr.Dataset, *along: str) -> Tensor:
     """Stored pictures [..., 3, height, width], uint8, by the dimensions that are named."""
     shape = tuple(found.sizes[name] for name in along)
     places = (dict(zip(along, place, strict=True)) for place in np.ndindex(shape))
@@ -227,11 +228,9 @@ def measure(
         values = {k: v for metric in metrics for k, v in metric(looked_at).items()}
         rows.append({k: v.unflatten(0, images.shape[:2]).numpy() for k, v in values.items()})
     along = ("shard", "condition", "seed")
-    coords: dict[str, Any] = {name: found[name] for name in ("condition", "sign", "alpha", "seed")}
-    for name in PIECE:
-        coords[name] = ("shard", [str(piece[name].values) for piece in every])
+    runs = {name: found[name] for name in ("condition", "sign", "alpha", "seed")}
     stacked = {name: (along, np.stack([row[name] for row in rows])) for name in rows[0]}
-    images_seen = arranged(xr.Dataset(stacked, coords))
+    images_seen = arranged(xr.Dataset(stacked, {**runs, **named(every)}))
     return xr.merge([images_seen, _similarities(every, seen, judges, centred_on)], compat="equals")
 
 
@@ -244,6 +243,11 @@ def pieces(found: xr.Dataset) -> list[xr.Dataset]:
     return [whole.sel(dict(zip(PIECE, name, strict=True))) for name in names]
 
 
+def named(every: Sequence[xr.Dataset]) -> dict[str, tuple[str, list[str]]]:
+    """Coordinates along ``shard`` of what was measured of `pieces`, for `arranged`."""
+    return {name: ("shard", [str(piece[name].values) for piece in every]) for name in PIECE}
+
+
 def made(
     piece: xr.Dataset, zoo: zoos.Zoo, makers: dict[str, Any]
 ) -> tuple[Tensor, Tensor, nn.Module | None]:
@@ -253,7 +257,7 @@ def made(
     the pictures are stored and nothing else: no code, no generator.
     """
     if "picture" in piece:
-        images = _decoded(piece, "condition", "seed") / 255
+        images = all_decoded(piece, "condition", "seed") / 255
         return images, torch.zeros(images.shape[0] * images.shape[1], 0), None
     name = str(piece["generator"].values)
     if name not in makers:

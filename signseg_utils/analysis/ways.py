@@ -14,6 +14,7 @@ from torch import Tensor
 
 from signseg_utils import zoos
 from signseg_utils.analysis import by_sign, images, stats
+from signseg_utils.basics import registry
 
 PIXELS = "gradient, pixels"
 MEASURES = ("activation", "recognition", "objectness")
@@ -21,7 +22,7 @@ MEASURES = ("activation", "recognition", "objectness")
 
 def named(kind: str, generator: str) -> str:
     """A way, of *evolution* or *gradient* through a generator; without one over pixels."""
-    return f"{kind}, {generator or 'pixels'}"
+    return f"{kind}, {generator or registry.PIXELS}"
 
 
 def in_order(generators: Sequence[str]) -> list[str]:
@@ -57,15 +58,13 @@ def climbed(found: xr.Dataset, zoo: zoos.Zoo, generator: str) -> xr.Dataset:
     """
     detector: Any = zoo.detector()
     runs = ("network", "unit", "condition", "seed")
-    plain = found[["picture", "length"]].stack(run=runs)
-    pictures = [images.decoded(plain.isel(run=place)) for place in range(plain.sizes["run"])]
-    shape = [found.sizes[name] for name in runs]
-    objects = detector.objectness(torch.stack(pictures)).reshape(shape).double().numpy()
+    pictures = images.all_decoded(found, *runs)
+    objects = detector.objectness(pictures.flatten(0, 3)).unflatten(0, pictures.shape[:4])
     own = xr.Dataset(
         {
             "activation": found["activation"],
             "recognition": found["recognition"].mean("witness"),
-            "objectness": (runs, objects),
+            "objectness": (runs, objects.double().numpy()),
         }
     )
     mean = own.mean("seed").drop_vars("generator", errors="ignore")  # the way tells it

@@ -32,7 +32,7 @@ from signseg_utils.units.ablation import Ablation, ablate, conditions
 from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
 
-PIXELS = ""  # generator of ascents that have none
+FREE = ""  # generator of ascents that have none, as results that ship name it
 BEGUN = 2  # steps whose scores are stored, and climbed again
 QUALITY = 80  # of stored pictures
 ROWS = 5  # in one pass on a CPU: there 1.4 times as fast as one by one
@@ -97,7 +97,7 @@ class Ascents(Experiment):
     network: str
     units: tuple[str, ...]
     witnesses: tuple[str, ...]
-    generator: str = PIXELS
+    generator: str = FREE
     signs: tuple[str, ...] = ("positive", "negative")
     alphas: tuple[float, ...] = (0.5, 1.0)
     seeds: tuple[int, ...] = (0,)
@@ -306,7 +306,7 @@ def plan(
     networks: Sequence[str],
     units: Sequence[str],
     *,
-    generator: str = PIXELS,
+    generator: str = FREE,
     steps: int = VIEWED.steps,
     starts: int = 1,
     together: int = 12,
@@ -369,7 +369,7 @@ def swept(
             zoo,
             networks,
             units,
-            generator=PIXELS if name == registry.PIXELS else name,
+            generator=FREE if name == registry.PIXELS else name,
             signs=tuple(signs),
             alphas=strengths,
             seeds=tuple(seeds),
