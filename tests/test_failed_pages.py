@@ -322,15 +322,15 @@ def test_the_book_is_built_with_a_damaged_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(throwaway.ROOT / "book" / "_ext")
-    signseg_book = import_module("signseg_book")
+    failed, strip = import_module("failed_pages"), import_module("provenance_strip")
     folder = tmp_path / "book" / "executed" / "shapes"
     folder.mkdir(parents=True)
     (folder / "01_one.ipynb").write_text("{}")
     (folder / "01_one.run.json").write_text('{"key": "ab')
     (tmp_path / "_toc.yml").write_text("- file: book/executed/shapes/01_one\n")
-    assert signseg_book.read_runs(tmp_path) == []
-    assert "This page is not whole" in signseg_book.notice(folder, "01_one")
-    assert len(signseg_book.unwell(tmp_path)) == 1
+    assert strip.read_runs(tmp_path) == []
+    assert "This page is not whole" in failed.notice(folder, "01_one")
+    assert len(failed.unwell(tmp_path)) == 1
 
 
 def test_an_unknown_outcome_is_refused(tmp_path: Path) -> None:
