@@ -9,9 +9,11 @@ import xarray as xr
 from scipy.stats import trim_mean
 
 from signseg_utils import zoos
+from signseg_utils.analysis import neuron_signs, predictions
+from signseg_utils.analysis.neuron_signs import CONSTRAINTS
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import encoding_signs as neuron_signs
-from signseg_utils.experiments.recorded.encoding_signs import CONSTRAINTS, EncodingSigns
+from signseg_utils.experiments.recorded import encoding_signs
+from signseg_utils.experiments.recorded.encoding_signs import EncodingSigns
 from signseg_utils.neurons import features, recordings
 from signseg_utils.units.signs import sign_consistency
 
@@ -38,10 +40,18 @@ def measured(
     zoo = zoos.load_zoo("shapes", folder)
     network = zoo.network("alexnet")
     study = EncodingSigns(
-        "r", "one", "shapes", "alexnet", images=100, draws=2, folds=3, penalties=(0.5, 0.05),
-        shuffles=15, least=least,
-    )  # fmt: skip
-    return neuron_signs.measure(neurons(zoo, weight, noise, common), network, network, study)
+        "r",
+        "one",
+        "shapes",
+        "alexnet",
+        images=100,
+        draws=2,
+        folds=3,
+        penalties=(0.5, 0.05),
+        shuffles=15,
+        least=least,
+    )
+    return encoding_signs.measure(neurons(zoo, weight, noise, common), network, network, study)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +64,7 @@ def mixed(tiny_zoo: Path) -> xr.Dataset:
 
 
 def test_the_constraint_costs_where_weights_are_negative(mixed: xr.Dataset) -> None:
-    assert mixed["kept"].all() and studies.tested([mixed]) == "fresh"
+    assert mixed["kept"].all() and predictions.tested([mixed], "fresh") == "fresh"
     score = {kind: neuron_signs.at_choice([mixed], "fresh", kind) for kind in CONSTRAINTS}
     gain = score["free"] - score["positive"]
     assert gain.shape == (8,) and gain[:4].mean() > 0.05 + gain[4:].mean()
@@ -96,7 +106,7 @@ def test_the_choice_sees_no_image_that_it_is_tested_on(mixed: xr.Dataset) -> Non
 
 def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
     weight = np.ones((8, 12))
-    noisy = neuron_signs.measure(
+    noisy = encoding_signs.measure(
         neurons(zoos.load_zoo("shapes", tiny_zoo), weight, 0.1).assign(
             response=lambda d: d["response"].where(d["neuron"] != "neuron7", _noise(d))
         ),
@@ -169,9 +179,9 @@ def test_features_that_never_change_are_not_of_one_sign(mixed: xr.Dataset) -> No
 
 def test_majority_asks_the_others() -> None:
     sign = np.array([[1, -1, 1], [1, -1, -1], [-1, -1, 1]])
-    assert neuron_signs.majority(sign).tolist() == [[1, -1, 1], [1, -1, 1], [1, -1, 1]]
-    assert neuron_signs.majority(np.array([[-1], [1], [1]])).tolist() == [[1], [1], [1]]
-    assert neuron_signs.majority(np.array([[1], [-1], [-1]])).tolist() == [[-1], [1], [1]]
+    assert encoding_signs.majority(sign).tolist() == [[1, -1, 1], [1, -1, 1], [1, -1, 1]]
+    assert encoding_signs.majority(np.array([[-1], [1], [1]])).tolist() == [[1], [1], [1]]
+    assert encoding_signs.majority(np.array([[1], [-1], [-1]])).tolist() == [[-1], [1], [1]]
 
 
 def test_extremes_are_ordered_and_leave_dead_features_out() -> None:

@@ -8,10 +8,10 @@ import torch
 import xarray as xr
 
 from signseg_utils import zoos
-from signseg_utils.analysis import stats
+from signseg_utils.analysis import predictions, stats
 from signseg_utils.experiments import audits, base
 from signseg_utils.experiments.recorded import base as studies
-from signseg_utils.experiments.recorded import encoding_accuracy as predictions
+from signseg_utils.experiments.recorded import encoding_accuracy as accuracy
 from signseg_utils.files import paths
 from signseg_utils.files.store import Store
 from signseg_utils.neurons import features, recordings, tables
@@ -38,14 +38,14 @@ def neurons(tiny_zoo: Path) -> xr.Dataset:
 
 def study(
     session: str = "one", network: str = "resnet", **changes: object
-) -> predictions.EncodingAccuracy:
+) -> accuracy.EncodingAccuracy:
     few = dict(images=60, draws=2, components=(1, 2, 3), folds=3, sides=(4,))
-    return predictions.EncodingAccuracy("r", session, "shapes", network, **{**few, **changes})  # type: ignore
+    return accuracy.EncodingAccuracy("r", session, "shapes", network, **{**few, **changes})  # type: ignore
 
 
 def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
-    found = predictions.measure(neurons, network, study())
+    found = accuracy.measure(neurons, network, study())
     assert found["layer"].values.tolist() == ["trunk.0/4", "trunk.1/4", "features"]
     assert found["r_fresh"].dims == ("draw", "layer", "neuron")
     assert (found["layer"].values[found["chosen"]] == "trunk.1/4").all()
@@ -67,7 +67,7 @@ def test_measure_finds_the_layer_and_tests_on_others(tiny_zoo: Path, neurons: xr
 
 def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     zoo = zoos.load_zoo("shapes", tiny_zoo)
-    own = predictions.measure(neurons, zoo.network("resnet"), study())
+    own = accuracy.measure(neurons, zoo.network("resnet"), study())
     fits = {"resnet": [own], "resnet-untrained": [own], "alexnet": [own]}
     simulated = {"P-13 any", "P-13 layer", "P-16", "P-16 shuffled", "P-13 learned", "P-16 learned"}
     found = predictions.effects(fits, "resnet")
@@ -86,14 +86,14 @@ def test_claims_hold_what_models_reach(tiny_zoo: Path, neurons: xr.Dataset) -> N
 
 def test_curves_by_depth_end_at_the_penultimate_layer(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
-    own = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
+    own = accuracy.measure(neurons, network, study(sides=(2, 4), draws=1))
     panels = predictions.by_depth({"resnet": [own], "resnet-untrained": [own]})
     assert list(panels) == ["resnet, 2 x 2 places", "resnet, 4 x 4 places"]
     for panel in panels.values():
         assert list(panel) == ["trained", "untrained"]
         depth, curve = panel["trained"]
         assert depth == [0, 1, 2]
-        table = predictions.summary([study()], [own]).set_index("layer")["r2"]
+        table = accuracy.summary([study()], [own]).set_index("layer")["r2"]
         assert curve.value[-1] == pytest.approx(table["features"])
 
 
@@ -121,10 +121,10 @@ def test_sides_of_a_map_are_layers_to_choose_from(tiny_zoo: Path, neurons: xr.Da
     sizes = features.places(network)
     assert sizes["features"] == 1 and sizes["trunk.0"] >= sizes["trunk.1"] > 1
     largest = sizes["trunk.0"]
-    layers = predictions.candidates(network, (4, largest, 500))
+    layers = accuracy.candidates(network, (4, largest, 500))
     assert layers[:2] == ("trunk.0/4", f"trunk.0/{largest}") and layers[-1] == "features"
-    assert predictions.candidates(network, (500,)) == ("trunk.0/500", "trunk.1/500", "features")
-    found = predictions.measure(neurons, network, study(sides=(2, 4), draws=1))
+    assert accuracy.candidates(network, (500,)) == ("trunk.0/500", "trunk.1/500", "features")
+    found = accuracy.measure(neurons, network, study(sides=(2, 4), draws=1))
     assert found["layer"].values.tolist() == [
         "trunk.0/2",
         "trunk.0/4",
@@ -138,8 +138,8 @@ def test_sides_of_a_map_are_layers_to_choose_from(tiny_zoo: Path, neurons: xr.Da
 def test_measure_needs_enough_images(tiny_zoo: Path, neurons: xr.Dataset) -> None:
     network = zoos.load_zoo("shapes", tiny_zoo).network("resnet")
     with pytest.raises(recordings.RecordingError, match="expected 160 images.*got 100"):
-        predictions.measure(neurons, network, study(images=160))
-    none_left = predictions.measure(neurons, network, study(images=100, draws=1))
+        accuracy.measure(neurons, network, study(images=160))
+    none_left = accuracy.measure(neurons, network, study(images=100, draws=1))
     assert np.isnan(none_left["r_fresh"]).all() and np.isfinite(none_left["r_test"]).all()
     assert predictions.tested([none_left]) == "test"
 
@@ -152,7 +152,7 @@ def test_an_interrupted_run_continues(
     (tmp_path / "data" / "zoo" / "shapes").symlink_to(tiny_zoo)
     file = tables.write_npz(neurons, tmp_path / "rec.npz")
     few = dict(images=60, draws=2, components=(1,), folds=2, sides=(4,))
-    plan = predictions.plan(str(file), "shapes", ("alexnet", "resnet"), **few)
+    plan = accuracy.plan(str(file), "shapes", ("alexnet", "resnet"), **few)
     assert [(s.session, s.network) for s in plan] == [("one", "alexnet"), ("one", "resnet")]
     zoo = zoos.load_zoo("shapes")
     base.run(plan[:1], zoo, tmp_path / "out")
@@ -161,7 +161,7 @@ def test_an_interrupted_run_continues(
     found, _, source, _ = base.obtain(plan, zoo, tmp_path / "out")
     assert first.stat().st_mtime_ns == before, "a study that was there was measured again"
     assert source == "recomputed" and len(found) == 2
-    table = predictions.summary(plan, found)
+    table = accuracy.summary(plan, found)
     assert len(table) == 6 and table["r2"].notna().all()
     stored = [p for p in (tmp_path / "out").iterdir() if p.suffix == ".zip"]
     assert len(stored) == 2 and all(p.stat().st_size < 60_000 for p in stored)
@@ -173,7 +173,7 @@ def test_an_interrupted_run_continues(
     file.unlink()  # what is stored needs no recording
     assert base.audit(plan, found, zoo) == []
     assert base.obtain(plan, zoo, tmp_path / "out").source == "recomputed"
-    other = predictions.plan(str(file), "shapes", ("alexnet",), ("one",), images=50)
+    other = accuracy.plan(str(file), "shapes", ("alexnet",), ("one",), images=50)
     with pytest.raises(recordings.RecordingMissing):
         base.obtain(other, zoo, tmp_path / "out")
 
@@ -181,12 +181,12 @@ def test_an_interrupted_run_continues(
 def test_settings_are_part_of_the_name() -> None:
     assert study().key != study(sides=(2,)).key
     assert study().key == study().key
-    v4 = predictions.plan("v4", "shapes", ("alexnet",))
+    v4 = accuracy.plan("v4", "shapes", ("alexnet",))
     assert [s.session for s in v4] == list(studies.V4_SESSIONS)
 
 
 def test_the_command_names_session_and_network_of_each_row() -> None:
-    kinds = predictions.EncodingAccuracy
+    kinds = accuracy.EncodingAccuracy
     (one, *_) = (own for own in audits.shipped() if isinstance(own, kinds))
     zoo = zoos.load_zoo(one.zoo)
     found = base.read([one], zoo, paths.results_folder("") / one.home)

@@ -11,7 +11,7 @@ import pytest
 from conftest import needs_data
 
 from signseg_utils import selection, zoos
-from signseg_utils.analysis import by_sign, over_classes
+from signseg_utils.analysis import by_sign, neuron_signs, over_classes
 from signseg_utils.chapter import parameters
 from signseg_utils.experiments import (
     all_units,
@@ -186,8 +186,8 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         )
         first = [study for study in plan if study.network == run.networks[0]]
         fits = [store.Store(recorded).read(study.key) for study in first]
-        share = encoding_signs.positive_share(fits).mean(0)
-        features = sum(encoding_signs.extremes(share, run.shown).values(), ())
+        share = neuron_signs.positive_share(fits).mean(0)
+        features = sum(neuron_signs.extremes(share, run.shown).values(), ())
         names = (run.zoo, run.networks[0], run.generators[0])
         wish = feature_images.FeatureImages(*names, features, run.seeds, run.generations)
         yield own / wish.key
@@ -204,11 +204,21 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan = ablated_models.plan(run.recording, run.zoo, run.networks, run.sessions, **options)
     if number == 14:
         plan = localisation.plan(
-            run.recording, run.zoo, run.networks[0], run.generators[0], run.sessions,
-            images=run.images, neurons=run.neurons, least_fit=run.least_fit,
-            generations=run.generations, seeds=run.seeds, optimizer=run.optimizer,
-            discs=run.discs, least_change=run.least_change, seed=run.seed,
-        )  # fmt: skip
+            run.recording,
+            run.zoo,
+            run.networks[0],
+            run.generators[0],
+            run.sessions,
+            images=run.images,
+            neurons=run.neurons,
+            least_fit=run.least_fit,
+            generations=run.generations,
+            seeds=run.seeds,
+            optimizer=run.optimizer,
+            discs=run.discs,
+            least_change=run.least_change,
+            seed=run.seed,
+        )
     if number == 17:
         options = dict(layer=run.layer, draws=run.draws, seed=run.seed)
         plan = noise_correction.plan(run.recording, run.zoo, run.network, run.sessions, **options)
@@ -218,9 +228,16 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
     if number == 18:
         common = dict(layer=run.layer, seed=run.seed)
         plan = compressed.plan(
-            run.recording, run.zoo, run.network, neurons=run.neurons, channels=run.channels,
-            images=run.images, epochs=run.epochs, retrained=run.retrained, **common,
-        )  # fmt: skip
+            run.recording,
+            run.zoo,
+            run.network,
+            neurons=run.neurons,
+            channels=run.channels,
+            images=run.images,
+            epochs=run.epochs,
+            retrained=run.retrained,
+            **common,
+        )
         if run.recording == "v4":
             plan += published.plan(run.recording, run.zoo, run.network, **common)
     if number == 19:
@@ -239,9 +256,16 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
     if number == 15:
         own = own / races.Race.FOLDER
         plan = races.plan(
-            run.zoo, run.networks, run.generators, run.units, run.optimizers, noises=run.noises,
-            seeds=run.seeds, generations=run.generations, reference=run.optimizers[0],
-        )  # fmt: skip
+            run.zoo,
+            run.networks,
+            run.generators,
+            run.units,
+            run.optimizers,
+            noises=run.noises,
+            seeds=run.seeds,
+            generations=run.generations,
+            reference=run.optimizers[0],
+        )
     if number == 16:
         zoo = zoos.load_zoo(run.zoo)
         what = (zoo, run.networks, run.units)

@@ -161,7 +161,7 @@ def octaves(pictures: Tensor) -> np.ndarray:
 def by_sign(values: np.ndarray) -> dict[str, np.ndarray]:
     """Values ``[feature]`` of as many positive features as negative ones after them, by sign.
 
-    The order is that of `signseg_utils.experiments.recorded.encoding_signs.extremes`; features
+    The order is that of `signseg_utils.analysis.neuron_signs.extremes`; features
     without a value (NaN) are left out.
     """
     halves = dict(zip(("positive", "negative"), np.split(values, 2), strict=True))

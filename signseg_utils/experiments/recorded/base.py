@@ -317,15 +317,6 @@ def by_network(plan: Sequence[S], found: Sequence[xr.Dataset]) -> dict[str, list
     return fits
 
 
-def tested(sessions: Sequence[xr.Dataset], fresh: str = "fresh") -> str:
-    """Which images tell how well models predict: ``fresh`` or ``test``, as the results name them.
-
-    Fresh ones are those of the session that a draw left over; where a session leaves too few for
-    a number in the variable ``fresh``, the draw's own test images, a fifth of it, must do.
-    """
-    return "fresh" if all(np.isfinite(own[fresh]).all() for own in sessions) else "test"
-
-
 def neurons_of(recording: str) -> str:
     """Whose answers a recording holds, in words for a sentence: ``"V4 neurons"``."""
     known = {"v4": "V4 neurons", "simulated": "simulated neurons"}
