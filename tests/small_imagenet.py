@@ -122,9 +122,17 @@ def yolo(file: Path) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = DetectionModel(yaml_model_load("yolo11n.yaml"), ch=3, nc=80, verbose=False)
-    content = {"epoch": -1, "best_fitness": None, "model": model.half(), "ema": None,
-               "updates": None, "optimizer": None, "train_args": {"imgsz": 640},
-               "date": None, "version": "8.3.0"}  # fmt: skip
+    content = {
+        "epoch": -1,
+        "best_fitness": None,
+        "model": model.half(),
+        "ema": None,
+        "updates": None,
+        "optimizer": None,
+        "train_args": {"imgsz": 640},
+        "date": None,
+        "version": "8.3.0",
+    }
     torch.save(content, file)
     return model.float().eval()
 

@@ -22,9 +22,15 @@ def zoo(tiny_zoo):
 @pytest.fixture(scope="module", params=["", "scenes"])
 def plan(request, zoo):
     return ascents.plan(
-        zoo, ["resnet", "alexnet"], UNITS, together=2, generator=request.param, alphas=(1.0,),
-        seeds=(0, 3), steps=3,
-    )  # fmt: skip
+        zoo,
+        ["resnet", "alexnet"],
+        UNITS,
+        together=2,
+        generator=request.param,
+        alphas=(1.0,),
+        seeds=(0, 3),
+        steps=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +111,16 @@ class Brightness:
 @pytest.fixture(scope="module")
 def swept(zoo):
     return ascents.swept(
-        zoo, networks=["resnet", "alexnet"], generators=["pixels", "scenes"], units=UNITS,
-        alphas=(0.0, 1.0), rule="smallest", signs=("positive", "negative"), seeds=(0, 3), steps=1,
-    )  # fmt: skip
+        zoo,
+        networks=["resnet", "alexnet"],
+        generators=["pixels", "scenes"],
+        units=UNITS,
+        alphas=(0.0, 1.0),
+        rule="smallest",
+        signs=("positive", "negative"),
+        seeds=(0, 3),
+        steps=1,
+    )
 
 
 @pytest.fixture(scope="module")

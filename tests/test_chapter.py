@@ -30,11 +30,21 @@ LEAST_WORDS_A_LINE = 14
 
 SAID = {verdict: f"It is {verdict} by {{value}}." for verdict in claims.TOLD}
 ROW = {
-    "id": "P-4", "role": "primary", "kind": "direction", "expected": "above 0", "margin": "0.1",
-    "sample": "units", "statement": "similarity", "test": "bootstrap, above 0, margin {margin:g}",
-    "reported": "falls", "condition": "", "source": "submission", "figure": "Fig. 4",
-    "scale": "effect", **SAID,
-}  # fmt: skip
+    "id": "P-4",
+    "role": "primary",
+    "kind": "direction",
+    "expected": "above 0",
+    "margin": "0.1",
+    "sample": "units",
+    "statement": "similarity",
+    "test": "bootstrap, above 0, margin {margin:g}",
+    "reported": "falls",
+    "condition": "",
+    "source": "submission",
+    "figure": "Fig. 4",
+    "scale": "effect",
+    **SAID,
+}
 
 
 def put(folder: Path, *rows: dict[str, str], columns: tuple[str, ...] = claims.COLUMNS) -> None:

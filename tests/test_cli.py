@@ -72,8 +72,15 @@ def test_experiments_are_listed_without_loading_them(capsys: pytest.CaptureFixtu
 
 
 def test_settings_are_read_from_words_as_they_were_declared() -> None:
-    words = dict(zoo="shapes", network="alexnet", generator="scenes", features="3,5",
-                 seeds=(0,), generations=2, optimizer="csa_es")  # fmt: skip
+    words = dict(
+        zoo="shapes",
+        network="alexnet",
+        generator="scenes",
+        features="3,5",
+        seeds=(0,),
+        generations=2,
+        optimizer="csa_es",
+    )
     zoo = load_zoo("shapes")
     (one,) = feature_images.FeatureImages.asked(SimpleNamespace(**words), zoo)
     assert one.features == (3, 5) and one.seeds == (0,) and one.generations == 2

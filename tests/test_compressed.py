@@ -24,9 +24,16 @@ from signseg_utils.training import students
 from signseg_utils.training.students import Course, Lessons, Students
 
 TINY = compressed.Compressed(
-    "simulated", "simulated", "shapes", "alexnet", neurons=4, channels=5, images=64, epochs=1,
+    "simulated",
+    "simulated",
+    "shapes",
+    "alexnet",
+    neurons=4,
+    channels=5,
+    images=64,
+    epochs=1,
     retrained=2,
-)  # fmt: skip
+)
 
 
 def taught(count: int = 2, channels: int = 4, seed: int = 0) -> Students:

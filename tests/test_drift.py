@@ -12,9 +12,18 @@ from signseg_utils.cli import drift as cli
 from signseg_utils.publishing import drift
 
 LINE = ledger.Line(
-    id="P-1", statement="A line rises.", reported="yes", measured=0.5, ci_low=0.25, ci_high=0.75,
-    n=9, test="bootstrap", verdict="replicated", zoo="shapes", seed=0,
-)  # fmt: skip
+    id="P-1",
+    statement="A line rises.",
+    reported="yes",
+    measured=0.5,
+    ci_low=0.25,
+    ci_high=0.75,
+    n=9,
+    test="bootstrap",
+    verdict="replicated",
+    zoo="shapes",
+    seed=0,
+)
 
 
 def page(folder: Path, *lines: ledger.Line, agreed: int = 2, torch: str = "2.4") -> Path:

@@ -42,9 +42,15 @@ class Bright:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, tiny_zoo: Path) -> Any:
     plan = sweep.plan(
-        "shapes", ["alexnet"], ["scenes"], list(UNITS), signs=("positive", "negative"),
-        alphas=(0.5, 1.0), seeds=(0, 1, 2), search=Search(generations=2, population=4),
-    )  # fmt: skip
+        "shapes",
+        ["alexnet"],
+        ["scenes"],
+        list(UNITS),
+        signs=("positive", "negative"),
+        alphas=(0.5, 1.0),
+        seeds=(0, 1, 2),
+        search=Search(generations=2, population=4),
+    )
     return made(plan, tmp_path_factory.mktemp("runs"), tiny_zoo)
 
 

@@ -71,9 +71,18 @@ def test_classes_are_a_thousand_and_the_units_those_of_the_captions() -> None:
     assert len(zoo.classes) == len({name.lower() for name in zoo.classes}) == 1000
     assert not any("," in name for name in zoo.classes)
     assert zoo.default_units == (
-        "tench", "English springer", "cassette player", "chain saw", "church", "French horn",
-        "garbage truck", "gas pump", "golf ball", "parachute", "macaque",
-    )  # fmt: skip
+        "tench",
+        "English springer",
+        "cassette player",
+        "chain saw",
+        "church",
+        "French horn",
+        "garbage truck",
+        "gas pump",
+        "golf ball",
+        "parachute",
+        "macaque",
+    )
     assert [zoo.classes.index(unit) for unit in zoo.default_units] == list(UNITS)
 
 
@@ -428,9 +437,15 @@ def test_the_estimate_counts_what_a_sweep_does(
     plugin = "signseg_utils.zoos.imagenet.PLUGIN"
     monkeypatch.setattr(plugin, lambda folder=None: SmallImageNet(zoo.folder, zoo.remotes))
     plan = sweep.plan(
-        "imagenet", ["alexnet"], ["deepsim"], ["tench"], signs=("positive",), alphas=(0.0, 1.0),
-        seeds=(0, 1), search=Search(generations=3, population=4),
-    )  # fmt: skip
+        "imagenet",
+        ["alexnet"],
+        ["deepsim"],
+        ["tench"],
+        signs=("positive",),
+        alphas=(0.0, 1.0),
+        seeds=(0, 1),
+        search=Search(generations=3, population=4),
+    )
     estimate = estimating.counted(plan, load_zoo(plan[0].zoo))
     made(plan, tmp_path, None)
     assert sum(estimate.images.values()) == base.timings(tmp_path)["images"].sum()

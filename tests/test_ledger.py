@@ -28,9 +28,16 @@ LINE = Line(
 
 
 UNTESTABLE = replace(
-    LINE, id="P-19", measured=None, ci_low=None, ci_high=None, n=None, seed=None,
-    test="no SimSiam", verdict="not testable",
-)  # fmt: skip
+    LINE,
+    id="P-19",
+    measured=None,
+    ci_low=None,
+    ci_high=None,
+    n=None,
+    seed=None,
+    test="no SimSiam",
+    verdict="not testable",
+)
 
 
 def estimate(low: float, high: float) -> Estimate:
@@ -40,9 +47,24 @@ def estimate(low: float, high: float) -> Estimate:
 def test_json_has_exactly_the_promised_keys(tmp_path: Path) -> None:
     path = ledger.write([LINE], tmp_path / "deep" / "03.ledger.json")
     assert list(json.loads(path.read_text())[0]) == [
-        "id", "zoo", "statement", "reported", "measured", "ci_low", "ci_high",
-        "n", "test", "seed", "verdict", "role", "units", "p", "detectable", "holding", "cells",
-    ]  # fmt: skip
+        "id",
+        "zoo",
+        "statement",
+        "reported",
+        "measured",
+        "ci_low",
+        "ci_high",
+        "n",
+        "test",
+        "seed",
+        "verdict",
+        "role",
+        "units",
+        "p",
+        "detectable",
+        "holding",
+        "cells",
+    ]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -211,9 +233,16 @@ def test_the_books_own_questions_have_words_of_their_own() -> None:
 def test_a_line_tells_its_networks_and_what_could_be_seen(tmp_path: Path) -> None:
     cells = (Cell("vgg", -0.9, -1.0, -0.8, 12), Cell("resnet", 0.1, -0.1, 0.3, 12))
     line = replace(
-        LINE, n=2, units=12, cells=cells, holding=1, verdict="networks disagree", p=0.03,
-        detectable=0.25, role="control",
-    )  # fmt: skip
+        LINE,
+        n=2,
+        units=12,
+        cells=cells,
+        holding=1,
+        verdict="networks disagree",
+        p=0.03,
+        detectable=0.25,
+        role="control",
+    )
     assert line.sample == "2 × 12" and line.found == "networks disagree (1 of 2)"
     page = ledger.table([line]).html
     assert "each of 2" in page and "resnet 0.1 (−0.1 to 0.3)" in page and "p = 0.03" in page

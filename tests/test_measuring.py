@@ -42,9 +42,15 @@ def zoo(tiny_zoo):
 @pytest.fixture(scope="module")
 def found(tiny_zoo, tmp_path_factory):
     plan = sweep.plan(
-        "shapes", ("resnet", "alexnet"), ("scenes",), UNITS, signs=("positive", "negative"),
-        alphas=(0.0, 1.0), seeds=(0, 1, 2), search=Search(generations=2),
-    )  # fmt: skip
+        "shapes",
+        ("resnet", "alexnet"),
+        ("scenes",),
+        UNITS,
+        signs=("positive", "negative"),
+        alphas=(0.0, 1.0),
+        seeds=(0, 1, 2),
+        search=Search(generations=2),
+    )
     folder = tmp_path_factory.mktemp("results")
     return made(plan, folder, tiny_zoo)
 

@@ -46,11 +46,20 @@ def test_only_pairs_that_keep_the_order_get_it(plan, tiny_zoo, monkeypatch):
 def test_command_says_what_it_chose_and_why(tiny_zoo, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(precision, "fast_bfloat16", lambda device: True)
     monkeypatch.setattr(precision, "AGREEMENT", 0.5)
-    main(["--zoo", "shapes", "--zoo-folder", str(tiny_zoo), "--networks", "alexnet",
-          "--generators", "scenes", "--units", "red disc", "--alphas", "0,1", "--seeds", "0",
-          "--generations", "2", "--dtype", "auto", "--out", str(tmp_path)])  # fmt: skip
+    folders = ["--zoo-folder", str(tiny_zoo), "--out", str(tmp_path)]
+    asked = "--zoo shapes --networks alexnet --generators scenes --units".split()
+    short = "--alphas 0,1 --seeds 0 --generations 2 --dtype auto".split()
+    main([*asked, "red disc", *short, *folders])
     assert "alexnet x scenes: bfloat16 (rank agreement" in capsys.readouterr().out
     (file,) = tmp_path.glob("*.zarr.zip")
-    key = sweep.Shard("shapes", "alexnet", "scenes", "red disc", alphas=(0.0, 1.0), seeds=(0,),
-                      search=Search(generations=2), dtype="bfloat16").key  # fmt: skip
+    key = sweep.Shard(
+        "shapes",
+        "alexnet",
+        "scenes",
+        "red disc",
+        alphas=(0.0, 1.0),
+        seeds=(0,),
+        search=Search(generations=2),
+        dtype="bfloat16",
+    ).key
     assert file.name.startswith(key)

@@ -307,7 +307,8 @@ class Brightness:
 DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     "a sweep": (lambda zoo: base.run(shards(), zoo, Path("out")), "2 shards"),
     "a sweep over channels": (
-        lambda zoo: base.run(shards(layer="trunk.1"), zoo, Path("out")), "2 shards"
+        lambda zoo: base.run(shards(layer="trunk.1"), zoo, Path("out")),
+        "2 shards",
     ),
     "races": (race, "2 races"),
     "networks of the factorial experiment": (decide, "1 networks and gauges"),
@@ -327,16 +328,20 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     "diverse sets": (
         lambda zoo: base.obtain(
             [diverse_images.DiverseImages("shapes", ("alexnet", "resnet"), 20, 120, (0,), 3)],
-            zoo, "out",
+            zoo,
+            "out",
         ),
         "1 diverse sets",
     ),
     "images of features": (
         lambda zoo: base.obtain(
-            [feature_images.FeatureImages(
-                "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
-            )],
-            zoo, "out",
+            [
+                feature_images.FeatureImages(
+                    "shapes", "alexnet", "scenes", (0, 1), seeds=(0,), generations=2
+                )
+            ],
+            zoo,
+            "out",
         ),
         "1 sets of features",
     ),
@@ -348,25 +353,46 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     ),
     "signs of neuron models": (
         lambda zoo: in_studies(
-            signs.EncodingSigns, images=40, draws=2, folds=2, penalties=(0.5,), shuffles=2,
+            signs.EncodingSigns,
+            images=40,
+            draws=2,
+            folds=2,
+            penalties=(0.5,),
+            shuffles=2,
             least=-9.0,
         ),
         "1 studies",
     ),
     "places in images": (
         lambda zoo: base.run(
-            [localisation.Localisation(
-                "r", "one", "shapes", "alexnet", "scenes", images=40,
-                least_fit=-99.0, generations=2, discs=8, least_change=-99.0,
-            )],
-            zoo, Path("out"),
+            [
+                localisation.Localisation(
+                    "r",
+                    "one",
+                    "shapes",
+                    "alexnet",
+                    "scenes",
+                    images=40,
+                    least_fit=-99.0,
+                    generations=2,
+                    discs=8,
+                    least_change=-99.0,
+                )
+            ],
+            zoo,
+            Path("out"),
         ),
         "1 studies",
     ),
     "images of ablated models": (
         lambda zoo: in_studies(
-            ablated_models.AblatedModels, images=40, least=-99.0, generator="scenes", generations=2,
-            seeds=(0,), alphas=(0.0, 1.0),
+            ablated_models.AblatedModels,
+            images=40,
+            least=-99.0,
+            generator="scenes",
+            generations=2,
+            seeds=(0,),
+            alphas=(0.0, 1.0),
         ),
         "1 studies",
     ),
@@ -377,12 +403,14 @@ DOORS: dict[str, tuple[Callable[[zoos.Zoo], object], str]] = {
     "an estimate": (lambda zoo: estimating.measured(shards(), zoo, seconds=0.01), "1 networks"),
     "training a network": (trained(lambda zoo: None), "batches"),
     "training a decoder": (
-        trained(lambda zoo: decoder.train(
-            zoo, "decoder", decoder.DecoderRecipe(code_size=4, images=64, batch=16), Path("s")
-        )),
+        trained(
+            lambda zoo: decoder.train(
+                zoo, "decoder", decoder.DecoderRecipe(code_size=4, images=64, batch=16), Path("s")
+            )
+        ),
         "4 of 4 batches",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -413,9 +441,17 @@ def test_neurons_one_at_a_time_are_what_they_are_together_and_go_on(
     small: zoos.Zoo, talking: Said
 ) -> None:
     study = ablated_models.AblatedModels(
-        "r", "one", "shapes", "alexnet", images=40, least=-99.0, generator="scenes",
-        generations=3, seeds=(0, 1), alphas=(0.0, 1.0),
-    )  # fmt: skip
+        "r",
+        "one",
+        "shapes",
+        "alexnet",
+        images=40,
+        least=-99.0,
+        generator="scenes",
+        generations=3,
+        seeds=(0, 1),
+        alphas=(0.0, 1.0),
+    )
     found = recordings.load("r")
     own = ablated_models.fit(found, study, small)
     states: list[dict[str, torch.Tensor]] = []

@@ -51,10 +51,17 @@ def test_run_says_what_made_the_page(published: Path) -> None:
     assert run["command"].startswith("papermill notebooks/01_throwaway.ipynb")
     assert run["command"].endswith("-p zoo shapes -p seed 3")
     assert run["audit"] == {
-        "source": "shipped", "shards": 1, "checked": 2, "agreed": 2, "seed": 3, "tolerance": 1e-3,
-        "what": "stored codes, rendered and scored again", "outcome": "agrees", "notes": [],
+        "source": "shipped",
+        "shards": 1,
+        "checked": 2,
+        "agreed": 2,
+        "seed": 3,
+        "tolerance": 1e-3,
+        "what": "stored codes, rendered and scored again",
+        "outcome": "agrees",
+        "notes": [],
         "damaged": [],
-    }  # fmt: skip
+    }
 
 
 def test_what_the_chapter_wrote_lies_beside_it(published: Path) -> None:

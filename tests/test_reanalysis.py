@@ -124,9 +124,18 @@ def test_dale_index_against_accuracy(zoo: str) -> None:
 @pytest.mark.parametrize("id", ["P-8a", "P-10a", "P-10b", "P-10c"])
 def test_what_ablated_models_do(recording: str, id: str) -> None:
     """Chapter 13: responses and likeness under ablation, over the neurons of all sessions."""
-    by_hand, main = [], xr.concat(shown(recording), "neuron", join="override",
-                                  data_vars="minimal", coords="minimal", compat="override",
-                                  combine_attrs="drop")  # fmt: skip
+    by_hand, main = (
+        [],
+        xr.concat(
+            shown(recording),
+            "neuron",
+            join="override",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            combine_attrs="drop",
+        ),
+    )
     for one in shown(recording):
         way = one["way"].values.tolist().index("as is")
         if id == "P-10b":

@@ -44,12 +44,32 @@ def small_plan() -> list[Shard]:
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
     return [
-        "--zoo", "shapes", "--networks", "alexnet", "--generators", "scenes", "--units",
-        ",".join(zoos.load_zoo("shapes").classes[:2]), "--signs", "positive,negative",
-        "--alphas", "0,1", "--seeds", "0-1", "--generations", str(GENERATIONS),
-        "--population", "4", "--zoo-folder", str(zoo), "--out", str(out),
-        "--checkpoint-seconds", "0", *more,
-    ]  # fmt: skip
+        "--zoo",
+        "shapes",
+        "--networks",
+        "alexnet",
+        "--generators",
+        "scenes",
+        "--units",
+        ",".join(zoos.load_zoo("shapes").classes[:2]),
+        "--signs",
+        "positive,negative",
+        "--alphas",
+        "0,1",
+        "--seeds",
+        "0-1",
+        "--generations",
+        str(GENERATIONS),
+        "--population",
+        "4",
+        "--zoo-folder",
+        str(zoo),
+        "--out",
+        str(out),
+        "--checkpoint-seconds",
+        "0",
+        *more,
+    ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -187,10 +207,21 @@ def test_lost_connection_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 20)
     file = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-         "--port", "0", "--no-dashboard", "--scheduler-file", str(file)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + 200
         while not file.exists() and time.monotonic() < deadline:

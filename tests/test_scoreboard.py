@@ -16,9 +16,22 @@ from signseg_utils.publishing.families import Corrected
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (Cell("a", 0.3, 0.2, 0.4), Cell("b", 0.2, 0.1, 0.3), Cell("c", 0.1, -0.1, 0.3))
 LINE = Line(
-    "P-4", "shapes", "similarity", "falls", 0.2, 0.1, 0.3, 3, "t interval", None, "replicated",
-    units=12, p=1e-4, holding=2, cells=NETWORKS,
-)  # fmt: skip
+    "P-4",
+    "shapes",
+    "similarity",
+    "falls",
+    0.2,
+    0.1,
+    0.3,
+    3,
+    "t interval",
+    None,
+    "replicated",
+    units=12,
+    p=1e-4,
+    holding=2,
+    cells=NETWORKS,
+)
 
 
 def book(folder: Path, *lines: Line, chapter: str = "03_the_ablation_sweep") -> Path:

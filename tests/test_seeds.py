@@ -96,8 +96,15 @@ def test_a_sibling_that_is_not_here_says_how_to_get_it(tmp_path) -> None:
 def test_the_sample_of_a_design_is_what_is_here_by_seed(tmp_path) -> None:
     zoo = load_zoo("shapes", tmp_path)
     assert zoo.seeds("resnet") == ()
-    for stem in ("resnet-seed10", "resnet", "resnet-seed3", "resnet-linf-0-seed2", "resnet-seed1",
-                 "resnet-seed3-old", "vgg"):  # fmt: skip
+    for stem in (
+        "resnet-seed10",
+        "resnet",
+        "resnet-seed3",
+        "resnet-linf-0-seed2",
+        "resnet-seed1",
+        "resnet-seed3-old",
+        "vgg",
+    ):
         weights.save(zoo.path(stem), {"weight": torch.zeros(1)}, {})
     zoo.path("resnet-seed4").touch()  # cut off before its manifest was written
     expected = ("resnet", "resnet-seed3", "resnet-seed10")

@@ -345,13 +345,38 @@ def test_codes_of_different_sizes_are_padded(
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "signseg_utils", "sweep", "--zoo", "shapes",
-        "--networks", "alexnet", "--generators", "scenes", "--units", ",".join(units()),
-        "--signs", "positive,negative",
-        "--alphas", "0,1", "--seeds", "0-1", "--generations", "16", "--population", "4",
-        "--zoo-folder", str(zoo), "--out", str(out), "--threads", "1",
-        "--checkpoint-seconds", "0", *more,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "signseg_utils",
+        "sweep",
+        "--zoo",
+        "shapes",
+        "--networks",
+        "alexnet",
+        "--generators",
+        "scenes",
+        "--units",
+        ",".join(units()),
+        "--signs",
+        "positive,negative",
+        "--alphas",
+        "0,1",
+        "--seeds",
+        "0-1",
+        "--generations",
+        "16",
+        "--population",
+        "4",
+        "--zoo-folder",
+        str(zoo),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+        "--checkpoint-seconds",
+        "0",
+        *more,
+    ]
 
 
 def test_killed_command_given_again_equals_the_uninterrupted_one(

@@ -75,9 +75,15 @@ def test_panels_hold_the_mean_change_at_each_frequency() -> None:
 
 def test_octaves_of_a_sweep_are_the_spectra_of_its_images(tiny_zoo, tmp_path) -> None:
     plan = sweep.plan(
-        "shapes", ("resnet",), ("scenes",), ("red ring", "blue disc"), signs=("positive",),
-        alphas=(0.0, 1.0), seeds=(0, 1), search=Search(generations=1),
-    )  # fmt: skip
+        "shapes",
+        ("resnet",),
+        ("scenes",),
+        ("red ring", "blue disc"),
+        signs=("positive",),
+        alphas=(0.0, 1.0),
+        seeds=(0, 1),
+        search=Search(generations=1),
+    )
     found = made(plan, tmp_path, tiny_zoo)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
     searches = arranged(found)

@@ -312,9 +312,17 @@ def gap(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate
     low, high = found.confidence_interval(level)
     error = float(np.hypot(stats.sem(one), stats.sem(two)))
     return Estimate(
-        value, float(low), float(high), n, None, level, float(found.pvalue), None, error,
+        value,
+        float(low),
+        float(high),
+        n,
+        None,
+        level,
+        float(found.pvalue),
+        None,
+        error,
         float(found.df),
-    )  # fmt: skip
+    )
 
 
 def from_draws(value: float, draws: ArrayLike, *, n: int, seed: int) -> Estimate:
@@ -637,9 +645,16 @@ def _bca(
     if n == 1 or all(np.ptp(sample) == 0 for sample in samples):
         return Estimate(value, value, value, n, seed, level)
     found = stats.bootstrap(
-        samples, statistic, paired=paired, vectorized=True, n_resamples=resamples, batch=1000,
-        confidence_level=level, method="BCa", rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
+        samples,
+        statistic,
+        paired=paired,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=1000,
+        confidence_level=level,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     low, high = (float(value if np.isnan(end) else end) for end in found)
     return Estimate(value, low, high, n, seed, level)
 

@@ -341,8 +341,15 @@ def stated_table(stated: Mapping[str, Claim], judged: Sequence[Judged]) -> ledge
         words = claim.statement if one is None else one.line.statement
         test = "not measured here" if one is None else one.line.test
         where = " ".join(part for part in (claim.source, claim.figure) if part)
-        cells = (f"{id}: {words}", claim.role, test, claim.expected, claim.margin, claim.sample,
-                 where)  # fmt: skip
+        cells = (
+            f"{id}: {words}",
+            claim.role,
+            test,
+            claim.expected,
+            claim.margin,
+            claim.sample,
+            where,
+        )
         rows.append([html.escape(cell) or "–" for cell in cells])
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(

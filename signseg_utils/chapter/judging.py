@@ -203,9 +203,18 @@ def _line(
     if holding is None:
         holding = int(verdict == "replicated")
     return Measurement(
-        verdict, found.value, found.low, found.high, found.n, found.seed,
-        getattr(found, "units", None), p, getattr(found, "detectable", None), cells, holding,
-    )  # fmt: skip
+        verdict,
+        found.value,
+        found.low,
+        found.high,
+        found.n,
+        found.seed,
+        getattr(found, "units", None),
+        p,
+        getattr(found, "detectable", None),
+        cells,
+        holding,
+    )
 
 
 def _p(found: Any) -> float | None:

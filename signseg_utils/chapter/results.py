@@ -59,10 +59,17 @@ def record_audit(
     if agreed is None:
         agreed = checked - sum(one.differing for one in comparisons)
     entry: dict[str, Any] = dict(
-        source=source, shards=shards, checked=checked, agreed=agreed, seed=seed,
-        tolerance=tolerance, what=what, damaged=sorted(damaged),
-        notes=[*agreement.notes(comparisons), *notes], outcome=agreement.worst(comparisons),
-    )  # fmt: skip
+        source=source,
+        shards=shards,
+        checked=checked,
+        agreed=agreed,
+        seed=seed,
+        tolerance=tolerance,
+        what=what,
+        damaged=sorted(damaged),
+        notes=[*agreement.notes(comparisons), *notes],
+        outcome=agreement.worst(comparisons),
+    )
     if not comparisons and agreed < checked:
         entry["outcome"] = agreement.BEYOND
     if not checked:

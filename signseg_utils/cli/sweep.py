@@ -153,11 +153,18 @@ def _planned(sweep: SimpleNamespace, given: argparse.Namespace) -> tuple[list[Sh
             if sweep.layer not in backbone.layer_names:
                 raise UnknownName(unknown(f"layer of {name}", sweep.layer, backbone.layer_names))
     shards = plan(
-        sweep.zoo, sweep.networks, sweep.generators, sweep.units,
-        signs=sweep.signs, alphas=sweep.alphas, seeds=sweep.seeds, rule=sweep.rule,
-        dtype=sweep.dtype, layer=sweep.layer,
+        sweep.zoo,
+        sweep.networks,
+        sweep.generators,
+        sweep.units,
+        signs=sweep.signs,
+        alphas=sweep.alphas,
+        seeds=sweep.seeds,
+        rule=sweep.rule,
+        dtype=sweep.dtype,
+        layer=sweep.layer,
         search=Search(sweep.optimizer, given.generations, given.population),
-    )  # fmt: skip
+    )
     return shards, zoo
 
 

@@ -186,32 +186,42 @@ class Ascents(Experiment):
         filled = np.zeros((len(packed), max(map(len, packed))), np.uint8)
         for row, one in zip(filled, packed, strict=True):
             row[: len(one)] = one
-        shape = (len(self.units), len(self.conditions), len(self.seeds))
-        values: dict[str, Any] = {
-            **self._scored(zoo, pixels, cells),
-            "begun": found.trace[:, :BEGUN].numpy(),
-            "picture": filled,
-            "length": np.array([len(one) for one in packed], np.int32),
+        cost = {
+            "network_seconds": round(found.network_seconds, 2),
+            "images": found.images_seen,
+            "runs": len(cells),
         }
-        runs = ("unit", "condition", "seed")
+        return self._named(
+            {
+                **self._scored(zoo, pixels, cells),
+                "begun": found.trace[:, :BEGUN].numpy(),
+                "picture": filled,
+                "length": np.array([len(one) for one in packed], np.int32),
+            }
+        ).assign_attrs(cost=cost)
+
+    def _named(self, values: dict[str, Any]) -> xr.Dataset:
+        """Values of all runs, one after the other, by unit, condition and seed."""
+        shape = (len(self.units), len(self.conditions), len(self.seeds))
         further = {
             "recognition": ("witness",),
             "rank": ("witness",),
             "picture": ("byte",),
             "begun": ("step",),
         }
+        runs = ("unit", "condition", "seed")
         return xr.Dataset(
             {
                 name: ((*runs, *further.get(name, ())), own.reshape(*shape, *own.shape[1:]))
                 for name, own in values.items()
             },
             {
-                "unit": list(self.units), **along_conditions(self.conditions),
-                "seed": list(self.seeds), "witness": list(self.witnesses),
+                "unit": list(self.units),
+                **along_conditions(self.conditions),
+                "seed": list(self.seeds),
+                "witness": list(self.witnesses),
             },
-            {"cost": {"network_seconds": round(found.network_seconds, 2),
-                      "images": found.images_seen, "runs": len(cells)}},
-        )  # fmt: skip
+        )
 
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> list[Cell]:
         """Pictures (unit, condition, seed); none where a network's package is not installed."""

@@ -25,9 +25,16 @@ _ATTEMPTS = 3
 _BLOCK = 1 << 18  # bytes
 
 __all__ = [
-    "MIRROR", "OFFLINE", "REGISTRY", "FetchError", "Offline", "Remote", "WrongHash", "fetch",
+    "MIRROR",
+    "OFFLINE",
+    "REGISTRY",
+    "FetchError",
+    "Offline",
+    "Remote",
+    "WrongHash",
+    "fetch",
     "located",
-]  # fmt: skip
+]
 
 
 class FetchError(Refusal, RuntimeError):

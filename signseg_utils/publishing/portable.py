@@ -171,9 +171,20 @@ def publish_zoo(
     folder = scratch / machine.replace(" ", "_")
     (profile,), (zoo,) = {one.profile for one in chapters}, {one.zoo for one in chapters}
     words = [
-        "-m", "signseg_utils", "publish", "--profile", profile, "--zoo", zoo, "--chapters",
-        ",".join(one.number for one in chapters), "--output", str(folder), "--jobs", "1",
-    ]  # fmt: skip
+        "-m",
+        "signseg_utils",
+        "publish",
+        "--profile",
+        profile,
+        "--zoo",
+        zoo,
+        "--chapters",
+        ",".join(one.number for one in chapters),
+        "--output",
+        str(folder),
+        "--jobs",
+        "1",
+    ]
     status, _, err = _fresh(machine, words, SECONDS * len(chapters))
     return {one.page: _ended(folder / zoo, one.name, status, err) for one in chapters}
 

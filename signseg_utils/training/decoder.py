@@ -168,12 +168,19 @@ def train(zoo: Zoo, name: str, recipe: DecoderRecipe, scratch: Path) -> Path:
     began = time.perf_counter() - _play(adversaries, backbone, whiten, images, checkpoint)
     decoder = adversaries.decoder
     manifest = {
-        "name": name, "kind": "generator", "module": "decoder", "zoo": zoo.name,
-        "config": decoder.config(), "recipe": asdict(recipe), "seed": recipe.seed,
+        "name": name,
+        "kind": "generator",
+        "module": "decoder",
+        "zoo": zoo.name,
+        "config": decoder.config(),
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
         "scores": held_out(decoder.eval(), backbone, whiten, zoo.images("val", 1000)),
-        "variance_kept": variance_kept, "inverted_sha256": network.card["sha256"],
-        "seconds": round(time.perf_counter() - began, 1), "dtype": "float16",
-    }  # fmt: skip
+        "variance_kept": variance_kept,
+        "inverted_sha256": network.card["sha256"],
+        "seconds": round(time.perf_counter() - began, 1),
+        "dtype": "float16",
+    }
     halved = {k: v.half() if v.is_floating_point() else v for k, v in decoder.state_dict().items()}
     weights.save(zoo.path(name), halved, manifest)
     checkpoint.unlink(missing_ok=True)

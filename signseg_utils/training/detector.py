@@ -239,6 +239,43 @@ def _trainer(
     return Trainer
 
 
+def _settings(recipe: Recipe, scratch: Path) -> dict[str, Any]:
+    """What ultralytics' trainer is told: our recipe, and nothing written or looked up elsewhere."""
+    epochs = max(1, -(-recipe.steps // EPOCH_STEPS)) if recipe.steps else 100
+    return dict(
+        model=str(CONFIG),
+        data="memory",
+        task="detect",
+        pretrained=False,
+        device="cpu",
+        epochs=epochs,
+        time=None if recipe.steps else recipe.minutes / 60,
+        patience=10_000,
+        batch=recipe.batch,
+        nbs=recipe.batch,
+        imgsz=recipe.image_size,
+        workers=0,
+        rect=False,
+        optimizer="AdamW",
+        lr0=recipe.learning_rate,
+        cos_lr=True,
+        lrf=0.01,
+        warmup_epochs=0.3,
+        warmup_bias_lr=0.0,
+        close_mosaic=0,
+        amp=False,
+        plots=False,
+        save=False,
+        val=False,
+        deterministic=False,
+        seed=recipe.seed,
+        verbose=False,
+        project=str(scratch),
+        name="detector",
+        exist_ok=True,
+    )
+
+
 def fit(
     train: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],
@@ -248,18 +285,8 @@ def fit(
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train from scratch with ultralytics' trainer; averaged model and its validation scores."""
     quiet_ultralytics()
-    epochs = max(1, -(-recipe.steps // EPOCH_STEPS)) if recipe.steps else 100
-    trainer = _trainer(train, held_out, config, recipe)(
-        overrides=dict(
-            model=str(CONFIG), data="memory", task="detect", pretrained=False, device="cpu",
-            epochs=epochs, time=None if recipe.steps else recipe.minutes / 60, patience=10_000,
-            batch=recipe.batch, nbs=recipe.batch, imgsz=recipe.image_size, workers=0, rect=False,
-            optimizer="AdamW", lr0=recipe.learning_rate, cos_lr=True, lrf=0.01,
-            warmup_epochs=0.3, warmup_bias_lr=0.0, close_mosaic=0, amp=False, plots=False,
-            save=False, val=False, deterministic=False, seed=recipe.seed, verbose=False,
-            project=str(scratch), name="detector", exist_ok=True,
-        )
-    )  # fmt: skip
+    settings = _settings(recipe, scratch)
+    trainer = _trainer(train, held_out, config, recipe)(overrides=settings)
     trainer.train()
     if trainer.metrics is None or trainer.ema is None:
         raise RuntimeError("expected ultralytics to validate at the end of training; it did not")
@@ -297,20 +324,27 @@ def train(zoo: Zoo, recipe: Recipe) -> Path:
         )
     empty = held_out[1].isnan().any(1)
     manifest = {
-        "name": ARTEFACT, "kind": "detector", "zoo": zoo.name, "module": "objectness",
+        "name": ARTEFACT,
+        "kind": "detector",
+        "zoo": zoo.name,
+        "module": "objectness",
         "config": {"model": config, "image_size": recipe.image_size},
-        "recipe": asdict(recipe), "seed": recipe.seed, "dtype": "float16",
-        "scores": scores | {
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
+        "dtype": "float16",
+        "scores": scores
+        | {
             "objectness_with_object": round(float(halved[~empty].mean()), 4),
             "objectness_without": round(float(halved[empty].mean()), 4),
             "auc": round(_auc(halved[~empty], halved[empty]), 4),
-            "held_out": len(empty), "held_out_without": int(empty.sum()),
+            "held_out": len(empty),
+            "held_out_without": int(empty.sum()),
             "largest_change_by_rounding": round(change, 5),
         },
         "negatives": NEGATIVES["shapes" if zoo.name == "shapes" else "natural"],
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(time.perf_counter() - start, 1),
-    }  # fmt: skip
+    }
     weights.save(zoo.path(ARTEFACT), state, manifest)
     return zoo.path(ARTEFACT)
 

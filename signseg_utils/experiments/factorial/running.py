@@ -98,9 +98,15 @@ class Searches(Experiment):
             if row not in known:
                 raise UnknownName(unknown("number in rows", str(row), [*map(str, known)]))
         sweep = Shard(
-            "factorial", "", "", "", signs=("positive", "negative", given.control),
-            alphas=given.alphas, seeds=given.seeds, search=Search(generations=given.generations),
-        )  # fmt: skip
+            "factorial",
+            "",
+            "",
+            "",
+            signs=("positive", "negative", given.control),
+            alphas=given.alphas,
+            seeds=given.seeds,
+            search=Search(generations=given.generations),
+        )
         return plan([one for one in chosen if one.row in wanted], given.units, sweep)
 
     @property
@@ -155,10 +161,16 @@ class Searches(Experiment):
         readout = self.readout(network.readout)
         each = [rows(shard, readout.rows([shard.unit])) for shard in self.shards]
         found = evolution.evolve(
-            concatenate([bank for bank, _ in each]), network.backbone, zoo.generator(GENERATOR),
-            [seed for _, seeds in each for seed in seeds], self.sweep.search, device=device,
-            resume=state, checkpoint=save, checkpoint_every=1,
-        )  # fmt: skip
+            concatenate([bank for bank, _ in each]),
+            network.backbone,
+            zoo.generator(GENERATOR),
+            [seed for _, seeds in each for seed in seeds],
+            self.sweep.search,
+            device=device,
+            resume=state,
+            checkpoint=save,
+            checkpoint_every=1,
+        )
         conditions, seeds = self.shards[0].conditions, self.sweep.seeds
         shape = (len(self.units), len(conditions), len(seeds))
         along = ("shard", "condition", "seed")

@@ -39,10 +39,25 @@ from signseg_utils.units.readout import Readout, concatenate
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "CHOSEN", "OVERSIZE", "TOLERANCE", "WAYS", "AblatedModels", "Fit", "alike", "bank",
-    "by_kind", "fit", "measure", "of_kind", "plan", "predicted", "rendered", "searched", "show",
+    "CHOSEN",
+    "OVERSIZE",
+    "TOLERANCE",
+    "WAYS",
+    "AblatedModels",
+    "Fit",
+    "alike",
+    "bank",
+    "by_kind",
+    "fit",
+    "measure",
+    "of_kind",
+    "plan",
+    "predicted",
+    "rendered",
+    "searched",
+    "show",
     "write_images",
-]  # fmt: skip
+]
 
 CHOSEN = "chosen"  # the layer that cross-validation on training images prefers
 WAYS = ("as is", "held")  # held: luminance and RMS contrast are those of natural images
@@ -405,7 +420,6 @@ def measure(
     natural = own.natural.float() / 255
     light, spread = (values.mean().item() for values in stimuli.luminance_and_contrast(natural))
     ways = {"as is": images, "held": stimuli.held(images, light, spread)}
-    lights, spreads = zip(*(stimuli.luminance_and_contrast(ways[way]) for way in WAYS), strict=True)
     whole = recordings.complete(found)
     population = twins(study.recording, study.session, whole["neuron"].values.tolist())
     judges = [name for name in zoo.networks if name not in (study.network, study.judge)]
@@ -416,8 +430,7 @@ def measure(
         "own": (dims, standard),
         "predicted": (dims, predicted(own, images).numpy()),
         **_answers(population, own, ways, natural, study.everybody),
-        "luminance": (("way", *dims), torch.stack(lights).numpy()),
-        "contrast": (("way", *dims), torch.stack(spreads).numpy()),
+        **_light(ways),
         "similarity": ((*dims[:2], "judge"), raw),
         "centred": ((*dims[:2], "judge"), centred),
         "cv": (dims[:1], own.cv),
@@ -445,6 +458,14 @@ def measure(
             "population": 0 if population is None else whole.sizes["neuron"],
         },
     )
+
+
+def _light(ways: dict[str, Tensor]) -> dict[str, tuple[Sequence[str], Array]]:
+    """Luminance and contrast of the images each way, as variables of `measure`."""
+    dims = ("way", "neuron", "condition", "seed")
+    seen = zip(*(stimuli.luminance_and_contrast(ways[way]) for way in WAYS), strict=True)
+    named = zip(("luminance", "contrast"), seen, strict=True)
+    return {name: (dims, torch.stack(values).numpy()) for name, values in named}
 
 
 def _answers(

@@ -133,12 +133,18 @@ class Consolidation(studies.Recorded):
         beside = np.arange(len(names)), np.roll(np.arange(len(names)), -1)
         found = xr.Dataset(
             coords={
-                "model": list(names), "chosen": [names[n] for n in chosen], "part": list(PARTS),
-                "map": list(LAYERS), "layer": list(MIXING), "among": list(AMONG),
-                "null": list(shared.NULLS), "gauge": list(GAUGES), "weights": ["own", "random"],
+                "model": list(names),
+                "chosen": [names[n] for n in chosen],
+                "part": list(PARTS),
+                "map": list(LAYERS),
+                "layer": list(MIXING),
+                "among": list(AMONG),
+                "null": list(shared.NULLS),
+                "gauge": list(GAUGES),
+                "weights": ["own", "random"],
                 "condition": list(CONDITIONS),
             }
-        )  # fmt: skip
+        )
         found["cka"] = (("among", "map", "model"), _among(pairs, groups))
         found["next_cka"] = (("map", "model"), pairs[:, *beside])
         control = [[shared.of_each(part) for part in parts] for parts in (own, redrawn)]

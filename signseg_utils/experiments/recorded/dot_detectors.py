@@ -273,6 +273,19 @@ def invariance(ablated: Tensor, intact: Tensor) -> Tensor:
     return 1 - ablated.std(-1, correction=0) / spread.clamp_min(1e-12)
 
 
+def half_without(own: CompactNeuron, shown: Tensor, filtered: Tensor) -> list[Tensor]:
+    """Responses ``[radius]`` to dots with half of one sign of the mixing weights gone, a sign each.
+
+    What counts as half is weighed on ``shown`` images; ``filtered`` are the dots' own maps.
+    """
+    layer = str(CONSOLIDATING)
+    on_dots = consolidation.parts(own, shown)[layer]._replace(filtered=filtered)
+    return [
+        consolidation.without(own, layer, on_dots, "passed on", ablation)
+        for ablation in SIGNS.values()
+    ]
+
+
 @torch.inference_mode()
 def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dataset:
     """What each filter of one model, ``about``, does to its responses to dots.
@@ -315,11 +328,8 @@ def taken_apart(study: DotDetectors, about: xr.Dataset, shown: Tensor) -> xr.Dat
     columns["change"][mine[order]] = change
     y, x = centres(own, passed[CONSOLIDATING][-1:], important, place)
     columns["y"][mine], columns["x"][mine] = y, x
-    part = consolidation.parts(own, shown[: study.shown])[str(CONSOLIDATING)]
-    on_dots = part._replace(filtered=passed[CONSOLIDATING])
     signed = [
-        told(consolidation.without(own, str(CONSOLIDATING), on_dots, "passed on", ablation))
-        for ablation in SIGNS.values()
+        told(values) for values in half_without(own, shown[: study.shown], passed[CONSOLIDATING])
     ]
     forms = [told(responses(own, spots(RADII, place, polarity, form))) for form in FORMS]
     return xr.Dataset(

@@ -36,9 +36,18 @@ from signseg_utils.units.readout import Readout
 from signseg_utils.zoos import Zoo
 
 __all__ = [
-    "FRESH", "KINDS", "OWN", "SHUFFLES", "TOLERANCE", "WIDE", "Asked", "Localisation", "look",
-    "measure", "plan",
-]  # fmt: skip
+    "FRESH",
+    "KINDS",
+    "OWN",
+    "SHUFFLES",
+    "TOLERANCE",
+    "WIDE",
+    "Asked",
+    "Localisation",
+    "look",
+    "measure",
+    "plan",
+]
 
 KINDS = ("grey", "mean", "wide", "elsewhere")  # ways to clear the background
 WIDE = 0.25  # the wide mask is where the map reaches this share of its maximum
@@ -121,10 +130,17 @@ class Localisation(studies.Recorded):
     @classmethod
     def asked(cls, given: SimpleNamespace, zoo: Zoo) -> list[Localisation]:
         return plan(
-            given.recording, given.zoo, given.network, given.generator or zoo.generators[0],
-            given.sessions, images=given.images, neurons=given.neurons, least_fit=given.least_fit,
-            generations=given.generations, seeds=given.seeds,
-        )  # fmt: skip
+            given.recording,
+            given.zoo,
+            given.network,
+            given.generator or zoo.generators[0],
+            given.sessions,
+            images=given.images,
+            neurons=given.neurons,
+            least_fit=given.least_fit,
+            generations=given.generations,
+            seeds=given.seeds,
+        )
 
     def stand_ins(self, stored: xr.Dataset) -> Neurons | None:
         """Twins of the neurons, in the units of the result; None if they are not here."""

@@ -137,10 +137,17 @@ class Shard(Experiment):
         if self.layer == READOUT:
             bank, seeds = rows(self, unit)
             found = evolution.evolve(
-                bank, network.backbone, generator, seeds, self.search, device=device,
-                dtype=getattr(torch, self.dtype), resume=state, checkpoint=save,
+                bank,
+                network.backbone,
+                generator,
+                seeds,
+                self.search,
+                device=device,
+                dtype=getattr(torch, self.dtype),
+                resume=state,
+                checkpoint=save,
                 checkpoint_every=1,
-            )  # fmt: skip
+            )
         else:
             found = layers.search(self, network, generator, device=device)
         intact = concatenate([unit] * len(found.codes))
