@@ -37,7 +37,7 @@ def test_a_change_tells_both_verdicts() -> None:
     table = pd.DataFrame([row(), row(old_id="P-5", id="")])
     first, gone = changes.changes([now], table)
     assert (first.was, first.now.verdict, first.same) == ("replicated", "absent", False)
-    assert first.was_measured == "0.35 (0.3 to 0.4)"
+    assert first.was_measured == "0.35 (0.30 to 0.40)"
     assert gone.now is None and not gone.same
 
 

@@ -244,7 +244,7 @@ def test_what_the_book_asks_is_answered_and_marked(stated: Any) -> None:
     assert [line.verdict for line in chapter.lines] == ["yes", "yes"]
     assert {line.reported for line in chapter.lines} == {"ours: no source asks"}
     assert chapter.lines[1].role == "control"
-    assert chapter.judged[0].sentence == "It is replicated by 0.4."
+    assert chapter.judged[0].sentence == "It is replicated by 0.400."
 
 
 def test_alike_numbers_and_bounds(stated: Any) -> None:

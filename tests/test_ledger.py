@@ -211,7 +211,7 @@ def test_table_says_every_verdict_in_words_and_escapes() -> None:
         assert f"</span> {verdict}</td>" in page
         assert verdict in str(shown)
     assert "falls &lt;monotonically&gt;" in page
-    assert "−0.8 (−0.9 to −0.7)" in page
+    assert "−0.80 (−0.90 to −0.70)" in page
     assert page.count("<tr") == 1 + len(WORDS)
 
 
@@ -245,7 +245,7 @@ def test_a_line_tells_its_networks_and_what_could_be_seen(tmp_path: Path) -> Non
     )
     assert line.sample == "2 × 12" and line.found == "networks disagree (1 of 2)"
     page = ledger.table([line]).html
-    assert "each of 2" in page and "resnet 0.1 (−0.1 to 0.3)" in page and "p = 0.03" in page
+    assert "each of 2" in page and "resnet 0.10 (−0.10 to 0.30)" in page and "p = 0.03" in page
     assert "shapes, control" in page
     unsure = replace(line, verdict="inconclusive")
     assert unsure.found == "inconclusive (1 of 2); 0.25 would have been seen"
@@ -260,3 +260,22 @@ def test_ledgers_of_before_are_still_lines(tmp_path: Path) -> None:
         del row[name]
     path.write_text(json.dumps([row]))
     assert ledger.read(path) == (LINE,)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (0.2481, 0.1232, 0.3721, "0.25 (0.12 to 0.37)"),
+        (0.0144, -0.0198, 0.0486, "0.014 (−0.020 to 0.049)"),
+        (-0.00587, -0.453, 0.443, "−0.01 (−0.45 to 0.44)"),
+        (-0.0004, -0.4, 0.4, "0.00 (−0.40 to 0.40)"),
+        (12.3, 2.1, 30.0, "12 (2 to 30)"),
+        (0.2, 0.0007, 0.4, "0.20 (0.0007 to 0.40)"),  # a bound that is not 0 is not told as 0
+        (0.5, 0.5, 0.5, "0.5 (0.5 to 0.5)"),
+        (0.5, -float("inf"), 1.0, "0.5 (−inf to 1)"),
+    ],
+)
+def test_numbers_are_as_precise_as_their_interval(
+    value: float, low: float, high: float, told: str
+) -> None:
+    assert ledger.with_interval(value, low, high) == told

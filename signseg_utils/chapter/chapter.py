@@ -376,8 +376,11 @@ def _told(line: Line) -> dict[str, Any]:
         "detectable": line.detectable,
     }
     if line.ci_low is not None and line.ci_high is not None:
-        low, high = ledger.number(line.ci_low), ledger.number(line.ci_high)
-        told |= {"low": line.ci_low, "high": line.ci_high, "interval": f"{low} to {high}"}
+        told |= {"low": line.ci_low, "high": line.ci_high}
+        told["interval"] = ledger.interval(line.ci_low, line.ci_high)
+        if line.measured is not None:
+            kept = ledger.decimals(line.ci_low, line.ci_high)
+            told["value"] = claims.Number.rounded(line.measured, kept)
     return told
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -59,11 +59,25 @@ _ID = re.compile(r"\b[A-Z]-(?:[A-Z]*\d|[a-zA-Z]{2,})")
 
 
 class Number(float):
-    """A number as sentences hold it: three digits unless a format is given."""
+    """A number as sentences hold it: three digits, unless a format or its decimals are given."""
+
+    decimals: int | None = None
 
     def __format__(self, how: str) -> str:
-        text = super().__format__(how) if how else ledger.number(self)
+        text = super().__format__(how) if how else ledger.number(self, self.decimals)
         return text.replace("-", "\N{MINUS SIGN}")
+
+    @classmethod
+    def rounded(cls, value: float, decimals: int | None) -> Self:
+        """A number that is told with so many decimals."""
+        number = cls(value)
+        number.decimals = decimals
+        return number
+
+
+def _as_number(value: Any) -> Any:
+    plain = isinstance(value, float) and not isinstance(value, Number)
+    return Number(value) if plain else value
 
 
 class _Fields(dict[str, Any]):
@@ -160,7 +174,7 @@ class Claim:
 
     def sentence(self, verdict: str, fields: Mapping[str, Any]) -> str:
         """The plain sentence for a verdict."""
-        numbers = {n: Number(v) if isinstance(v, float) else v for n, v in fields.items()}
+        numbers = {n: _as_number(v) for n, v in fields.items()}
         return filled(self.sentences[verdict], numbers, f"sentence of {self.id!r}, {verdict}")
 
 

@@ -387,10 +387,9 @@ def measured(line: Line) -> str:
     """The measured value with its interval, in words fit for a table."""
     if line.measured is None:
         return "–"
-    value = number(line.measured)
     if line.ci_low is None or line.ci_high is None:
-        return value
-    return f"{value} ({number(line.ci_low)} to {number(line.ci_high)})"
+        return number(line.measured)
+    return with_interval(line.measured, line.ci_low, line.ci_high)
 
 
 def _row(line: Line, heads: Sequence[str]) -> str:
@@ -418,15 +417,54 @@ def spread(line: Line) -> str:
     if len(line.cells) < 2:
         return ""
     rows = "<br>".join(
-        f"{html.escape(own.name)} {number(own.value)} ({number(own.low)} to {number(own.high)})"
+        f"{html.escape(own.name)} {with_interval(own.value, own.low, own.high)}"
         for own in line.cells
     )
     return f"<details><summary><small>each of {len(line.cells)}</small></summary>{rows}</details>"
 
 
-def number(value: float) -> str:
-    """Three digits, with a true minus sign."""
-    return f"{float(value):.3g}".replace("-", "−")
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value and its interval, as precise as the interval allows: ``"0.25 (0.12 to 0.37)"``."""
+    return f"{number(value, decimals(low, high))} ({interval(low, high)})"
+
+
+def interval(low: float, high: float) -> str:
+    """``"0.12 to 0.37"``; a bound that is not 0 is not told as 0."""
+    kept = decimals(low, high)
+    hidden = [kept is not None and bound and not round(bound, kept) for bound in (low, high)]
+    told = [
+        f"{bound:.1g}".replace("-", "−") if small else number(bound, kept)
+        for bound, small in zip((low, high), hidden, strict=True)
+    ]
+    return " to ".join(told)
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """As many decimals as given, else three digits; with a true minus sign.
+
+    >>> number(0.00064), number(-0.00064, decimals=2)
+    ('0.00064', '0.00')
+    """
+    told = f"{float(value):.3g}" if decimals is None else f"{float(value):.{decimals}f}"
+    return told.replace("-", "−") if float(told) else told.lstrip("-")
+
+
+def decimals(low: float, high: float) -> int | None:
+    """How many decimals the numbers of an interval are worth; None where that cannot be told.
+
+    Half the width of the interval keeps two digits if the first of them is small, else one, as
+    particle physicists round errors (https://pdg.lbl.gov, Introduction, section 5.3), but never
+    less than hundredths below 1.
+
+    >>> decimals(0.1232, 0.3721), decimals(0.1786, 0.2824), decimals(0.0008, 0.0398)
+    (2, 2, 3)
+    """
+    half = (high - low) / 2
+    if not (math.isfinite(half) and half > 0):
+        return None
+    place = math.floor(math.log10(half))
+    kept = 2 if half / 10**place < 3.55 else 1
+    return max(kept - 1 - place, 2 if half < 1 else 0)
 
 
 def _check_unique(lines: Sequence[Line]) -> None:

@@ -93,5 +93,7 @@ def of_book(executed: Path) -> list[Change]:
 
 def _measured(row: dict) -> str:
     numbers = [row[name] for name in ("old_measured", "old_low", "old_high")]
-    told = [ledger.number(float(value)) for value in numbers if value]
-    return f"{told[0]} ({told[1]} to {told[2]})" if len(told) == 3 else (told or ["–"])[0]
+    told = [float(value) for value in numbers if value]
+    if len(told) == 3:
+        return ledger.with_interval(*told)
+    return ledger.number(told[0]) if told else "–"
