@@ -53,7 +53,7 @@ def unit_dots(
     palette = paints(groups, colours)
     # seaborn draws the whole figure now, and again lays out all dots that it has, which takes long
     # and is for nothing, because it does so whenever the figure is drawn.
-    figure = ax.get_figure(root=True)
+    figure: Any = ax.get_figure(root=True)
     figure.set_visible(False)
     # Beside each other as far as there is room; dots of a crowd beyond it lie at its edge.
     sns.swarmplot(

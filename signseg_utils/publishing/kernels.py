@@ -139,6 +139,8 @@ def _serve(arguments: list[str], env: dict[str, str], folder: str) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=end_with_parent, daemon=True).start()
 
+    if "pandas" in sys.modules:  # imported without IPython, it cuts tables to fit a terminal
+        sys.modules["pandas"].set_option("display.max_columns", 20)
     from ipykernel import kernelapp
 
     # its parent is the server; said here, because the environment was read with the imports
