@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from browsing import build
 from signseg_utils.chapter import ledger
 from signseg_utils.cli import publish as cli
 from signseg_utils.files import paths
-from signseg_utils.publishing import chapters, notices, publish
+from signseg_utils.publishing import chapters, notices, publish, publisher
+from signseg_utils.publishing.chapters import Chapter
 
 CHAPTER = """---
 jupytext:
@@ -414,3 +415,50 @@ def test_a_process_that_dies_costs_the_page_that_it_was_at(
     assert said.count("error:") == 1
     for name in ("shapes/02_two", "tinyimagenet/03_other"):
         assert (quick.out / f"{name}.run.json").exists()
+
+
+def test_a_process_that_has_made_a_page_makes_another(
+    quick: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that need nothing of each other keep all processes busy, whatever their zoo."""
+    for name in ("03_three", "04_four"):
+        quick.write("shapes", name)
+    begun: list[Any] = []
+    start = publisher._Process.__init__
+
+    def counted(self: Any, *given: Any) -> None:
+        begun.append(self)
+        start(self, *given)
+
+    monkeypatch.setattr(publisher._Process, "__init__", counted)
+    wanted = chapters.chapters("tiny", ["shapes"])
+    assert not publisher.Publisher(quick.out).side_by_side([[one] for one in wanted], 2)
+    assert len(begun) == 2 and len(wanted) == 4
+    assert len(list((quick.out / "shapes").glob("*.run.json"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("profile", "more", "groups"),
+    [
+        ("shipped", (), [["1"], ["2"], ["1"]]),
+        ("shipped", ("--recompute",), [["1", "2"], ["1"]]),
+        ("shipped", ("--results", "of_mine"), [["1", "2"], ["1"]]),
+        ("quick", (), [["1", "2"], ["1"]]),
+    ],
+)
+def test_pages_of_a_zoo_stay_in_order_where_one_computes_for_the_next(
+    profile: str, more: tuple[str, ...], groups: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [("1", "shapes"), ("2", "shapes"), ("1", "tinyimagenet")]
+    wanted = [Chapter(Path(f"{number}_x.md"), zoo, {}, profile) for number, zoo in pages]
+    asked: list[list[list[str]]] = []
+
+    def side_by_side(_: Any, given: Sequence[Sequence[Chapter]], jobs: int) -> list[Any]:
+        asked.append([[chapter.number for chapter in group] for group in given])
+        return []
+
+    monkeypatch.setattr(cli, "chapters", lambda *_: wanted)
+    monkeypatch.setattr(publisher.Publisher, "side_by_side", side_by_side)
+    monkeypatch.setattr(cli.families, "store", lambda _: None)
+    assert cli.main(["--profile", profile, "--jobs", "2", "--zoo", "shapes", *more]) == 0
+    assert asked == [groups]

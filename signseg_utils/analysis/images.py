@@ -206,7 +206,7 @@ def measure(
         ``whiteness``; ``recognition`` and ``recognition_rank`` of the unit's class by the other
         judges.
     """
-    networks = {name: zoo.network(name) for name in judges}
+    networks = {name: zoos.kept(zoo, name) for name in judges}
     backbones = {name: network.backbone for name, network in networks.items()}
     eye = zoo.perceptual(judges[0])
     detector = detector or zoo.detector()

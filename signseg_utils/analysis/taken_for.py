@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from signseg_utils import zoos
 from signseg_utils.analysis import images, stats
 from signseg_utils.analysis.kinds_of_things import ANIMALS, ARTEFACTS, kinds
 from signseg_utils.zoos import Zoo
@@ -23,7 +24,7 @@ def animals(zoo: Zoo, found: xr.Dataset, conditions: Sequence[str]) -> xr.DataAr
     """
     few = found.sel(condition=list(conditions))
     (climbed,) = few["network"].values.tolist()
-    others = [zoo.network(name) for name in zoo.networks if name != climbed]
+    others = [zoos.kept(zoo, name) for name in zoo.networks if name != climbed]
     here = torch.from_numpy(np.isin(kinds(zoo.classes), ANIMALS))
     given = []
     for piece in images.pieces(few):

@@ -29,15 +29,14 @@ def main(words: Sequence[str]) -> int:
     wanted = chapters(given.profile, zoos, numbers)
     for zoo, why in ({} if zoos else left_out(given.profile)).items():
         print(f"zoo {zoo} is left out: {why}", file=sys.stderr)
-    groups: dict[str, list[Chapter]] = {}
-    for chapter in wanted:
-        groups.setdefault(chapter.zoo, []).append(chapter)
+    computes = given.profile != "shipped" or given.recompute or given.results
+    groups = _groups(wanted, by_zoo=bool(computes))
     publisher, jobs = Publisher(given.output, how), min(given.jobs, len(groups))
     try:
         if jobs <= 1:
             found = publisher.in_turn(wanted)
         else:
-            found = publisher.side_by_side(list(groups.values()), jobs)
+            found = publisher.side_by_side(groups, jobs)
     except KeyboardInterrupt:
         print(
             "stopped: pages that were finished stay, those under way keep their earlier copies; "
@@ -45,7 +44,7 @@ def main(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
-    for zoo in groups:  # a claim is judged among all of its zoo
+    for zoo in {chapter.zoo for chapter in wanted}:  # a claim is judged among all of its zoo
         families.store((given.output or executed_folder()) / zoo)
     if found:
         print(_listed(found, len(wanted)), file=sys.stderr)
@@ -69,9 +68,24 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         "--jobs",
         type=number("jobs"),
         default=os.cpu_count() or 1,
-        help="zoos run side by side, at most",
+        help="pages made side by side, at most; of one zoo where results ship",
     )
     return parser.parse_args(words)
+
+
+def _groups(wanted: Sequence[Chapter], by_zoo: bool) -> list[list[Chapter]]:
+    """Chapters that are to be published in order, group by group.
+
+    Where results ship, each by itself: none needs what another computes. (Should one not ship, two
+    pages may compute it twice, which costs time alone.) Where they are computed, those of a zoo
+    together, for they go on from each other's searches; zoos share none.
+    """
+    if not by_zoo:
+        return [[chapter] for chapter in wanted]
+    of_zoo: dict[str, list[Chapter]] = {}
+    for chapter in wanted:
+        of_zoo.setdefault(chapter.zoo, []).append(chapter)
+    return list(of_zoo.values())
 
 
 def _listed(found: Sequence[Notice], asked: int) -> str:

@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from signseg_utils import selection
+from signseg_utils import selection, zoos
 from signseg_utils.analysis.images import decoded
 from signseg_utils.basics import registry
 from signseg_utils.experiments.agreement import Agreement, Comparison
@@ -261,7 +261,7 @@ class Ascents(Experiment):
         self, zoo: Zoo, cells: Sequence[Cell], ascent: Ascent | None = None, **options: Any
     ) -> Ascended:
         """Climb again from the seeds, or for the first time; ``options`` as `ascend` takes them."""
-        network = zoo.network(self.network)
+        network = zoos.kept(zoo, self.network)
         seeds = [self.seeds[s] for _, _, s in cells]
         bank = self._bank(network.readout, cells)
         generator = self._generator(zoo)
@@ -284,13 +284,13 @@ class Ascents(Experiment):
     @torch.inference_mode()
     def _scored(self, zoo: Zoo, pixels: Tensor, cells: Sequence[Cell]) -> dict[str, np.ndarray]:
         """What is measured of pictures ``[cell, 3, height, width]`` uint8, each looked at alone."""
-        network = zoo.network(self.network)
+        network = zoos.kept(zoo, self.network)
         intact = network.readout.rows([self.units[unit] for unit, _, _ in cells])
         labels = torch.tensor([zoo.classes.index(self.units[unit]) for unit, _, _ in cells])
         seen = [image[None] / 255 for image in pixels]
         features = torch.cat([network.backbone(image) for image in seen])[:, None]
         answers = []
-        for witness in map(zoo.network, self.witnesses):
+        for witness in (zoos.kept(zoo, name) for name in self.witnesses):
             answers.append(torch.cat([witness.logits(image) for image in seen]))
         found = {
             "activation": self._bank(network.readout, cells).scores(features)[:, 0],

@@ -51,6 +51,10 @@ def unit_dots(
         Area of a dot, square points.
     """
     palette = paints(groups, colours)
+    # seaborn draws the whole figure now, and again lays out all dots that it has, which takes long
+    # and is for nothing, because it does so whenever the figure is drawn.
+    figure: Any = ax.get_figure(root=True)
+    figure.set_visible(False)
     # Beside each other as far as there is room; dots of a crowd beyond it lie at its edge.
     sns.swarmplot(
         {name: _thinned(np.asarray(values, dtype=float)) for name, values in groups.items()},
@@ -61,6 +65,10 @@ def unit_dots(
         warn_thresh=1,
         ax=ax,
     )
+    figure.set_visible(True)
+    for dots in ax.collections:
+        if "draw" in vars(dots):
+            _laid_out_once(ax, dots)
     found = {name: e for name, e in (estimates or {}).items() if name in groups}
     if found:
         sns.pointplot(
@@ -75,6 +83,22 @@ def unit_dots(
             ax=ax,
             **GIVEN,
         )
+
+
+def _laid_out_once(ax: Axes, dots: Any) -> None:
+    """Let seaborn lay out a swarm when its axes have changed, not at every drawing."""
+    anew, last = dots.draw, None
+
+    def draw(renderer: Any) -> None:
+        nonlocal last
+        now = (*ax.bbox.bounds, *ax.get_xlim(), *ax.get_ylim(), ax.figure.dpi)
+        if now == last:
+            type(dots).draw(dots, renderer)
+        else:
+            anew(renderer)
+        last = now
+
+    dots.draw = draw
 
 
 def _thinned(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -3,7 +3,8 @@
 All chapters begin with the same imports, which take longer than many a chapter's own work. Where
 processes can be forked safely (Linux), one server does these imports and nothing else, and each
 kernel is a fork of it: as fresh as a new process, for nothing was computed before. Elsewhere each
-kernel imports for itself, and so does the first one everywhere: for one page a server does not pay.
+kernel imports for itself, and so does the first one everywhere, unless many are to come (`expect`):
+a page or two that import little are made sooner than a server has begun.
 """
 
 from __future__ import annotations
@@ -34,9 +35,18 @@ IMPORTED = (
     "signseg_utils.experiments.sweep",
     "signseg_utils.experiments.recorded.base",
 )
-
+MANY = 4  # kernels of a process
 
 _begun = count()  # kernels of this process
+
+
+def expect(pages: int) -> None:
+    """Say how many kernels are to begin: of many, the first is a fork, too.
+
+    It would do the imports that the server is to do anyway.
+    """
+    if pages >= MANY:
+        next(_begun)
 
 
 def safe_to_fork() -> bool:
@@ -129,6 +139,8 @@ def _serve(arguments: list[str], env: dict[str, str], folder: str) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=end_with_parent, daemon=True).start()
 
+    if "pandas" in sys.modules:  # imported without IPython, it cuts tables to fit a terminal
+        sys.modules["pandas"].set_option("display.max_columns", 20)
     from ipykernel import kernelapp
 
     # its parent is the server; said here, because the environment was read with the imports

@@ -14,9 +14,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from signseg_utils.basics.progress import each
+from signseg_utils.basics.progress import Work, each
 from signseg_utils.files import paths
-from signseg_utils.publishing import notices, provenance
+from signseg_utils.publishing import kernels, notices, provenance
 from signseg_utils.publishing.chapters import Chapter, executed_folder
 from signseg_utils.publishing.execution import end_with_parent, environment
 from signseg_utils.publishing.notices import Notice
@@ -72,32 +72,39 @@ class Publisher:
 
     def in_turn(self, wanted: Sequence[Chapter]) -> list[Notice]:
         """Publish one chapter after the other; returns what there is to say of them."""
+        kernels.expect(len(wanted))
         return [notice for notice in map(self.attempt, _counted(wanted)) if notice]
 
     def side_by_side(self, groups: Iterable[Sequence[Chapter]], jobs: int) -> list[Notice]:
-        """Each group in a process of its own, at most ``jobs`` at once, the cores shared out.
+        """Groups in processes of their own, ``jobs`` at once, the cores shared out.
 
-        Chapters of one zoo go on from each other's searches, so they stay in order; zoos share
-        none. Where a process dies, that costs the page that it was at.
+        Pages of a group stay in order; a process that is done with a group takes another, so that
+        none waits while there is one. Where a process dies, that costs the page that it was at.
         """
         threads = str(max(1, (os.cpu_count() or 1) // jobs))
         waiting = [list(group) for group in groups]
         running: dict[Any, _Process] = {}
         found: list[Notice] = []
+        wanted = [chapter for group in waiting for chapter in group]
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    begun = _Process(self, waiting.pop(0), threads)
-                    running[begun.told] = begun
-                for told in connection.wait(list(running)):
-                    process = running[told]
-                    try:
-                        notice = process.finished_page()
-                    except EOFError:
-                        del running[told]
-                        notice = self._ended(process)
-                        waiting += [process.left] if process.left else []
-                    found += [notice] if notice else []
+            with Work(len(wanted), "pages", _zoos(wanted)) as work:
+                while waiting or running:
+                    while waiting and len(running) < jobs:
+                        begun = _Process(self, waiting.pop(0), threads, len(wanted) // jobs)
+                        running[begun.told] = begun
+                    for told in connection.wait(list(running)):
+                        process = running[told]
+                        try:
+                            notice = process.finished_page()
+                            if not process.left:
+                                process.take(waiting.pop(0) if waiting else [])
+                        except EOFError:
+                            del running[told]
+                            notice = self._ended(process)
+                            waiting += [process.left] if process.left else []
+                        found += [notice] if notice else []
+                        left = [*waiting, *(one.left for one in running.values())]
+                        work.to(len(wanted) - sum(map(len, left)))
         finally:
             for process in running.values():
                 process.stop()
@@ -112,19 +119,28 @@ class Publisher:
 
 
 class _Process:
-    """A process of its own that publishes a group.
+    """A process of its own that publishes one group after the other.
 
-    ``left`` are the chapters of which it has not told yet; ``told`` can be waited for.
+    ``left`` are the chapters of the present one of which it has not told yet; ``told`` can be
+    waited for. ``pages``: about how many it will make in all.
     """
 
-    def __init__(self, publisher: Publisher, group: Sequence[Chapter], threads: str) -> None:
+    def __init__(
+        self, publisher: Publisher, group: Sequence[Chapter], threads: str, pages: int
+    ) -> None:
         fresh = multiprocessing.get_context("spawn")
-        self.left = list(group)
-        self.told, there = fresh.Pipe(duplex=False)
-        self._process = fresh.Process(target=_work, args=(publisher, self.left, there))
+        self.told, there = fresh.Pipe()
+        self._process = fresh.Process(target=_work, args=(publisher, there, pages))
         with environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", threads)):
             self._process.start()
         there.close()
+        self.take(group)
+
+    def take(self, group: Sequence[Chapter]) -> None:
+        """Let it publish a group; an empty one is its last."""
+        self.left = list(group)
+        with suppress(OSError):  # it is no more, which is seen where one waits for it
+            self.told.send(self.left)
 
     def finished_page(self) -> Notice | None:
         """What there is to say of the page that it has just finished; EOFError if it is no more."""
@@ -143,14 +159,16 @@ class _Process:
         self._process.join()
 
 
-def _work(publisher: Publisher, group: Sequence[Chapter], told: connection.Connection) -> None:
-    """What a process of its own does: publish a group, and tell after each page how it went."""
+def _work(publisher: Publisher, head: connection.Connection, pages: int) -> None:
+    """What a process of its own does: publish groups, and tell after each page how it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole family;
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its head says what to do
     threading.Thread(target=end_with_parent, daemon=True).start()
+    kernels.expect(pages)
     with suppress(KeyboardInterrupt):
-        for chapter in _counted(group):
-            told.send(publisher.attempt(chapter))
+        while group := head.recv():
+            for chapter in group:
+                head.send(publisher.attempt(chapter))
 
 
 def _from_root(folder: Path) -> str:
@@ -161,4 +179,9 @@ def _from_root(folder: Path) -> str:
 
 def _counted(wanted: Sequence[Chapter]) -> Iterable[Chapter]:
     """The chapters, counted aloud under the names of their zoos."""
-    return each(wanted, "pages", ", ".join(dict.fromkeys(chapter.zoo for chapter in wanted)))
+    return each(wanted, "pages", _zoos(wanted))
+
+
+def _zoos(wanted: Sequence[Chapter]) -> str:
+    """The zoos of chapters, in words."""
+    return ", ".join(dict.fromkeys(chapter.zoo for chapter in wanted))

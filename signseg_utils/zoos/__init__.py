@@ -276,7 +276,7 @@ class Zoo(ABC):
         """The perceptual distance of this zoo: its unweighted form on the network ``judge``."""
         from signseg_utils.metrics.lpips import Perceptual
 
-        return Perceptual.unweighted(self.network(judge).backbone, name=judge)
+        return Perceptual.unweighted(kept(self, judge).backbone, name=judge)
 
     def timing_backbone(self, network: str) -> nn.Module:
         """A backbone that takes as long as this one."""
@@ -291,6 +291,16 @@ def load_zoo(name: str, folder: Path | None = None) -> Zoo:
     """Zoo ``name`` with its weights in ``folder`` (default: ``data/zoo/<name>``)."""
     zoo: Zoo = registry.load("zoos", name)(folder)
     return zoo
+
+
+def kept(zoo: Zoo, name: str) -> Network:
+    """`Zoo.network`, loaded once for all who only look through it: nobody may change it."""
+    return _kept(zoo, name, zoo.fingerprint(name))
+
+
+@lru_cache(maxsize=4)
+def _kept(zoo: Zoo, name: str, fingerprint: str | None) -> Network:
+    return zoo.network(name)
 
 
 def shipped() -> tuple[str, ...]:

@@ -158,7 +158,9 @@ class EfficientNets(Zoo):
             )
         plugin = registry.load("networks", card["module"])
         unpacked = plugin.unpack(checkpoints.read(path), str(path))
-        return plugin(card["config"]).named(unpacked), card
+        with torch.device("meta"):  # for the names of its parts; random weights take long to draw
+            parts = plugin(card["config"])
+        return parts.named(unpacked), card
 
     def _ours(self, network: str) -> bool:
         """Whether no package holds a network, because nobody trained it."""
