@@ -43,6 +43,25 @@ EXECUTED = re.compile(r"^book/executed/(?P<zoo>[^/]+)/(?P<chapter>[^/]+)$")
 CONTENTS = re.compile(r"\bbook/executed/(?P<zoo>[^/\s]+)/(?P<chapter>[^/\s]+)")
 LAUNCHED = re.compile(r"book/executed/[^/]+/")
 
+# heads of the table of times: one search at a time, until dense's activation
+TIMES = [
+    "method",
+    "reached",
+    "seconds",
+    "images",
+    "x dense",
+    "range",
+    "x dense, equal images",
+    "activation, equal images",
+]
+
+# what was aimed at, in times of dense's speed: method, number of its row, aim
+AIMS = [
+    ("engine", "times_as_fast_at_equal_images", 2.5),
+    ("ascent_code", "times_as_fast", 20),
+    ("ascent_code_plain", "times_as_fast", 20),
+]
+
 COLAB_CELL = """\
 !git clone --depth 1 {url} signseg
 %cd signseg
@@ -505,6 +524,23 @@ class SpeedTable(SphinxDirective):
         return [nodes.raw("", text, format="html")]
 
 
+class TimeTable(SphinxDirective):
+    """``{time-table}``: seconds until the activation that dense CMA ends with, by method."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        text = ""
+        for path in sorted((Path(self.env.srcdir) / "benchmarks" / "results").glob("*.json")):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if "time_to_activation" in found:
+                rows = [_timed(row) for row in found["time_to_activation"].values()]
+                text += f"<p>{_timed_on(found)}</p>" + _table(TIMES, rows, "times")
+                text += f"<p>{_aims(found['time_to_activation'])}</p>"
+        if not text:
+            return [nodes.paragraph(text="No benchmark has been run yet.")]
+        return [nodes.raw("", text, format="html")]
+
+
 class PortableTable(SphinxDirective):
     """``{portable-table}``: how each page ended on each machine of ``make portable``."""
 
@@ -560,9 +596,55 @@ def _imitated(machine: dict[str, Any]) -> str:
     )
 
 
+def _timed(row: dict[str, Any]) -> list[str]:
+    """Cells of one method; of one that was left out, why."""
+    label = html.escape(row["label"])
+    if row["left_out"]:
+        return [label, html.escape(row["left_out"]), *["–"] * (len(TIMES) - 2)]
+    low, high = (_number(bound, ".1f") for bound in row["times_as_fast_range"])
+    return [
+        label,
+        f"{row['reached']} of {len(row['searches'])}",
+        _number(row["seconds_to_target"], ".2f"),
+        _number(row["images_to_target"], ",.0f"),
+        _number(row["times_as_fast"], ".1f"),
+        f"{low} to {high}",
+        _number(row["times_as_fast_at_equal_images"], ".2f"),
+        _number(row["activation_at_budget_of_dense"], ".0%"),
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _aims(rows: dict[str, Any]) -> str:
+    """What was aimed at, and whether it was met, in one sentence."""
+    told = []
+    for name, key, aim in AIMS:
+        where = "to its activation" if key == "times_as_fast" else "at equal images"
+        value = rows[name][key]
+        met = "met" if (value or 0) >= aim else "missed"
+        number = "not reached" if value is None else f"{value:.2f} x"
+        told.append(f"{rows[name]['label']}, {aim} x dense {where}: {number}, {met}")
+    return html.escape(f"Aims: {'; '.join(told)}.")
+
+
+def _timed_on(found: dict[str, Any]) -> str:
+    """What the methods were compared on, in one sentence."""
+    setting = found["settings"]
+    what = (
+        f"{setting['network']}, {setting['generator']} ({setting['code_size']:,} numbers), "
+        f"{setting['searches']} units; dense sees {setting['images']:,} images for each. "
+        f"Precision auto is {setting['precision_auto']}."
+    )
+    return f"{html.escape(what)} On {_machine(found)}."
+
+
 def _machine(found: dict[str, Any]) -> str:
     hardware = found["hardware"]
-    where = hardware.get("gpu") or f"{hardware['threads']} cores, {hardware['instruction_set']}"
+    cores = "1 core" if hardware["threads"] == 1 else f"{hardware['threads']} cores"
+    where = hardware.get("gpu") or f"{cores}, {hardware['instruction_set']}"
     return html.escape(f"{where}, torch {found['versions']['torch'].split('+')[0]}")
 
 
@@ -611,5 +693,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("changes-table", ChangesTable)
     app.add_directive("cost-table", CostTable)
     app.add_directive("speed-table", SpeedTable)
+    app.add_directive("time-table", TimeTable)
     app.add_directive("portable-table", PortableTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
