@@ -265,7 +265,7 @@ def followed(run: Method, task: Task, target: float, limit: float) -> Course:
 def told_of(course: Course, task: Task, target: float) -> dict[str, Any]:
     """What is kept of a search: when it reached the target, what the budget bought, its end."""
     reached, spent = course.reaching(target), course.within(task.images)
-    columns = {
+    columns: dict[str, Sequence[float]] = {
         "seconds": course.seconds,
         "processor_seconds": course.processor_seconds,
         "images": course.images,

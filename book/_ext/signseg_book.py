@@ -602,6 +602,9 @@ def _timed(row: dict[str, Any]) -> list[str]:
     if row["left_out"]:
         return [label, html.escape(row["left_out"]), *["–"] * (len(TIMES) - 2)]
     low, high = (_number(bound, ".1f") for bound in row["times_as_fast_range"])
+    then = _number(row["activation_at_budget_of_dense"], ".0%")
+    if row["activation_at_budget_of_dense"] is None:  # it ended, or was stopped, before
+        then = f"{row['activation_of_dense']:.0%} at its end"
     return [
         label,
         f"{row['reached']} of {len(row['searches'])}",
@@ -610,7 +613,7 @@ def _timed(row: dict[str, Any]) -> list[str]:
         _number(row["times_as_fast"], ".1f"),
         f"{low} to {high}",
         _number(row["times_as_fast_at_equal_images"], ".2f"),
-        _number(row["activation_at_budget_of_dense"], ".0%"),
+        then,
     ]
 
 
@@ -638,7 +641,10 @@ def _timed_on(found: dict[str, Any]) -> str:
         f"{setting['searches']} units; dense sees {setting['images']:,} images for each. "
         f"Precision auto is {setting['precision_auto']}."
     )
-    return f"{html.escape(what)} On {_machine(found)}."
+    hardware = found["hardware"]
+    busy = (hardware["load_before"] or 0) > hardware["cores"]
+    beside = f", beside other work (load {hardware['load_before']:.1f})" if busy else ""
+    return f"{html.escape(what)} On {_machine(found)}{beside}."
 
 
 def _machine(found: dict[str, Any]) -> str:
