@@ -14,102 +14,28 @@ bfloat16 and times the optimisers without any network at several code sizes.
 
 import argparse
 import json
-import math
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cma
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signseg_utils import __version__
+from benchmarks.references import DenseCholesky, Made, PyCMA, best_of
+from benchmarks.setting import hardware, random_network, responses, versions, zoo_parts
 from signseg_utils.basics import registry
 from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.search.scoring import Scorer, certify, fast_bfloat16
-from signseg_utils.units.readout import Readout, concatenate
-from signseg_utils.zoos import load_zoo
-
-Score = Callable[[Tensor], Tensor]
-
-
-class DenseCholesky:
-    """Cholesky CMA-ES of one run with matrices, as published code has it (float32)."""
-
-    def __init__(self, start: Tensor, sigma: float, population: int, seed: int) -> None:
-        n = len(start)
-        self.n, self.mean, self.sigma, self.population = n, start.clone(), sigma, population
-        weights = math.log(population / 2 + 0.5) - torch.arange(1, population // 2 + 1).log()
-        self.weights = (weights / weights.sum()).to(start)
-        self.mueff = 1 / float((self.weights**2).sum())
-        self.cc, self.c1 = 4 / (n + 4), 2 / (n + math.sqrt(2)) ** 2
-        self.cs = math.sqrt(self.mueff) / (math.sqrt(self.mueff) + math.sqrt(n))
-        self.damping = 1 + self.cs + 2 * max(0.0, math.sqrt((self.mueff - 1) / (n + 1)) - 1)
-        self.chi = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
-        self.factor = torch.eye(n, device=start.device)
-        self.inverse = torch.eye(n, device=start.device)
-        self.pc, self.ps = torch.zeros_like(start), torch.zeros_like(start)
-        self.draw = torch.Generator(start.device).manual_seed(seed)
-        self.steps = self.updated = 0
-
-    def ask(self) -> Tensor:
-        shape = (self.population, self.n)
-        self.z = torch.randn(shape, generator=self.draw, device=self.mean.device)
-        self.codes = self.mean + self.sigma * (self.z @ self.factor)
-        self.steps += 1
-        return self.codes
-
-    def tell(self, scores: Tensor) -> None:
-        best = scores.argsort(descending=True)[: len(self.weights)]
-        self.mean = self.weights @ self.codes[best]
-        z = self.weights @ self.z[best]
-        cs, cc, c1 = self.cs, self.cc, self.c1
-        self.ps = (1 - cs) * self.ps + math.sqrt(cs * (2 - cs) * self.mueff) * z
-        self.pc = (1 - cc) * self.pc + math.sqrt(cc * (2 - cc) * self.mueff) * (z @ self.factor)
-        self.sigma *= math.exp(cs / self.damping * (float(self.ps.norm()) / self.chi - 1))
-        if self.steps - self.updated > 10:
-            self.updated = self.steps
-            v = self.pc @ self.inverse
-            squared, a = float(v @ v), math.sqrt(1 - c1)
-            root = math.sqrt(1 + squared * c1 / (1 - c1))
-            self.factor = a * self.factor + a / squared * (root - 1) * torch.outer(v, self.pc)
-            shrink = (1 - 1 / root) / (a * squared)
-            self.inverse = self.inverse / a - shrink * torch.outer(self.inverse @ v, v)
-
-
-def dense_run(start: Tensor, sigma: float, score: Score, search: Search, seed: int) -> float:
-    """One run with dense matrices; the best score."""
-    best = float(score(start[None])[0])
-    optimizer = DenseCholesky(start, sigma, search.population or 0, seed)
-    for _ in range(search.generations - 1):
-        scores = score(optimizer.ask())
-        best = max(best, float(scores.max()))
-        optimizer.tell(scores)
-    return best
-
-
-def pycma_run(start: Tensor, sigma: float, score: Score, search: Search, seed: int) -> float:
-    """One run of the cma package, on as many images; the best score."""
-    best = float(score(start[None])[0])
-    options = {"popsize": search.population, "seed": seed + 1, "verbose": -9}
-    strategy = cma.CMAEvolutionStrategy(start.cpu().numpy(), sigma, options)
-    for _ in range(search.generations - 1):
-        codes = strategy.ask()
-        scores = score(torch.from_numpy(np.array(codes)).to(start))
-        best = max(best, float(scores.max()))
-        strategy.tell(codes, (-scores).tolist())
-    return best
+from signseg_utils.units.readout import concatenate
 
 
 def one_at_a_time(
-    run: Callable[..., float],
+    make: Made,
     network: Network,
     generator: nn.Module,
     search: Search,
@@ -118,17 +44,14 @@ def one_at_a_time(
 ) -> dict[str, float]:
     """Time runs that come one after the other: full network, no batching over runs."""
     seconds, processor, best = 0.0, 0.0, []
+    sigma = float(generator.initial_sigma)  # type: ignore[arg-type]
+    score_of = responses(network, generator, device)
     for seed in range(repeats):
         start = generator.initial_codes([seed])[0].float().to(device)  # type: ignore[operator]
-        unit = seed % len(network.readout)
-
-        @torch.inference_mode()
-        def score(codes: Tensor, unit: int = unit) -> Tensor:
-            return network.logits(generator(codes))[:, unit]
-
-        sigma = float(generator.initial_sigma)  # type: ignore[arg-type]
+        score = score_of(seed % len(network.readout))
         begun, worked = time.perf_counter(), time.process_time()
-        best.append(run(start, sigma, score, search, seed))
+        strategy = make(start, sigma, seed, search.population or 0)
+        best.append(best_of(strategy, start, score, search.generations))
         seconds += time.perf_counter() - begun
         processor += time.process_time() - worked
     images = repeats * _images(search)
@@ -203,7 +126,6 @@ def optimisers_alone(sizes: Sequence[int], generations: int, runs: int) -> dict[
     plugin = registry.load("optimizers", "cholesky_cma")
     for n in sizes:
         population = plugin.default_population(n)
-        search = Search(generations=generations, population=population)
 
         def score(codes: Tensor) -> Tensor:
             return -(codes - 0.1).square().sum(-1)
@@ -213,54 +135,17 @@ def optimisers_alone(sizes: Sequence[int], generations: int, runs: int) -> dict[
         for _ in range(generations):
             engine.tell(score(engine.ask()))
         entry = {"engine": (time.perf_counter() - begun) / runs}
-        references = {"dense": dense_run} | ({"pycma": pycma_run} if n <= 1024 else {})
-        for name, run in references.items():
-            begun = time.perf_counter()
-            run(torch.zeros(n), 1.0, score, search, 0)
+        references: dict[str, Made] = {"dense": DenseCholesky}
+        if n <= 1024:
+            references["pycma"] = PyCMA
+        for name, make in references.items():
+            begun, start = time.perf_counter(), torch.zeros(n)
+            best_of(make(start, 1.0, 0, population), start, score, generations)
             entry[name] = time.perf_counter() - begun
         table[str(n)] = {
             f"{key}_ms_per_generation": 1000 * value / generations for key, value in entry.items()
         }
     return table
-
-
-def random_network() -> Network:
-    """A small network with random weights."""
-    torch.manual_seed(0)
-    config = {"family": "resnet", "widths": (32, 64, 128, 256), "depths": (1, 1, 1)}
-    backbone = registry.load("networks", "small")(config).folded()
-    readout = Readout(torch.randn(20, 512) / 20, torch.zeros(20), tuple(map(str, range(20))))
-    return Network("random", backbone, readout)
-
-
-def zoo_parts(zoo_name: str, network: str, generator: str) -> tuple[Network, nn.Module]:
-    """A network and a generator of a zoo; by default its last network and its longest codes.
-
-    Those of a zoo whose weights do not ship get random weights, which take the same time.
-    """
-    zoo = load_zoo(zoo_name)
-    names = [generator] if generator else list(zoo.generators)
-    network = network or zoo.networks[-1]
-    if zoo.ships:
-        chosen = zoo.network(network)
-        loaded: list[Any] = [zoo.generator(name) for name in names]
-    else:
-        torch.manual_seed(0)
-        backbone = zoo.timing_backbone(network)
-        loaded = [zoo.timing_generator(name) for name in names]
-        for module in (backbone, *loaded):
-            _enliven(module)
-        width = backbone(torch.rand(1, 3, 64, 64)).shape[1]
-        readout = Readout(torch.randn(20, width) / 20, torch.zeros(20), tuple(map(str, range(20))))
-        chosen = Network(f"{network} (random weights)", backbone, readout)
-    return chosen, max(loaded, key=lambda generator: generator.code_size)
-
-
-def _enliven(module: nn.Module) -> None:
-    """Random weights under which signals keep their size, so that images and scores differ."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
 
 
 def bare_forward(
@@ -277,21 +162,6 @@ def bare_forward(
             scorer.features(codes)
         found[batch] = (scorer.images_seen - seen) / (scorer.watch.seconds - begun)
     return found
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """What the numbers depend on."""
-    described: dict[str, Any] = {
-        "processor": platform.processor() or platform.machine(),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "device": device,
-    }
-    if torch.device(device).type == "cuda":
-        described["gpu"] = torch.cuda.get_device_name(device)
-    return described
 
 
 def _images(search: Search) -> int:
@@ -319,8 +189,8 @@ def compare(
     after = bare_forward(network, generator, options.device, seconds / 60)
     bare = {batch: (before[batch] + after[batch]) / 2 for batch in before}
     best = max(bare, key=lambda batch: bare[batch])
-    pycma = one_at_a_time(pycma_run, network, generator, search, repeats, options.device)
-    dense = one_at_a_time(dense_run, network, generator, search, repeats, options.device)
+    pycma = one_at_a_time(PyCMA, network, generator, search, repeats, options.device)
+    dense = one_at_a_time(DenseCholesky, network, generator, search, repeats, options.device)
     each = engine["seconds_per_visualisation"]
     return {
         "ratio_vs_pycma": pycma["seconds_per_visualisation"] / each,
@@ -376,13 +246,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "precision": speeds,
         "optimisers_alone": optimisers_alone(options.sizes, 14, 4) if options.sizes else {},
         "hardware": machine,
-        "versions": {
-            "signseg_utils": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "cma": cma.__version__.split()[0],
-        },
+        "versions": versions(cma=cma.__version__.split()[0]),
         "seconds_total": time.perf_counter() - begun,
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.closed_loop import hardware
+from benchmarks.setting import hardware
 from signseg_utils import __version__, selection
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.closed_loop import hardware, zoo_parts
+from benchmarks.setting import hardware, zoo_parts
 from signseg_utils import __version__
 from signseg_utils.files import paths
 from signseg_utils.search.evolution import Search, evolve

@@ -78,62 +78,6 @@ class CostTable(SphinxDirective):
         return [nodes.raw("", table(heads, rows, "costs"), format="html")]
 
 
-class SpeedTable(SphinxDirective):
-    """``{speed-table}``: what the benchmarks in ``benchmarks/results`` found."""
-
-    def run(self) -> list[nodes.Node]:
-        self.env.note_reread()
-        speed, memory = [], []
-        for path in sorted((Path(self.env.srcdir) / "benchmarks" / "results").glob("*.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            for case in [part for part in (found, found.get("zoo_generator")) if part]:
-                speed += [_speed(case, _machine(found))] if "engine" in case else []
-            for row in found.get("memory", []):
-                cells = [str(row["runs"]), f"{row['one_run_mib']:.0f}", f"{row['peak_mib']:.0f}"]
-                memory.append([_machine(found), *cells])
-        if not speed and not memory:
-            return [nodes.paragraph(text="No benchmark has been run yet.")]
-        heads = [
-            "network, generator",
-            "images/s",
-            "s a visualisation",
-            "x pycma",
-            "x dense",
-            "in networks",
-            "of bare forward",
-            "on",
-        ]
-        text = table(heads, speed, "speed")
-        if memory:
-            heads = ["on", "runs at once", "memory of one, MiB", "at most, MiB"]
-            text += table(heads, memory, "memory")
-        return [nodes.raw("", text, format="html")]
-
-
-def _speed(case: dict[str, Any], machine: str) -> list[str]:
-    setting, engine = case["settings"], case["engine"]
-    what = (
-        f"{setting['network']}, {setting['generator']} ({setting['code_size']:,} numbers); "
-        f"{engine['runs']} runs of {setting['images_per_visualisation']:,} images"
-    )
-    return [
-        html.escape(what),
-        f"{engine['images_per_second']:.1f}",
-        f"{engine['seconds_per_visualisation']:.2f}",
-        f"{case['ratio_vs_pycma']:.2f}",
-        f"{case['ratio_vs_dense']:.2f}",
-        f"{case['network_share']:.0%}",
-        f"{case['share_of_bare_forward']:.2f}",
-        machine,
-    ]
-
-
-def _machine(found: dict[str, Any]) -> str:
-    hardware = found["hardware"]
-    where = hardware.get("gpu") or f"{hardware['threads']} cores, {hardware['instruction_set']}"
-    return html.escape(f"{where}, torch {found['versions']['torch'].split('+')[0]}")
-
-
 class PortableTable(SphinxDirective):
     """``{portable-table}``: how each page ended on each machine of ``make portable``."""
 

@@ -15,6 +15,7 @@ import explorer_page
 import failed_pages
 import ledger_page
 import readers_order
+import speed_tables
 import theme
 import what_holds
 from docutils import nodes
@@ -63,6 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger-table", book_tables.LedgerTable)
     app.add_directive("changes-table", book_tables.ChangesTable)
     app.add_directive("cost-table", book_tables.CostTable)
-    app.add_directive("speed-table", book_tables.SpeedTable)
+    app.add_directive("speed-table", speed_tables.SpeedTable)
+    app.add_directive("time-table", speed_tables.TimeTable)
     app.add_directive("portable-table", book_tables.PortableTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
