@@ -13,10 +13,10 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 
-# Of glibc's allocator: memory that one pass of a network frees is kept for the next. Large pieces
-# would go back to the system, which fills them with zeros before it lends them out again; that
-# took a fifth of the time of passes whose maps are large.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+# Of glibc's allocator: memory that one pass of a network frees is kept for the next. Maps of more
+# than 32 MiB would go back to the system, which fills them with zeros before it lends them out
+# again; that took a fifth of the time of such passes. What is larger than any map still goes back.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**26), "MALLOC_TRIM_THRESHOLD_": str(2**27)}
 
 
 def execute(source: NotebookNode, values: Mapping[str, Any], folder: Path) -> NotebookNode:
