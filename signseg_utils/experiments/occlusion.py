@@ -117,17 +117,23 @@ def occluded(
     """
     if fill not in FILLS:
         raise ValueError(unknown("fill", fill, FILLS))
-    if fill == "mean":
-        paint = pixels.mean((2, 3), keepdim=True)
-    elif fill == "blur":
-        sigma = pixels.shape[-1] / 8
-        paint = gaussian_blur(pixels, [2 * int(2 * sigma) + 1] * 2, [sigma] * 2)
-    elif lenders is None:
-        raise ValueError("expected lenders, because 'other' paints with other images; got none")
-    else:
+    paint = _own_paint(pixels, fill)
+    if paint is None:
+        if lenders is None:
+            raise ValueError("expected lenders, because 'other' paints with other images; got none")
         own = torch.arange(len(pixels)) if places is None else places
         paint = lenders[0][_lenders(regions, lenders[1], own, seed)]
     return torch.where(regions[:, None], paint, pixels)
+
+
+def _own_paint(pixels: Tensor, fill: str) -> Tensor | None:
+    """The paint of fills that take it from the image itself, whatever its region; else None."""
+    if fill == "mean":
+        return pixels.mean((2, 3), keepdim=True)
+    if fill == "blur":
+        sigma = pixels.shape[-1] / 8
+        return gaussian_blur(pixels, [2 * int(2 * sigma) + 1] * 2, [sigma] * 2)
+    return None
 
 
 def _lenders(regions: Tensor, masks: Tensor, own: Tensor, seed: int) -> Tensor:
@@ -186,16 +192,21 @@ def measure_drives(
     shares = torch.stack([own, ~own]).double()
     shares = shares / shares.sum(1, keepdim=True)  # no images: NaN
     values = np.empty((2, len(fills), len(PLACES), 2, len(names)))
+
+    def driven(shown: Tensor) -> np.ndarray:
+        features = torch.cat([network.backbone(part) for part in shown.split(64)]).double()
+        found = drive(network.readout.weight.double(), features)
+        return torch.einsum("siu,wiu->swu", found, shares).numpy()
+
+    values[:, :, 0] = driven(pixels)[:, None]  # whole, whatever the fill
     for at, fill in enumerate(each(fills, "fills", fine=True)):
-        three = each((None, masks, moved), "ways to cover", fine=True)
-        for place, regions in enumerate(three):
-            if regions is None:
-                shown = pixels
-            else:
+        paint = _own_paint(pixels, fill)
+        for place, regions in enumerate(each((masks, moved), "ways to cover", fine=True), 1):
+            if paint is None:
                 shown = occluded(pixels, regions, fill, lenders, places, seed)
-            features = torch.cat([network.backbone(part) for part in shown.split(64)]).double()
-            found = drive(network.readout.weight.double(), features)
-            values[:, at, place] = torch.einsum("siu,wiu->swu", found, shares).numpy()
+            else:
+                shown = torch.where(regions[:, None], paint, pixels)
+            values[:, at, place] = driven(shown)
     return xr.Dataset(
         {
             "drive": (("sign", "fill", "place", "whose", "unit"), values),
