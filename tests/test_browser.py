@@ -217,7 +217,7 @@ def test_answer_and_first_figure_are_near_the_top(browser: Any, pages: list[Path
         page.wait_for_load_state("load")
         seen = page.evaluate("""() => {
           const top = name => document.querySelector(name)?.getBoundingClientRect().top ?? null;
-          return {answer: top("p.answer"), title: top("h1"), strip: top(".provenance"),
+          return {answer: top("ul.answer"), title: top("h1"), strip: top(".provenance"),
             figure: top(".bd-article figure img, .bd-article .cell_output img"),
             failed: document.querySelector(".page-notice, .beyond-bounds") !== null}; }""")
         if seen["figure"] is not None and not seen["failed"] and seen["figure"] > 1350:

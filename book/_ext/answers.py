@@ -19,7 +19,7 @@ from signseg_utils.publishing import scoreboard
 from signseg_utils.publishing.families import Corrected
 
 CORRECTED = "corrected for how many claims are tested, this may be chance"
-FAR = 1150  # pixels before a first figure
+FAR = 1100  # pixels before a first figure
 FROM_HERE = "<p><em>This figure is shown at the top of the page.</em></p>"
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
@@ -98,8 +98,9 @@ def chosen(lines: Sequence[Corrected], most: int = MOST) -> list[Corrected]:
 
 
 def box(answer: str) -> str:
-    """HTML of an answer."""
-    return f'<p class="answer">{html.escape(answer)}</p>' if answer else ""
+    """HTML of an answer: a list of its sentences, for each tells a claim of its own."""
+    told = "".join(f"<li>{html.escape(one)}</li>" for one in sentences(answer))
+    return f'<ul class="answer">{told}</ul>' if told else ""
 
 
 def parameters(cells: list[Cell]) -> list[Cell]:
