@@ -1,6 +1,7 @@
 """A sweep survives kills, damage and foreign files, and says what it cannot trust."""
 
 import concurrent.futures
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import xarray as xr
 from conftest import checked, collected, made, make_tiny_zoo
 
 from signseg_utils import selection, zoos
+from signseg_utils.chapter import results
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.base import AuditError, State
 from signseg_utils.experiments.sweep import Shard
@@ -457,12 +459,12 @@ def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(reads.VARIABLE, str(tmp_path / "reads.txt"))
     plan, zoo = small_plan(), zoos.load_zoo("shapes")
-    shown, folder, source, _ = base.obtain(plan, zoo)
+    shown, folder, source, *_ = base.obtain(plan, zoo)
     assert source == "shipped" and folder == tmp_path / "results/shapes"
     asked = reads.told(tmp_path / "reads.txt")
     assert set(asked) == {f"shapes/{one.key}.zarr.zip" for one in plan}
     assert reads.unchanged(asked) and reads.ABSENT not in asked.values()
-    other, elsewhere, source, _ = base.obtain(plan, zoo, recompute=True)
+    other, elsewhere, source, *_ = base.obtain(plan, zoo, recompute=True)
     assert source == "recomputed" and elsewhere == Path("runs/shapes")
     for one, two in zip(shown, other, strict=True):
         xr.testing.assert_equal(one, two)
@@ -483,9 +485,14 @@ def test_a_damaged_shipped_shard_is_made_anew_beside_it(
     file.write_bytes(file.read_bytes()[:-1])
     before = contents(copied)
     with pytest.warns(UserWarning, match=f"{plan[1].key}.*damaged"):
-        found, folder, source, damaged = base.obtain(plan, zoo)
-    assert source == "recomputed" and contents(copied) == before
-    assert damaged == [file.name]
-    assert set(contents(folder)) == {file.name}
-    for one, two in zip(found, whole, strict=True):
+        own = base.obtain(plan, zoo)
+    assert own.source == "recomputed" and contents(copied) == before
+    assert own.damaged == [file.name]
+    assert set(contents(own.folder)) == {file.name}
+    for one, two in zip(own.found, whole, strict=True):
         xr.testing.assert_equal(one, two)
+    assert own.told == "shipped but for 1"
+    results._record("03_a", [results.Audited(plan, own, [])], 0)
+    record = json.loads(Path("03_a.audit.json").read_text())
+    assert record["source"] == "shipped" and record["shards"] == len(plan) - 1
+    assert record["damaged"] == [file.name]

@@ -73,7 +73,8 @@ def record_audit(
     if not comparisons and agreed < checked:
         entry["outcome"] = agreement.BEYOND
     if not checked:
-        entry["notes"] = ["Not audited here: the recordings or images that it takes are absent."]
+        absent = "Not audited here: the recordings or images that it takes are absent."
+        entry["notes"] = [*notes, absent]
     path = Path(folder) / f"{chapter}.audit.json"
     paths.write_text(path, json.dumps(entry, indent=1, sort_keys=True) + "\n")
     return path
@@ -125,7 +126,7 @@ def results(
             if checked
             else "none made again, since what they are made from is not here"
         )
-        print(f"{len(plan)} {plan[0].UNIT}, {own.source}; {ended}")
+        print(f"{len(plan)} {plan[0].UNIT}, {own.told}; {ended}")
         each.append((plan[0].joined(plan, own.found), own))
         told.append(Audited(plan, own, again))
     _record(chapter, told, run.seed)
@@ -134,12 +135,12 @@ def results(
 
 def _record(chapter: str, told: Sequence[Audited], seed: int) -> None:
     """Say of all results of a page where they come from; what was new beside shipped ones, too."""
-    shipped = [one for one in told if one.own.source == "shipped"]
-    new = [f"{len(one.plan)} {one.plan[0].UNIT}" for one in told if one.own.source != "shipped"]
+    shipped = sum(len(one.plan) - one.own.new for one in told)
+    new = [f"{one.own.new} of {len(one.plan)} {one.plan[0].UNIT}" for one in told if one.own.new]
     record_audit(
         chapter,
         source="shipped" if shipped else "recomputed",
-        shards=sum(len(one.plan) for one in shipped or told),
+        shards=shipped or sum(len(one.plan) for one in told),
         seed=seed,
         tolerance=max(one.plan[0].tolerance for one in told),
         what="; ".join(dict.fromkeys(one.plan[0].WHAT for one in told)),

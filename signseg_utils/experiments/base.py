@@ -251,12 +251,21 @@ class Results(NamedTuple):
         ``shipped`` if all of them are, else ``recomputed``.
     damaged
         Names of files that ship and could not be used, so that others are shown.
+    new
+        How many of them do not ship.
     """
 
     found: list[xr.Dataset]
     folder: Path
     source: str
     damaged: list[str]
+    new: int
+
+    @property
+    def told(self) -> str:
+        """Where they come from, in words."""
+        some = 0 < self.new < len(self.found)
+        return f"shipped but for {self.new}" if some else self.source
 
 
 def obtain(
@@ -292,7 +301,7 @@ def obtain(
     found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
     missing = [one for one, its in zip(plan, found, strict=True) if its is None]
     if not missing:
-        return Results([its for its in found if its is not None], shipped, "shipped", [])
+        return Results([its for its in found if its is not None], shipped, "shipped", [], 0)
     if cluster:
         with connected(cluster) as executor:  # workers may stand in another folder
             made = run(missing, zoo, folder.resolve(), executor, threads=1, **options)
@@ -301,7 +310,7 @@ def obtain(
     new = iter(made)
     together = [next(new) if its is None else its for its in found]
     damaged = [] if results or recompute else Store(shipped).damaged(one.key for one in missing)
-    return Results(together, folder, "recomputed", damaged)
+    return Results(together, folder, "recomputed", damaged, len(missing))
 
 
 def run(
