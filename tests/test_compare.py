@@ -60,7 +60,7 @@ def test_the_command_says_both_sides(
     assert signseg(["compare", str(mine), "--book", str(book), "--csv", str(table)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("01_a") and "02_b" not in said and "P-1 random" not in said
-    assert "0.9 (0.8 to 1)" in said and "inconclusive" in said
+    assert "0.90 (0.80 to 1.00)" in said and "inconclusive" in said
     assert said.count("the intervals do not meet") == 2
     assert "0 of 1 lines have the verdict of all the book's pages" in said
     rows = list(csv.DictReader(table.open()))

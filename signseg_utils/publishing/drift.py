@@ -83,7 +83,7 @@ def _statements(page: Path) -> Iterator[tuple[str, str]]:
     """What one page states, each with its name: verdicts and values of its ledger, its audit."""
     for line in ledger.read(page.with_name(f"{page.name}.ledger.json")):
         yield f"{line.id}, verdict", line.verdict
-        yield f"{line.id}, measured", ledger.measured(line)
+        yield f"{line.id}, measured", _measured(line)
         yield f"{line.id}, n", str(line.n)
     audit = _read(page, ".run.json").get("audit")
     if audit:
@@ -97,3 +97,11 @@ def _statements(page: Path) -> Iterator[tuple[str, str]]:
 def _read(page: Path, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(page.with_name(page.name + kind).read_text("utf-8"))
     return found
+
+
+def _measured(line: ledger.Line) -> str:
+    """The numbers of a line to three digits, also where its interval is not worth as many."""
+    told = [
+        ledger.number(one) for one in (line.measured, line.ci_low, line.ci_high) if one is not None
+    ]
+    return f"{told[0]} ({told[1]} to {told[2]})" if len(told) == 3 else (told or ["–"])[0]
