@@ -333,5 +333,5 @@ def elsewhere(effects: Mapping[str, Mapping[str, Any]], network: str, id: str) -
     """
     own = {name: of[id] for name, of in effects.items() if name != network and id in of}
     means = {n: getattr(v, "value", v) for n, v in own.items() if v is not None}
-    told = ", ".join(f"{name}: {np.mean(value):.3g}" for name, value in means.items())
+    told = ", ".join(f"{name}: {np.mean(value):.2g}" for name, value in means.items())
     return f"; {told}".replace("-", "\N{MINUS SIGN}") if told else ""
