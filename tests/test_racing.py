@@ -133,7 +133,7 @@ def test_finished_races_are_read_and_not_repeated(
     monkeypatch.setattr(evolution, "evolve", None)
     races = small(tiny_zoo)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
-    shown, folder, source, _ = base.obtain(races, zoo, tmp_path / "mine")
+    shown, folder, source, *_ = base.obtain(races, zoo, tmp_path / "mine")
     assert (folder, source) == (tmp_path / "mine/races", "recomputed")
     for one, two in zip(shown, base.read(races, zoo, raced), strict=True):
         xr.testing.assert_equal(one, two)
