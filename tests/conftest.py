@@ -7,6 +7,7 @@ A run ends with a list of what was skipped and why. Only what asks for data that
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -119,6 +120,25 @@ def checked(plan: Sequence[Any], folder: Path, zoo: Path | None, **options: Any)
     """How many numbers a folder holds of a plan are made again; AuditError if they differ."""
     opened = zoos.load_zoo(plan[0].zoo, zoo)
     return base.demand(base.audit(plan, base.read(plan, opened, folder), opened, **options))
+
+
+def sweep_words(zoo: Path, out: Path, generations: int, *more: str) -> list[str]:
+    """What `signseg sweep` is told of a small sweep of two units with a zoo's weights."""
+    asked = {
+        "--zoo": "shapes",
+        "--networks": "alexnet",
+        "--generators": "scenes",
+        "--units": ",".join(zoos.load_zoo("shapes").classes[:2]),
+        "--signs": "positive,negative",
+        "--alphas": "0,1",
+        "--seeds": "0-1",
+        "--generations": str(generations),
+        "--population": "4",
+        "--zoo-folder": str(zoo),
+        "--out": str(out),
+        "--checkpoint-seconds": "0",
+    }
+    return [*chain.from_iterable(asked.items()), *more]
 
 
 @pytest.fixture(scope="session")

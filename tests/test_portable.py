@@ -51,6 +51,9 @@ def test_what_ships_and_is_not_taken_fails_and_what_is_made_on_the_spot_does_not
     assert portable._judged(new, asked) == {"outcome": "ok"}
     there = asked | {"shapes/races.zarr.zip": "0" * 64}
     assert "were not taken" in portable._judged(new, there)["why"]
+    for kind in ("damaged", "unfit"):  # of results most of which were taken
+        some = {**AGREED, kind: ["races.zarr.zip"]}
+        assert "were not taken" in portable._judged(some, there)["why"]
 
 
 def test_audits_of_a_machine_become_cells(monkeypatch: pytest.MonkeyPatch) -> None:

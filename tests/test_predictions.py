@@ -158,9 +158,10 @@ def test_an_interrupted_run_continues(
     base.run(plan[:1], zoo, tmp_path / "out")
     first = Store(tmp_path / "out").path(plan[0].key)
     before = first.stat().st_mtime_ns
-    found, _, source, *_ = base.obtain(plan, zoo, tmp_path / "out")
+    own = base.obtain(plan, zoo, tmp_path / "out")
     assert first.stat().st_mtime_ns == before, "a study that was there was measured again"
-    assert source == "recomputed" and len(found) == 2
+    found = own.found
+    assert own.source == "recomputed" and len(found) == 2
     table = accuracy.summary(plan, found)
     assert len(table) == 6 and table["r2"].notna().all()
     stored = [p for p in (tmp_path / "out").iterdir() if p.suffix == ".zip"]

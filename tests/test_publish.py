@@ -61,6 +61,7 @@ def test_run_says_what_made_the_page(published: Path) -> None:
         "outcome": "agrees",
         "notes": [],
         "damaged": [],
+        "unfit": [],
     }
 
 

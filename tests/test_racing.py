@@ -133,9 +133,9 @@ def test_finished_races_are_read_and_not_repeated(
     monkeypatch.setattr(evolution, "evolve", None)
     races = small(tiny_zoo)
     zoo = zoos.load_zoo("shapes", tiny_zoo)
-    shown, folder, source, *_ = base.obtain(races, zoo, tmp_path / "mine")
-    assert (folder, source) == (tmp_path / "mine/races", "recomputed")
-    for one, two in zip(shown, base.read(races, zoo, raced), strict=True):
+    own = base.obtain(races, zoo, tmp_path / "mine")
+    assert (own.folder, own.source) == (tmp_path / "mine/races", "recomputed")
+    for one, two in zip(own.found, base.read(races, zoo, raced), strict=True):
         xr.testing.assert_equal(one, two)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import made
+from conftest import made, sweep_words
 
 from signseg_utils import zoos
 from signseg_utils.cli.sweep import main
@@ -43,33 +43,7 @@ def small_plan() -> list[Shard]:
 
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
-    return [
-        "--zoo",
-        "shapes",
-        "--networks",
-        "alexnet",
-        "--generators",
-        "scenes",
-        "--units",
-        ",".join(zoos.load_zoo("shapes").classes[:2]),
-        "--signs",
-        "positive,negative",
-        "--alphas",
-        "0,1",
-        "--seeds",
-        "0-1",
-        "--generations",
-        str(GENERATIONS),
-        "--population",
-        "4",
-        "--zoo-folder",
-        str(zoo),
-        "--out",
-        str(out),
-        "--checkpoint-seconds",
-        "0",
-        *more,
-    ]
+    return sweep_words(zoo, out, GENERATIONS, *more)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -279,10 +253,10 @@ def test_a_chapter_searches_through_dask_and_gets_the_same_bits(
     monkeypatch.chdir(tmp_path)
     zoo = zoos.load_zoo("shapes")
     here = base.obtain(small_plan(), zoo, "here").found
-    there, folder, source, *_ = base.obtain(small_plan(), zoo, "there", cluster="local:2")
-    assert (folder, source) == (Path("there"), "recomputed")
+    there = base.obtain(small_plan(), zoo, "there", cluster="local:2")
+    assert (there.folder, there.source) == (Path("there"), "recomputed")
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
-    assert all(one.identical(two) for one, two in zip(there, here, strict=True))
+    assert all(one.identical(two) for one, two in zip(there.found, here, strict=True))
 
 
 def test_workers_and_cluster_exclude_each_other(capsys: pytest.CaptureFixture) -> None:

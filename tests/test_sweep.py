@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import checked, collected, made, make_tiny_zoo
+from conftest import checked, collected, made, make_tiny_zoo, sweep_words
 
 from signseg_utils import selection, zoos
 from signseg_utils.chapter import results
@@ -346,39 +346,8 @@ def test_codes_of_different_sizes_are_padded(
 
 
 def command(zoo: Path, out: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "signseg_utils",
-        "sweep",
-        "--zoo",
-        "shapes",
-        "--networks",
-        "alexnet",
-        "--generators",
-        "scenes",
-        "--units",
-        ",".join(units()),
-        "--signs",
-        "positive,negative",
-        "--alphas",
-        "0,1",
-        "--seeds",
-        "0-1",
-        "--generations",
-        "16",
-        "--population",
-        "4",
-        "--zoo-folder",
-        str(zoo),
-        "--out",
-        str(out),
-        "--threads",
-        "1",
-        "--checkpoint-seconds",
-        "0",
-        *more,
-    ]
+    words = sweep_words(zoo, out, 16, "--threads", "1", *more)
+    return [sys.executable, "-m", "signseg_utils", "sweep", *words]
 
 
 def test_killed_command_given_again_equals_the_uninterrupted_one(
@@ -459,17 +428,17 @@ def test_a_chapter_obtains_shipped_searches_or_makes_its_own(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(reads.VARIABLE, str(tmp_path / "reads.txt"))
     plan, zoo = small_plan(), zoos.load_zoo("shapes")
-    shown, folder, source, *_ = base.obtain(plan, zoo)
-    assert source == "shipped" and folder == tmp_path / "results/shapes"
+    shown = base.obtain(plan, zoo)
+    assert shown.source == "shipped" and shown.folder == tmp_path / "results/shapes"
     asked = reads.told(tmp_path / "reads.txt")
     assert set(asked) == {f"shapes/{one.key}.zarr.zip" for one in plan}
     assert reads.unchanged(asked) and reads.ABSENT not in asked.values()
-    other, elsewhere, source, *_ = base.obtain(plan, zoo, recompute=True)
-    assert source == "recomputed" and elsewhere == Path("runs/shapes")
-    for one, two in zip(shown, other, strict=True):
+    other = base.obtain(plan, zoo, recompute=True)
+    assert other.source == "recomputed" and other.folder == Path("runs/shapes")
+    for one, two in zip(shown.found, other.found, strict=True):
         xr.testing.assert_equal(one, two)
     mine = base.obtain(plan, zoo, tmp_path / "mine")
-    assert mine[1:3] == (tmp_path / "mine", "recomputed")
+    assert (mine.folder, mine.source) == (tmp_path / "mine", "recomputed")
 
 
 def test_a_damaged_shipped_shard_is_made_anew_beside_it(
@@ -487,7 +456,7 @@ def test_a_damaged_shipped_shard_is_made_anew_beside_it(
     with pytest.warns(UserWarning, match=f"{plan[1].key}.*damaged"):
         own = base.obtain(plan, zoo)
     assert own.source == "recomputed" and contents(copied) == before
-    assert own.damaged == [file.name]
+    assert own.damaged == [file.name] and not own.unfit
     assert set(contents(own.folder)) == {file.name}
     for one, two in zip(own.found, whole, strict=True):
         xr.testing.assert_equal(one, two)
@@ -496,3 +465,17 @@ def test_a_damaged_shipped_shard_is_made_anew_beside_it(
     record = json.loads(Path("03_a.audit.json").read_text())
     assert record["source"] == "shipped" and record["shards"] == len(plan) - 1
     assert record["damaged"] == [file.name]
+
+
+def test_shipped_shards_of_other_weights_are_named(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/results").mkdir(parents=True)
+    (tmp_path / "data/results/shapes").symlink_to(copied)
+    monkeypatch.setenv("SIGNSEG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    plan, zoo = small_plan()[:1], zoos.load_zoo("shapes", make_tiny_zoo(tmp_path / "other", 1))
+    with pytest.warns(UserWarning, match="recomputed now"):
+        own = base.obtain(plan, zoo)
+    assert own.told == own.source == "recomputed"
+    assert own.unfit == [Store(copied).path(plan[0].key).name] and not own.damaged

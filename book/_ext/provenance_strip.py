@@ -9,6 +9,11 @@ from markup import broken, duration, raw
 from signseg_utils.basics.refusals import BadFile
 from signseg_utils.publishing import notices, provenance
 
+AGAIN = (
+    "These could not be used and were computed again for this page; the files themselves were left "
+    "as they are:"
+)
+
 
 def read_runs(source: Path) -> list[dict[str, Any]]:
     """What is known of the pages of the book, ordered by zoo and chapter."""
@@ -62,13 +67,10 @@ def remarks(audit: dict[str, Any] | None) -> str:
         )
     else:
         rows += said
-    damaged = (audit or {}).get("damaged", [])
-    if damaged:
-        names = ", ".join(f"<code>{html.escape(name)}</code>" for name in damaged)
-        rows.append(
-            "<b>! Damaged shipped files.</b> These could not be used and were computed again for "
-            f"this page; the files themselves were left as they are: {names}"
-        )
+    refused = {"damaged": "Damaged shipped files.", "unfit": "Shipped files of other weights."}
+    for kind, title in refused.items():
+        names = ", ".join(f"<code>{html.escape(n)}</code>" for n in (audit or {}).get(kind, []))
+        rows += [f"<b>! {title}</b> {AGAIN} {names}"] if names else []
     return "".join(f'<p class="remark">{row}</p>' for row in rows)
 
 

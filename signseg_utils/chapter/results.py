@@ -23,6 +23,7 @@ def record_audit(
     agreed: int | None = None,
     comparisons: Sequence[Comparison] = (),
     damaged: Sequence[str] = (),
+    unfit: Sequence[str] = (),
     notes: Sequence[str] = (),
     folder: str | Path = ".",
 ) -> Path:
@@ -46,7 +47,9 @@ def record_audit(
         From the audit: how it ended, and a sentence on each variable that does not simply agree.
         Without them, it is beyond its bounds as soon as one number does not agree.
     damaged
-        Names of shipped files that could not be used, so that they were computed again.
+        Names of shipped files that are not whole, so that they were computed again.
+    unfit
+        The same of files that are whole, but of other weights.
     notes
         Further sentences for the page.
     folder
@@ -67,6 +70,7 @@ def record_audit(
         tolerance=tolerance,
         what=what,
         damaged=sorted(damaged),
+        unfit=sorted(unfit),
         notes=[*agreement.notes(comparisons), *notes],
         outcome=agreement.worst(comparisons),
     )
@@ -146,5 +150,6 @@ def _record(chapter: str, told: Sequence[Audited], seed: int) -> None:
         what="; ".join(dict.fromkeys(one.plan[0].WHAT for one in told)),
         comparisons=[again for one in told for again in one.again],
         damaged=[name for one in told for name in one.own.damaged],
+        unfit=[name for one in told for name in one.own.unfit],
         notes=[f"Newly computed for this page: {', '.join(new)}."] if shipped and new else [],
     )

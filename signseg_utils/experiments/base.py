@@ -247,19 +247,23 @@ class Results(NamedTuple):
         In the order of the plan.
     folder
         Where they lie, or new ones of them.
-    source
-        ``shipped`` if all of them are, else ``recomputed``.
-    damaged
-        Names of files that ship and could not be used, so that others are shown.
     new
         How many of them do not ship.
+    damaged, unfit
+        Names of files that ship and could not be used, so that others are shown: they are not
+        whole, or of other weights.
     """
 
     found: list[xr.Dataset]
     folder: Path
-    source: str
-    damaged: list[str]
-    new: int
+    new: int = 0
+    damaged: Sequence[str] = ()
+    unfit: Sequence[str] = ()
+
+    @property
+    def source(self) -> str:
+        """``shipped`` if all of them are, else ``recomputed``."""
+        return "recomputed" if self.new else "shipped"
 
     @property
     def told(self) -> str:
@@ -301,7 +305,7 @@ def obtain(
     found = [None if results or recompute else stored(one, zoo, shipped) for one in plan]
     missing = [one for one, its in zip(plan, found, strict=True) if its is None]
     if not missing:
-        return Results([its for its in found if its is not None], shipped, "shipped", [], 0)
+        return Results([its for its in found if its is not None], shipped)
     if cluster:
         with connected(cluster) as executor:  # workers may stand in another folder
             made = run(missing, zoo, folder.resolve(), executor, threads=1, **options)
@@ -309,8 +313,13 @@ def obtain(
         made = run(missing, zoo, folder, **options)
     new = iter(made)
     together = [next(new) if its is None else its for its in found]
-    damaged = [] if results or recompute else Store(shipped).damaged(one.key for one in missing)
-    return Results(together, folder, "recomputed", damaged, len(missing))
+    if results or recompute:
+        return Results(together, folder, len(missing))
+    store = Store(shipped)
+    damaged = store.damaged(one.key for one in missing)
+    refused = [path.name for one in missing if (path := store.path(one.key)).exists()]
+    unfit = [name for name in refused if name not in damaged]
+    return Results(together, folder, len(missing), damaged, unfit)
 
 
 def run(

@@ -153,7 +153,8 @@ def _judged(audit: Mapping[str, Any] | None, asked: Mapping[str, str]) -> dict[s
     """
     if not audit:
         return {"outcome": "ok"}
-    if audit["source"] != "shipped" and set(asked.values()) - {reads.ABSENT}:
+    taken = audit["source"] == "shipped" and not (audit.get("damaged") or audit.get("unfit"))
+    if not taken and set(asked.values()) - {reads.ABSENT}:
         return {"outcome": "failed", "why": "shipped results were not taken: they do not fit"}
     ended = audit.get("outcome", "agrees" if audit["agreed"] == audit["checked"] else "beyond")
     outcome = {"agrees": "ok", "within bounds": "within bounds"}.get(ended, "failed")
