@@ -13,11 +13,9 @@ bfloat16 and times the optimisers without any network at several code sizes.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cma
@@ -25,9 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.references import DenseCholesky, Made, PyCMA, best_of
-from benchmarks.setting import hardware, random_network, responses, versions, zoo_parts
+from benchmarks.setting import (
+    hardware,
+    keep,
+    measurement_parser,
+    random_network,
+    responses,
+    versions,
+    zoo_parts,
+)
 from signseg_utils.basics import registry
-from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.search.scoring import Scorer, certify, fast_bfloat16
@@ -298,9 +303,7 @@ def report(found: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--zoo", default="tinyimagenet")
+    parser = measurement_parser(__doc__)
     parser.add_argument("--network", default="", help="of the zoo; default: its last one")
     parser.add_argument("--generator", default="", help="of the zoo, and no other")
     parser.add_argument("--random", action="store_true", help="network of random weights")
@@ -320,8 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = measure(options)
     print(report(found))
-    if options.json:
-        paths.write_text(options.json, json.dumps(found, indent=1) + "\n")
+    keep(found, options.json)
     return 0
 
 

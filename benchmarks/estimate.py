@@ -4,8 +4,6 @@
 signseg_utils.experiments.sweep --estimate`` does, then runs it in a temporary folder and compares.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -15,20 +13,17 @@ from typing import Any
 
 import torch
 
-from benchmarks.setting import hardware
+from benchmarks.setting import hardware, keep, measurement_parser
 from signseg_utils import __version__, selection
 from signseg_utils.experiments import base, sweep
 from signseg_utils.experiments.sweep import estimating
-from signseg_utils.files import paths
 from signseg_utils.search.evolution import Search
 from signseg_utils.zoos import load_zoo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--zoo", default="tinyimagenet")
+    parser = measurement_parser(__doc__)
     parser.add_argument("--networks", default="", help="comma separated; default: all of the zoo")
     parser.add_argument("--generators", default="decoder", help="comma separated")
     parser.add_argument("--units", default="", help="comma separated; default: the first two")
@@ -75,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "({measured_over_estimated:.2f} x); {estimated_bytes:,} bytes expected, {stored_bytes:,} "
         "stored".format(**found)
     )
-    if options.json:
-        paths.write_text(options.json, json.dumps(found, indent=1) + "\n")
+    keep(found, options.json)
     return 0
 
 

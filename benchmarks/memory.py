@@ -12,13 +12,11 @@ import resource
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from benchmarks.setting import hardware, zoo_parts
+from benchmarks.setting import hardware, keep, measurement_parser, zoo_parts
 from signseg_utils import __version__
-from signseg_utils.files import paths
 from signseg_utils.search.evolution import Search, evolve
 from signseg_utils.units.readout import concatenate
 
@@ -41,9 +39,7 @@ def _peak() -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--zoo", default="tinyimagenet")
+    parser = measurement_parser(__doc__)
     parser.add_argument("--network", default="", help="of the zoo; default: its last one")
     parser.add_argument("--generator", default="", help="of the zoo; default: longest codes")
     parser.add_argument("--generations", type=int, default=13)
@@ -67,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "hardware": hardware("cpu"),
         "versions": {"signseg_utils": __version__, "torch": torch.__version__},
     }
-    if options.json:
-        paths.write_text(options.json, json.dumps(found, indent=1) + "\n")
+    keep(found, options.json)
     return 0
 
 

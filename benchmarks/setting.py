@@ -1,8 +1,11 @@
-"""What is measured and on what: networks, generators, the scores of reference methods, hardware."""
+"""What is measured, on what, and where it is kept: networks, reference scores, hardware, files."""
 
+import argparse
+import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 
 from signseg_utils import __version__
 from signseg_utils.basics import registry
+from signseg_utils.files import paths
 from signseg_utils.networks import Network
 from signseg_utils.search.scoring import ready
 from signseg_utils.units.readout import Readout
@@ -94,6 +98,20 @@ def hardware(device: str) -> dict[str, Any]:
     if torch.device(device).type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
     return described
+
+
+def measurement_parser(described: str | None) -> argparse.ArgumentParser:
+    """Options of every measurement; its module's docstring begins with what it is."""
+    made = argparse.ArgumentParser(description=(described or "").split("\n")[0])
+    made.add_argument("--json", type=Path, help="write all numbers to this file")
+    made.add_argument("--zoo", default="tinyimagenet")
+    return made
+
+
+def keep(found: Mapping[str, Any], file: Path | None) -> None:
+    """Write all numbers to a file, if one was named."""
+    if file:
+        paths.write_text(file, json.dumps(found, indent=1) + "\n")
 
 
 def versions(**more: str) -> dict[str, str]:

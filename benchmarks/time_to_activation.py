@@ -20,7 +20,6 @@ listed with the command that installs it.
 
 import argparse
 import importlib
-import json
 import math
 import sys
 import time
@@ -28,7 +27,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -39,6 +37,8 @@ from benchmarks.references import CMAES, DenseCholesky, EvoTorch, PyCMA, Strateg
 from benchmarks.setting import (
     Score,
     hardware,
+    keep,
+    measurement_parser,
     random_network,
     responses,
     versions,
@@ -47,7 +47,6 @@ from benchmarks.setting import (
 from signseg_utils.basics import registry
 from signseg_utils.experiments.ascents import EXPONENT, VIEWED
 from signseg_utils.experiments.sweep.precision import AGREEMENT
-from signseg_utils.files import paths
 from signseg_utils.generators.pixels import Pixels
 from signseg_utils.networks import Network
 from signseg_utils.search import ascent, evolution
@@ -461,9 +460,7 @@ def number(value: float | None, form: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--zoo", default="tinyimagenet")
+    parser = measurement_parser(__doc__)
     parser.add_argument("--network", default="", help="of the zoo; default: its last one")
     parser.add_argument("--generator", default="decoder", help="of the zoo; empty: longest codes")
     parser.add_argument("--random", action="store_true", help="network of random weights")
@@ -475,8 +472,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = measure(options)
     print(report(found))
-    if options.json:
-        paths.write_text(options.json, json.dumps(found, indent=1) + "\n")
+    keep(found, options.json)
     return 0
 
 

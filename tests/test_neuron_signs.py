@@ -1,6 +1,7 @@
 """Signs in neuron models: what a constraint costs where truth is known, and what chance gives."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from signseg_utils.experiments.recorded import encoding_signs
 from signseg_utils.experiments.recorded.encoding_signs import EncodingSigns
 from signseg_utils.neurons import features, recordings
 from signseg_utils.units.signs import sign_consistency
+
+OF = ("r", "one", "shapes", "alexnet")
+FEW: Any = dict(images=100, draws=2, folds=3, penalties=(0.5, 0.05))
 
 
 def neurons(zoo: zoos.Zoo, weight: np.ndarray, noise: float, common: float = 0.0) -> xr.Dataset:
@@ -39,18 +43,7 @@ def measured(
 ) -> xr.Dataset:
     zoo = zoos.load_zoo("shapes", folder)
     network = zoo.network("alexnet")
-    study = EncodingSigns(
-        "r",
-        "one",
-        "shapes",
-        "alexnet",
-        images=100,
-        draws=2,
-        folds=3,
-        penalties=(0.5, 0.05),
-        shuffles=15,
-        least=least,
-    )
+    study = EncodingSigns(*OF, **FEW, shuffles=15, least=least)
     return encoding_signs.measure(neurons(zoo, weight, noise, common), network, network, study)
 
 
@@ -111,16 +104,7 @@ def test_neurons_that_are_not_predicted_are_left_out(tiny_zoo: Path) -> None:
             response=lambda d: d["response"].where(d["neuron"] != "neuron7", _noise(d))
         ),
         *[zoos.load_zoo("shapes", tiny_zoo).network("alexnet")] * 2,
-        EncodingSigns(
-            "r",
-            "one",
-            "shapes",
-            "alexnet",
-            images=100,
-            draws=2,
-            folds=3,
-            penalties=(0.5, 0.05),
-        ),
+        EncodingSigns(*OF, **FEW),
     )
     assert noisy["kept"][:, :7].all() and not noisy["kept"][:, 7].any()
     found = measured(tiny_zoo, weight)

@@ -35,8 +35,7 @@ class SpeedTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         speed, memory = [], []
-        for path in sorted((Path(self.env.srcdir) / "benchmarks" / "results").glob("*.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))
+        for found in _measured(self.env.srcdir):
             for case in [part for part in (found, found.get("zoo_generator")) if part]:
                 speed += [_speed(case, _machine(found))] if "engine" in case else []
             for row in found.get("memory", []):
@@ -59,8 +58,7 @@ class TimeTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         text = ""
-        for path in sorted((Path(self.env.srcdir) / "benchmarks" / "results").glob("*.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))
+        for found in _measured(self.env.srcdir):
             if "time_to_activation" in found:
                 rows = [_timed(row) for row in found["time_to_activation"].values()]
                 text += f"<p>{_timed_on(found)}</p>" + table(TIMES, rows, "times")
@@ -68,6 +66,12 @@ class TimeTable(SphinxDirective):
         if not text:
             return [nodes.paragraph(text="No benchmark has been run yet.")]
         return [nodes.raw("", text, format="html")]
+
+
+def _measured(source: str | Path) -> list[dict[str, Any]]:
+    """What benchmarks wrote down."""
+    files = sorted((Path(source) / "benchmarks" / "results").glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
 def _speed(case: dict[str, Any], machine: str) -> list[str]:

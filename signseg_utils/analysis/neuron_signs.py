@@ -103,8 +103,7 @@ def gain_by_penalty(sessions: Sequence[xr.Dataset]) -> Array:
 
 def positive_share(sessions: Sequence[xr.Dataset]) -> Array:
     """Share of the kept neurons for which a feature has positive weight, ``[draw, feature]``."""
-    positive, signed = _counts(sessions)
-    return np.divide(positive, signed, out=np.full(positive.shape, np.nan), where=signed > 0)
+    return _share(*_counts(sessions))
 
 
 def consistent(sessions: Sequence[xr.Dataset], most: float = 0.9) -> Array:
@@ -177,8 +176,7 @@ def extremes(share: Array, count: int) -> dict[str, tuple[int, ...]]:
 
 def shuffled_share(sessions: Sequence[xr.Dataset]) -> Array:
     """`positive_share` for responses shuffled jointly in each session: [draw, shuffle, feature]."""
-    positive, signed = _shuffled_counts(sessions)
-    return np.divide(positive, signed, out=np.full(positive.shape, np.nan), where=signed > 0)
+    return _share(*_shuffled_counts(sessions))
 
 
 def inhibited(sessions: Sequence[xr.Dataset]) -> Array:
@@ -297,6 +295,11 @@ def _shuffled_counts(sessions: Sequence[xr.Dataset]) -> tuple[Array, Array]:
         )
     )
     return positive, np.repeat(signed[:, None], positive.shape[1], axis=1)
+
+
+def _share(positive: Array, signed: Array) -> Array:
+    """Of those with a weight; NaN where there is none."""
+    return np.divide(positive, signed, out=np.full(positive.shape, np.nan), where=signed > 0)
 
 
 def _consistent(positive: Array, signed: Array, most: float) -> Array:

@@ -316,12 +316,10 @@ def gap(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate
         float(low),
         float(high),
         n,
-        None,
-        level,
-        float(found.pvalue),
-        None,
-        error,
-        float(found.df),
+        level=level,
+        p=float(found.pvalue),
+        error=error,
+        freedom=float(found.df),
     )
 
 

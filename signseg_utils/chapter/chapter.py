@@ -380,7 +380,7 @@ def _told(line: Line) -> dict[str, Any]:
         told["interval"] = ledger.interval(line.ci_low, line.ci_high)
         if line.measured is not None:
             kept = ledger.decimals(line.ci_low, line.ci_high)
-            told["value"] = claims.Number.rounded(line.measured, kept)
+            told["value"] = claims.Number(line.measured, kept)
     return told
 
 

@@ -61,23 +61,16 @@ _ID = re.compile(r"\b[A-Z]-(?:[A-Z]*\d|[a-zA-Z]{2,})")
 class Number(float):
     """A number as sentences hold it: three digits, unless a format or its decimals are given."""
 
-    decimals: int | None = None
+    decimals: int | None
+
+    def __new__(cls, value: float, decimals: int | None = None) -> Self:
+        number = super().__new__(cls, value)
+        number.decimals = decimals
+        return number
 
     def __format__(self, how: str) -> str:
         text = super().__format__(how) if how else ledger.number(self, self.decimals)
         return text.replace("-", "\N{MINUS SIGN}")
-
-    @classmethod
-    def rounded(cls, value: float, decimals: int | None) -> Self:
-        """A number that is told with so many decimals."""
-        number = cls(value)
-        number.decimals = decimals
-        return number
-
-
-def _as_number(value: Any) -> Any:
-    plain = isinstance(value, float) and not isinstance(value, Number)
-    return Number(value) if plain else value
 
 
 class _Fields(dict[str, Any]):
@@ -174,7 +167,12 @@ class Claim:
 
     def sentence(self, verdict: str, fields: Mapping[str, Any]) -> str:
         """The plain sentence for a verdict."""
-        numbers = {n: _as_number(v) for n, v in fields.items()}
+        numbers = {
+            name: Number(value, getattr(value, "decimals", None))
+            if isinstance(value, float)
+            else value
+            for name, value in fields.items()
+        }
         return filled(self.sentences[verdict], numbers, f"sentence of {self.id!r}, {verdict}")
 
 

@@ -208,12 +208,12 @@ def _line(
         found.low,
         found.high,
         found.n,
-        found.seed,
-        getattr(found, "units", None),
-        p,
-        getattr(found, "detectable", None),
-        cells,
-        holding,
+        seed=found.seed,
+        units=getattr(found, "units", None),
+        p=p,
+        detectable=getattr(found, "detectable", None),
+        cells=cells,
+        holding=holding,
     )
 
 

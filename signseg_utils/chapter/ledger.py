@@ -429,14 +429,16 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """``"0.12 to 0.37"``; a bound that is not 0 is not told as 0."""
+    """``"0.12 to 0.37"``, as precise as its width allows."""
     kept = decimals(low, high)
-    hidden = [kept is not None and bound and not round(bound, kept) for bound in (low, high)]
-    told = [
-        f"{bound:.1g}".replace("-", "−") if small else number(bound, kept)
-        for bound, small in zip((low, high), hidden, strict=True)
-    ]
-    return " to ".join(told)
+    return f"{_bound(low, kept)} to {_bound(high, kept)}"
+
+
+def _bound(value: float, kept: int | None) -> str:
+    """A bound with so many decimals; one that is not 0 is not told as 0."""
+    if kept is None or value == 0 or round(value, kept):
+        return number(value, kept)
+    return f"{value:.1g}".replace("-", "−")
 
 
 def number(value: float, decimals: int | None = None) -> str:

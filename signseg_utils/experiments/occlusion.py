@@ -89,6 +89,7 @@ def occluded(
     lenders: tuple[Tensor, Tensor] | None = None,
     places: Tensor | None = None,
     seed: int = 0,
+    paint: Tensor | None = None,
 ) -> Tensor:
     """Images with one region each painted over.
 
@@ -108,6 +109,8 @@ def occluded(
         the lenders are the images, in the same order.
     seed
         Of the draw.
+    paint
+        What the fill takes from the images themselves, for callers that cover them more than once.
 
     Raises
     ------
@@ -117,7 +120,8 @@ def occluded(
     """
     if fill not in FILLS:
         raise ValueError(unknown("fill", fill, FILLS))
-    paint = _own_paint(pixels, fill)
+    if paint is None:
+        paint = _own_paint(pixels, fill)
     if paint is None:
         if lenders is None:
             raise ValueError("expected lenders, because 'other' paints with other images; got none")
@@ -202,10 +206,7 @@ def measure_drives(
     for at, fill in enumerate(each(fills, "fills", fine=True)):
         paint = _own_paint(pixels, fill)
         for place, regions in enumerate(each((masks, moved), "ways to cover", fine=True), 1):
-            if paint is None:
-                shown = occluded(pixels, regions, fill, lenders, places, seed)
-            else:
-                shown = torch.where(regions[:, None], paint, pixels)
+            shown = occluded(pixels, regions, fill, lenders, places, seed, paint)
             values[:, at, place] = driven(shown)
     return xr.Dataset(
         {
