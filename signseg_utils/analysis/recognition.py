@@ -12,6 +12,12 @@ from torch import Tensor
 from signseg_utils import zoos
 from signseg_utils.analysis import stats
 
+# Top-1 that is asked of a zoo's networks before it is worth going on: zoo -> network -> share.
+GOALS: Mapping[str, Mapping[str, float]] = {
+    "tinyimagenet": {"alexnet": 0.42, "vgg": 0.50, "resnet": 0.55},
+    "efficientnet": {"lite0": 0.55, "lite1": 0.55, "lite2": 0.55},
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Recognition:

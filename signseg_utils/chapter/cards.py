@@ -87,11 +87,11 @@ def _properties(name: str, card: Manifest) -> dict[str, str | None]:
     try:
         if card["kind"] == "network":
             rows = {label: _told(read, card) for label, read in _NETWORK.items()}
-            rows |= {} if _published(card) else _family(card)
+            rows |= {} if _by_others(card) else _family(card)
         else:
             scores = card["scores"].items()
             rows = {_NAMES.get(key, key.replace("_", " ")): value for key, value in scores}
-        if not _published(card):
+        if not _by_others(card):
             rows |= {"training, seconds": round(card["seconds"]), "seed": card["seed"]}
     except KeyError as error:
         raise UnknownName(
@@ -107,16 +107,16 @@ def _text(value: Any) -> str | None:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _published(card: Manifest) -> bool:
-    """Whether somebody else trained it: the card holds what they told, and no more."""
-    return card.get("accuracy", {}).get("source") == "published"
+def _by_others(card: Manifest) -> bool:
+    """Whether somebody else trained it: of how, the card holds what they told, and no more."""
+    return "url" in card
 
 
 def _told(read: Callable[[Manifest], Any], card: Manifest) -> Any:
     try:
         return read(card)
     except KeyError:
-        if _published(card):
+        if _by_others(card):
             return None
         raise
 

@@ -136,8 +136,9 @@ class EfficientNets(Zoo):
                 "the repository"
             )
         found = read_json(file, "a manifest of weights", "restore it from the repository")
-        accuracy = found.pop("accuracies").get(str(self.image_size), {"top1": None, "n": 0})
-        return {**found, "config": config, "accuracy": accuracy}
+        unmeasured = {key: {"top1": None, "n": 0} for key in ("accuracy", "robust_accuracy")}
+        measured = found.pop("at_size").get(str(self.image_size), {})
+        return {**found, "config": config, **unmeasured, **measured}
 
     def fingerprint(self, artefact: str) -> str | None:
         """SHA-256 of the weights; at another size than 128 pixels, with that size."""
