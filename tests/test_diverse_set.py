@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from signseg_utils import zoos
 from signseg_utils.experiments import base
@@ -26,10 +27,20 @@ def test_rare_islands_get_an_image() -> None:
     assert len(set(found.images.tolist())) == 20
     taken = diverse_set.random_sets(len(pool), 20, 1)[0]
     own, chance = (
-        (diverse_set.distances(pool[900::6], pool[rows]).min(1) < 2).mean()
+        (cdist(pool[900::6], pool[rows]).min(1) < 2).mean()
         for rows in (found.images, taken)
     )
     assert own > 0.7 and chance < 0.3  # share of the 18 islands of six images
+
+
+def test_last_digits_choose_no_image() -> None:
+    rng = np.random.default_rng(3)
+    pool = rng.normal(size=(200, 8))  # of 120 clusters many hold two images, as near to the centre
+    for seed in range(5):
+        chosen = diverse_set.choose(pool, 120, seed=seed).images
+        for size in (1e-14, 1e-13):  # what another order of sums does to a double
+            other = pool * (1 + size * rng.normal(size=pool.shape))
+            np.testing.assert_array_equal(diverse_set.choose(other, 120, seed=seed).images, chosen)
 
 
 def test_it_covers_more_than_random_sets_in_another_space() -> None:
