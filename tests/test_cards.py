@@ -50,3 +50,11 @@ def test_incomplete_manifest_is_named() -> None:
     broken = {key: value for key, value in NETWORK.items() if key != "sign_ratio"}
     with pytest.raises(KeyError, match="'sign_ratio' in the manifest of one"):
         cards.table({"one": broken})
+
+
+def test_of_a_network_trained_by_others_a_dash_stands_for_what_they_do_not_tell() -> None:
+    told = {"kind": "network", "url": "https://pypi.org", "accuracy": NETWORK["accuracy"]}
+    both = cards.table({"ours": NETWORK, "theirs": {**told, "recipe": {}}})
+    assert both.loc["top-1, %", "theirs"] == "50.0"
+    for missing in ("robust top-1, %", "MMAC an image", "epochs", "training, seconds", "seed"):
+        assert both.loc[missing, "theirs"] == "–" != both.loc[missing, "ours"]
