@@ -22,10 +22,11 @@ from signseg_utils.units.readout import Readout
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-# A standard deviation below this share of the largest feature is rounding: features are sums in
-# single precision, each good to about 1e-7 of the largest. Features that hardly ever come on lie
-# anywhere above; in the studies that ship, those that signs are counted of lie above 3e-6.
-ROUNDING = 1e-6
+# A standard deviation below this share of the largest feature is too near to rounding: features are
+# sums in single precision, each good to about 1e-7 of the largest, and one that varies by less than
+# a hundred times that is not known to within a hundredth. Divided by its spread it would bring its
+# last digits into all models: where it first comes on in images left out, by thousands of s.d.
+ROUNDING = 1e-5
 MOST_PRODUCTS = 1024  # features: up to so many their products with each other are kept for Lasso
 
 
