@@ -50,6 +50,21 @@ def test_a_model_is_a_readout_row() -> None:
     torch.testing.assert_close(parts[0] + parts[1], models.weight)
 
 
+def test_a_feature_that_first_comes_on_in_new_images_brings_no_rounding_into_models() -> None:
+    """Its spread over training images is a few times their rounding, in new images full size."""
+    rng = np.random.default_rng(5)
+    x, y, _ = data()
+    new = data(seed=1)[0]
+    x[:, 7] = 1e-5 * x.max() * rng.random(len(x))
+    new[:, 7] = x.max() * rng.random(len(new))
+    told = encoding.predict(encoding.fit(x, y, "pls", 1), new)
+    for _ in range(3):  # other machines sum in another order
+        other = x + 1e-7 * x.max() * rng.normal(size=x.shape)
+        again = encoding.predict(encoding.fit(other, y, "pls", 1), new)
+        np.testing.assert_allclose(again, told, atol=0.005)
+    assert np.abs(told - y.mean(0)).max() < 20  # and no image is thousands of s.d. away
+
+
 @pytest.mark.parametrize("positive", [False, True])
 def test_penalised_models_are_scikit_learns(positive: bool) -> None:
     x, y, _ = data()
