@@ -27,8 +27,7 @@ def test_rare_islands_get_an_image() -> None:
     assert len(set(found.images.tolist())) == 20
     taken = diverse_set.random_sets(len(pool), 20, 1)[0]
     own, chance = (
-        (cdist(pool[900::6], pool[rows]).min(1) < 2).mean()
-        for rows in (found.images, taken)
+        (cdist(pool[900::6], pool[rows]).min(1) < 2).mean() for rows in (found.images, taken)
     )
     assert own > 0.7 and chance < 0.3  # share of the 18 islands of six images
 
