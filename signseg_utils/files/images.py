@@ -4,6 +4,8 @@ import io
 import warnings
 import zipfile
 
+import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
@@ -152,3 +154,15 @@ def _check(image: Image.Image, name: str) -> None:
                 f"expected an opaque image in {name}; parts of it are transparent, and on which "
                 "background it was shown cannot be known; save it with that background"
             )
+
+
+def sized(pixels: Tensor, size: int, mode: str = "bilinear") -> Tensor:
+    """Pixels uint8 [image, 3, height, width] at another size, antialiased, the same everywhere.
+
+    Half-way between two values a sum in single precision falls to either side, as the processor
+    has it. So sums are doubles, and what lies within a millionth of half-way counts as half-way.
+    """
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    wide = F.interpolate(pixels.double(), (size, size), mode=mode, antialias=True)
+    return wide.round(decimals=6).round().clamp(0, 255).to(torch.uint8)

@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor
 
-from signseg_utils.files.images import decode, open_zip, read_member
+from signseg_utils.files.images import decode, open_zip, read_member, sized
 from signseg_utils.files.reading import read_bytes
 from signseg_utils.neurons.recordings import RecordingError, RecordingMissing
 
@@ -36,14 +35,14 @@ def pictures(found: xr.Dataset, size: int | None = None) -> Tensor:
     """
     if "pixels" in found:
         stack = torch.from_numpy(found["pixels"].values)
-        return stack if size is None else _resized(stack, size)
+        return stack if size is None else sized(stack, size)
     files = found["path"].values.tolist()
     if not all(files):
         raise RecordingError(
             "expected a path for each image, because the recording brings no pixels along; "
             f"{files.count('')} of {len(files)} are empty"
         )
-    pieces = [piece if size is None else _resized(piece[None], size)[0] for piece in _read(files)]
+    pieces = [piece if size is None else sized(piece[None], size)[0] for piece in _read(files)]
     shapes = {tuple(piece.shape) for piece in pieces}
     if len(shapes) > 1:
         raise RecordingError(
@@ -72,10 +71,3 @@ def _read(files: list[str]) -> Iterator[Tensor]:
                     "to the table, or absolute"
                 ) from error
             yield decode(content, file)
-
-
-def _resized(stack: Tensor, size: int) -> Tensor:
-    if stack.shape[-2:] == (size, size):
-        return stack
-    wide = F.interpolate(stack.float(), (size, size), mode="bilinear", antialias=True)
-    return wide.round().clamp(0, 255).to(torch.uint8)

@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from signseg_utils.basics import registry
 from signseg_utils.basics.refusals import BadFile, Refusal
 from signseg_utils.files import checkpoints, paths, weights
-from signseg_utils.files.images import decode, open_zip, read_member
+from signseg_utils.files.images import decode, open_zip, read_member, sized
 from signseg_utils.files.reading import read_bytes, read_json
 from signseg_utils.zoos import DatasetMissing, Images, Zoo, shuffled
 from signseg_utils.zoos._imagenet_classes import CLASSES, UNITS
@@ -75,7 +74,7 @@ class EfficientNets(Zoo):
             )
         rows = _sample()
         chosen = shuffled(len(rows))[:limit].tolist() if limit is not None else range(len(rows))
-        pixels = [_sized(rows[number](), self.image_size) for number in chosen]
+        pixels = [sized(rows[number]()[None], self.image_size, "bicubic")[0] for number in chosen]
         return Images(
             torch.stack(pixels),
             torch.tensor(list(chosen)),
@@ -185,14 +184,6 @@ class EfficientNets(Zoo):
         config = {**self.config(network), "image_size": self.image_size}
         made: nn.Module = registry.load("networks", "efficientnet")(config).folded()
         return made
-
-
-def _sized(pixels: Tensor, size: int) -> Tensor:
-    """Pixels uint8 [3, h, w] at another size."""
-    wide = interpolate(
-        pixels[None].float(), (size, size), mode="bicubic", antialias=True, align_corners=False
-    )
-    return wide[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def _sample() -> list[Any]:

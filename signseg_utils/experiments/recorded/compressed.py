@@ -18,7 +18,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from signseg_utils.basics.progress import each
 from signseg_utils.experiments.agreement import Agreement, Comparison
 from signseg_utils.experiments.base import Cell, Option, State, forget
 from signseg_utils.experiments.recorded import base as studies
+from signseg_utils.files.images import sized
 from signseg_utils.neurons import compact, encoding, features, recordings, subunits
 from signseg_utils.neurons.pictures import pictures
 from signseg_utils.training import students
@@ -247,9 +247,7 @@ def _by_ridge(
     images = zoo.images("train", pool).pixels
     seen = features.extract(features.Features(network, study.layer), images)
     answers = torch.from_numpy(encoding.predict(teacher, seen.double().numpy()))
-    small = F.interpolate(images.float(), (students.SIZE,) * 2, mode="bilinear", antialias=True)
-    pixels = small.round().clamp(0, 255).to(torch.uint8)
-    return pixels, answers, encoding.predict(teacher, inputs[tested]), names
+    return sized(images, students.SIZE), answers, encoding.predict(teacher, inputs[tested]), names
 
 
 # ---------------------------------------------------------------- students
