@@ -22,8 +22,10 @@ SHIPPED = """
 import json
 import torch
 from signseg_utils import zoos
+import torch.nn.functional as F
 from signseg_utils.basics import draws
 from signseg_utils.files import weights
+from signseg_utils.files.images import sized
 
 found = {}
 for name in zoos.shipped():
@@ -38,6 +40,11 @@ found["stream"] = weights.digest({
     "rand": source.rand(99), "randn": source.randn(99), "randperm": source.randperm(99),
     "normal": draws.normal(99, 7), "uniform": draws.uniform(99, 7), "order": draws.order(99, 7),
 })
+pixels = (256 * draws.uniform((40, 3, 112, 112), 7)).to(torch.uint8)
+for mode in ("bilinear", "bicubic"):
+    found[mode] = weights.digest({"pixels": sized(pixels, 64, mode)})
+plain = F.interpolate(pixels.float(), (64, 64), mode="bilinear", antialias=True).round()
+found["torch, resized"] = weights.digest({"pixels": plain})
 torch.manual_seed(1)  # of no effect on anything above
 found["torch"] = weights.digest({"normal": torch.randn(4096)})
 print(json.dumps(found))
@@ -60,8 +67,9 @@ def everywhere() -> list[dict[str, str]]:
     return found
 
 
-def test_untrained_networks_and_starting_codes_are_alike_on_two_processors(everywhere) -> None:
-    here, there = ({k: v for k, v in each.items() if k != "torch"} for each in everywhere)
+def test_draws_and_resized_images_are_alike_on_two_processors(everywhere) -> None:
+    ours = [{k: v for k, v in each.items() if not k.startswith("torch")} for each in everywhere]
+    here, there = ours
     assert sum("-untrained" in name for name in here) == 6
     assert here == there
 
@@ -69,8 +77,8 @@ def test_untrained_networks_and_starting_codes_are_alike_on_two_processors(every
 def test_the_two_processors_are_two_to_pytorch(everywhere) -> None:
     if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX"):
         pytest.skip("this processor has no AVX, so none without it can be told from it")
-    here, there = (each["torch"] for each in everywhere)
-    assert here != there
+    here, there = everywhere
+    assert here["torch"] != there["torch"] and here["torch, resized"] != there["torch, resized"]
 
 
 @pytest.mark.parametrize("seed", [0, 5, 2**40 + 3])
