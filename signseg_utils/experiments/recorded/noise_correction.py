@@ -10,7 +10,7 @@ store does not hold yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -65,8 +65,7 @@ class NoiseCorrection(studies.OneLayer):
     KIND: ClassVar[str] = "scores"
     VERSION: ClassVar[int] = 1
     WHAT: ClassVar[str] = "stored scores of one session, made again with all repeats"
-    # A score is divided by how reliable its neuron is: a small divisor magnifies rounding.
-    OTHERWISE: ClassVar[Agreement] = replace(studies.NUMBERS, cells=20, by=0.02)
+    OTHERWISE: ClassVar[Agreement] = studies.NUMBERS
 
     repeats: tuple[int, ...] = (2, 3, 4, 5)
     draws: int = 3
