@@ -144,7 +144,7 @@ def ablation_panel(
         if not places:
             continue
         middle = (0.95 + cell * (places[0] + places[-1] + 1) / 2) / total
-        room = cell * len(places) + 0.2  # inches; over one column the words would be cut off
+        room = cell * len(places)  # inches; over one column the words would be cut off
         size = min(11, 11 * room / 1.8)
         figure.text(
             middle, heading, text, ha="center", va="top", color=COLOURS[sign], fontsize=size
