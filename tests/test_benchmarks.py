@@ -87,7 +87,8 @@ def test_the_table_says_what_is_not_installed(monkeypatch, capsys, tmp_path):
     rows = json.loads(target.read_text())["time_to_activation"]
     assert rows["dense"]["times_as_fast"] == 1 and rows["dense"]["reached"] == 1
     for name, row in rows.items():
-        asked = time_to_activation.METHODS[name].package
+        # the engine in precision auto, where bfloat16 is fast, is no method of its own
+        asked = time_to_activation.METHODS[name.removesuffix("_auto")].package
         assert row["left_out"] == (f"not installed: pip install {asked}" if asked else "")
         assert ("searches" in row) == (not asked)
 

@@ -71,10 +71,14 @@ def stated(card: Mapping[str, Any]) -> stats.Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """A network's top-1: as its manifest states it, and counted again where images are at hand."""
+    """A network's top-1: as its manifest states it, and counted again where images are at hand.
+
+    ``goal`` is what was asked of it (`GOALS`), if anything was.
+    """
 
     stated: stats.Estimate
     counted: Recognition | None
+    goal: float | None = None
 
     @property
     def top1(self) -> stats.Estimate:
@@ -96,8 +100,8 @@ class Accuracy:
         wrong = self.counted.errors(most)
         return wrong.pixels, *wrong.named(names)
 
-    def bar(self, goal: float | None, reach: float = 0.02) -> dict[str, Any]:
-        """What top-1 is held against: a goal set before training, else the manifest, give or take.
+    def bar(self, reach: float = 0.02) -> dict[str, Any]:
+        """What top-1 is held against: the goal, else what the manifest states, give or take.
 
         Returns
         -------
@@ -105,17 +109,21 @@ class Accuracy:
             ``centre`` and ``reach`` of the interval in which top-1 should lie, and ``bar`` in
             words. At least the goal is the same as within 1 - goal of 1.
         """
-        if goal is None:
+        if self.goal is None:
             words = f"{self.stated.value:.3f} ± {reach} (manifest)"
             return dict(centre=self.stated.value, reach=reach, bar=words)
-        return dict(centre=1.0, reach=1 - goal, bar=f"at least {goal} (goal of this book)")
+        return dict(
+            centre=1.0, reach=1 - self.goal, bar=f"at least {self.goal} (goal of this book)"
+        )
 
 
 def accuracy(networks: Mapping[str, Any], images: zoos.Images | None) -> dict[str, Accuracy]:
     """Top-1 of networks; ``images`` None: as stated alone."""
     return {
         name: Accuracy(
-            stated(network.card), None if images is None else recognition(network, images)
+            stated(network.card),
+            None if images is None else recognition(network, images),
+            GOALS.get(network.card.get("zoo", ""), {}).get(name),
         )
         for name, network in networks.items()
     }
