@@ -7,11 +7,13 @@ import sys
 import pytest
 import torch
 
-from signseg_utils.basics import draws
+from signseg_utils.basics import draws, registry
 from signseg_utils.files import checkpoints, paths, weights
+from signseg_utils.networks import Classifier
 from signseg_utils.networks.efficientnet import NoTimm
 from signseg_utils.neurons.features import Features, layers
-from signseg_utils.zoos import DatasetMissing, load_zoo
+from signseg_utils.training import classifier
+from signseg_utils.zoos import DatasetMissing, Images, load_zoo
 from signseg_utils.zoos.efficientnet import EfficientNets, MissingPackage
 
 NETWORKS = ("lite0", "lite1", "lite2")
@@ -45,6 +47,36 @@ def test_networks_are_those_of_timm_with_the_published_weights(zoo, name):
     assert pooled.shape == (2, 16 * maps[4].shape[1])
     readers = [network.backbone.readers(stage)[0] for stage in range(len(maps))]
     assert [weight.shape[1] for weight in readers] == [each.shape[1] for each in maps]
+
+
+@pytest.fixture
+def as_trained(zoo):
+    """By name, with batch norm, as its makers count its weights."""
+
+    def made(name: str) -> Classifier:
+        tensors, card = zoo.state(name)
+        backbone = registry.load("networks", card["module"])(card["config"])
+        return Classifier(backbone, len(zoo.classes)).take(tensors).eval()
+
+    return made
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cards_hold_what_is_measured_on_the_weights(name, zoo, as_trained):
+    grey = torch.full((1, 3, 128, 128), 128, dtype=torch.uint8)
+    one = Images(grey, torch.zeros(1, dtype=torch.int64), torch.full((1, 4), torch.nan))
+    found = classifier.measures(as_trained(name), one, 128)
+    for key in ("parameters", "multiply_accumulates"):
+        assert found[key] == zoo.card(name)[key]
+    assert found["sign_ratio"] == pytest.approx(zoo.card(name)["sign_ratio"], rel=1e-5)
+
+
+def test_small_attacks_take_nearly_all_accuracy_as_the_card_says(zoo, as_trained, images_or_skip):
+    images = images_or_skip("efficientnet", "val", 40)
+    stated = zoo.card("lite0")["robust_accuracy"]
+    model = as_trained("lite0").requires_grad_(False)
+    found = classifier.robust_accuracy(model, images, stated["epsilon"], stated["steps"])
+    assert found["top1"] <= stated["top1"] + 0.05 < zoo.card("lite0")["accuracy"]["top1"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

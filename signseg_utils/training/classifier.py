@@ -256,12 +256,11 @@ def ship(
             f"expected half precision to keep top-1 within .1 point or five images; got {scores} "
             f"from {full}"
         )
-    own: dict[str, Any] = {}
+    attacked = zoo.images("val", 500)
+    measured = measures(model, attacked, zoo.image_size)
     if recipe.epsilon:
-        attacked = zoo.images("val", 500)
-        own["own_robust_accuracy"] = robust_accuracy(
-            model.requires_grad_(False), attacked, recipe.epsilon, steps=20
-        )
+        own = robust_accuracy(model, attacked, recipe.epsilon, steps=20)
+        measured["own_robust_accuracy"] = own
     manifest = {
         "name": name,
         "kind": "network",
@@ -272,8 +271,7 @@ def ship(
         "seed": recipe.seed,
         "accuracy": scores,
         "accuracy_float32": full,
-        **measures(zoo, model),
-        **own,
+        **measured,
         "seconds": round(seconds, 1),
         "dtype": "float16",
         **made,
@@ -283,22 +281,19 @@ def ship(
     return zoo.path(name)
 
 
-def measures(zoo: Zoo, model: nn.Module) -> dict[str, Any]:
+def measures(model: Classifier, images: Images, size: int) -> dict[str, Any]:
     """What the manifest of every network holds beside its accuracy, whoever trained it.
 
-    Robust accuracy at 1/255 on the first 500 validation images, sign ratio of the rows of its
-    readout, number of its weights and cost of one look at an image of the zoo. ``model`` has a
-    ``readout`` and maps images to logits; it is left without gradients of its weights.
+    Robust accuracy at 1/255 on ``images``, sign ratio of the rows of its readout, number of its
+    weights and cost of one look at an image of ``size`` pixels. Weights want no gradient any more.
     """
-    count = sum(p.numel() for p in model.parameters())
-    ratio = sign_ratio(model.get_submodule("readout").weight.detach())  # type: ignore[operator]
+    model.requires_grad_(False)
+    ratio = sign_ratio(model.readout.weight)
     return {
-        "robust_accuracy": robust_accuracy(
-            model.requires_grad_(False), zoo.images("val", 500), 1 / 255
-        ),
+        "robust_accuracy": robust_accuracy(model, images, 1 / 255),
         "sign_ratio": {"mean": float(ratio.mean()), "sd": float(ratio.std())},
-        "parameters": count,
-        "multiply_accumulates": multiply_accumulates(model, zoo.image_size),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "multiply_accumulates": multiply_accumulates(model, size),
     }
 
 
