@@ -1,15 +1,21 @@
 """Networks from further seeds: named by their seed, trained by the recipe of the first."""
 
+import json
+import shutil
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 import torch
 from twocolours import ALEXNET, TwoColours, interrupt_after
 
-from signseg_utils import selection
+from signseg_utils import selection, zoos
+from signseg_utils.chapter import results
 from signseg_utils.chapter.cards import table
 from signseg_utils.cli import train as command
+from signseg_utils.experiments import base, sweep
 from signseg_utils.files import weights
+from signseg_utils.search.evolution import Search
 from signseg_utils.training import loop, networks, restore, simsiam
 from signseg_utils.zoos import load_zoo
 from signseg_utils.zoos._families import SECOND, parted, seeded
@@ -207,6 +213,73 @@ def test_a_sibling_builds_on_the_network_of_its_own_seed(zoo, tmp_path) -> None:
     card = zoo.card("resnet-linf-8-seed2")
     assert card["parent"]["sha256"] == zoo.card("resnet-seed2")["sha256"]
     assert card["seed"] == card["parent"]["seed"] == 2
+
+
+# Weights that do not ship
+
+
+class Told(Small):
+    """Of further seeds, manifests and results ship alone."""
+
+    seeds_ship = False
+
+
+@pytest.fixture
+def told(tmp_path):
+    zoo = Told(tmp_path / "zoo")
+    for name in ("alexnet", "alexnet-seed2"):
+        weights.save(zoo.path(name), {"weight": torch.zeros(1)}, {"name": name})
+        zoo.path(name).unlink()
+    return zoo
+
+
+def test_a_manifest_tells_of_weights_that_do_not_ship(told) -> None:
+    assert told.told_only("alexnet-seed2") and not told.told_only("alexnet")
+    assert told.card("alexnet-seed2")["name"] == "alexnet-seed2"
+    assert told.fingerprint("alexnet-seed2") == told.card("alexnet-seed2")["sha256"]
+    assert not told.holds("alexnet-seed2")  # so that the command trains it
+
+
+def test_weights_that_do_not_ship_are_asked_for_in_vain(told) -> None:
+    with pytest.raises(weights.MissingWeights, match=r"manifests and .*--only alexnet-seed2"):
+        told.network("alexnet-seed2")
+    with pytest.raises(weights.MissingWeights, match=r"alexnet-seed3\.json is missing"):
+        told.card("alexnet-seed3")
+    for ask in (told.card, told.network):  # those of the first network are to be here
+        with pytest.raises(weights.MissingWeights, match=r"alexnet\.safetensors is missing"):
+            ask("alexnet")
+
+
+def test_trained_here_they_are_as_any_others(told) -> None:
+    weights.save(told.path("alexnet-seed2"), {"weight": torch.ones(1)}, {"name": "anew"})
+    assert not told.told_only("alexnet-seed2")
+    assert told.holds("alexnet-seed2") and told.card("alexnet-seed2")["name"] == "anew"
+
+
+def test_searches_of_such_a_network_are_shown_and_told_as_not_audited(
+    tiny_zoo, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for suffix in (".json", ".safetensors"):
+        for name in ("alexnet", "alexnet-seed2"):
+            shutil.copy(tiny_zoo / f"alexnet{suffix}", (tmp_path / name).with_suffix(suffix))
+    zoo = load_zoo("shapes", tmp_path)
+    search = Search(generations=2, population=4)
+    names = ["alexnet", "alexnet-seed2"]
+    settings = dict(signs=("positive",), alphas=(0.0, 1.0), seeds=(0,), search=search)
+    plan = sweep.plan("shapes", names, ["scenes"], list(zoo.classes[:1]), **settings)
+    base.run(plan, zoo, tmp_path / "found", speaks=False)
+    zoo.path("alexnet-seed2").unlink()
+    monkeypatch.setattr(type(zoo), "seeds_ship", False)
+    asked = SimpleNamespace(zoo="shapes", results="found", recompute=False, seed=0)
+    monkeypatch.setattr(zoos, "load_zoo", lambda name: zoo)
+    ((shown, own),) = results.results([plan], asked, "03_a")
+    assert set(shown["network"].values) == set(names) and len(own.found) == 2
+    audit = json.loads((tmp_path / "03_a.audit.json").read_text())
+    assert audit["checked"] == audit["agreed"] == 2  # of the network that is here
+    assert audit["notes"] == [
+        "Not made again, here or elsewhere: the weights of alexnet-seed2 do not ship."
+    ]
 
 
 # The command

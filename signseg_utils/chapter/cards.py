@@ -66,7 +66,7 @@ def top5_gaps(zoo: Any, networks: Sequence[str], other: str) -> dict[str, stats.
     found = {}
     for name in networks:
         partner = other + name.removeprefix(across_networks.design(name))
-        if zoo.path(partner).exists():
+        if zoo.path(partner).with_suffix(".json").exists():
             scores = [zoo.card(own)["accuracy"] for own in (name, partner)]
             first, second = (stats.share(round(s["top5"] * s["n"]), s["n"]) for s in scores)
             found[name] = stats.share_difference(first, second)

@@ -90,6 +90,7 @@ class Audited(NamedTuple):
     plan: Sequence[Any]
     own: Any  # signseg_utils.experiments.base.Results
     again: Sequence[Comparison]
+    unaudited: Sequence[str] = ()  # why some of them cannot be made again on any machine
 
 
 def results(
@@ -132,7 +133,8 @@ def results(
         )
         print(f"{len(plan)} {plan[0].UNIT}, {own.told}; {ended}")
         each.append((plan[0].joined(plan, own.found), own))
-        told.append(Audited(plan, own, again))
+        why = dict.fromkeys(reason for one in plan if (reason := one.unaudited(zoo)))
+        told.append(Audited(plan, own, again, tuple(why)))
     _record(chapter, told, run.seed)
     return each
 
@@ -141,6 +143,9 @@ def _record(chapter: str, told: Sequence[Audited], seed: int) -> None:
     """Say of all results of a page where they come from; what was new beside shipped ones, too."""
     shipped = sum(len(one.plan) - one.own.new for one in told)
     new = [f"{one.own.new} of {len(one.plan)} {one.plan[0].UNIT}" for one in told if one.own.new]
+    notes = [f"Newly computed for this page: {', '.join(new)}."] if shipped and new else []
+    if why := dict.fromkeys(reason for one in told for reason in one.unaudited):
+        notes.append(f"Not made again, here or elsewhere: {'; '.join(why)}.")
     record_audit(
         chapter,
         source="shipped" if shipped else "recomputed",
@@ -151,5 +156,5 @@ def _record(chapter: str, told: Sequence[Audited], seed: int) -> None:
         comparisons=[again for one in told for again in one.again],
         damaged=[name for one in told for name in one.own.damaged],
         unfit=[name for one in told for name in one.own.unfit],
-        notes=[f"Newly computed for this page: {', '.join(new)}."] if shipped and new else [],
+        notes=notes,
     )

@@ -175,6 +175,10 @@ class Experiment(ABC):
             Told, as often as one likes, from what the computation can go on.
         """
 
+    def unaudited(self, zoo: Zoo) -> str:
+        """What keeps an audit from it on every machine, for the page; mostly nothing."""
+        return ""
+
     def cells(self, zoo: Zoo, stored: xr.Dataset) -> Sequence[Cell]:
         """Cells of a result that can be made again one by one; none if what for is not here."""
         return []

@@ -84,8 +84,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any])
     return complete
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path, alone: bool = False) -> dict[str, Any]:
     """Manifest of the weights at ``path``.
+
+    Parameters
+    ----------
+    alone
+        Whether it may lie there without its weights.
 
     Raises
     ------
@@ -94,17 +99,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     signseg_utils.basics.refusals.BadFile
         If the manifest is no JSON object with a ``sha256``.
     """
-    for needed in (path, path.with_suffix(".json")):
+    manifest = path.with_suffix(".json")
+    for needed in (manifest,) if alone else (path, manifest):
         if not needed.exists():
             raise MissingWeights(
                 f"expected weights and their manifest at {path} and .json; {needed.name} is "
                 "missing; restore it from the repository or train it "
                 "(make zoo, or one: signseg train --help)"
             )
-    found = read_json(path.with_suffix(".json"), "a manifest of weights", _RESTORE)
+    found = read_json(manifest, "a manifest of weights", _RESTORE)
     if not isinstance(found.get("sha256"), str):
         raise DamagedWeights(
-            f"expected the manifest {path.with_suffix('.json')} to hold the sha256 of its weights; "
+            f"expected the manifest {manifest} to hold the sha256 of its weights; "
             f"got {found.get('sha256')!r}; {_RESTORE}"
         )
     return found

@@ -52,6 +52,7 @@ class Zoo(ABC):
 
     name: str
     ships: bool = True  # whether its weights come with the repository
+    seeds_ship: bool = True  # whether those of further seeds do; else their manifests alone
     architectures: str = "small"  # the file of `signseg_utils.networks` that defines its networks
     calibrating: str = "train"  # the split that an untrained network's batch norms are given
     image_size: int
@@ -198,7 +199,12 @@ class Zoo(ABC):
 
     def card(self, artefact: str) -> dict[str, Any]:
         """Manifest of one artefact: configuration, seed, scores, seconds, sha256."""
-        return weights.read_manifest(self.path(artefact))
+        return weights.read_manifest(self.path(artefact), alone=self.told_only(artefact))
+
+    def told_only(self, network: str) -> bool:
+        """Whether of a network manifest and results are here, because its weights do not ship."""
+        further = parted(network)[1] is not None
+        return further and not self.seeds_ship and not self.path(network).exists()
 
     def fingerprint(self, artefact: str) -> str | None:
         """SHA-256 of the weights of an artefact; None for a generator that code alone makes."""
@@ -220,6 +226,14 @@ class Zoo(ABC):
             If its weights are missing or not the ones of its manifest.
         """
         self.config(network)
+        if self.told_only(network):
+            raise weights.MissingWeights(
+                f"expected the weights of {network} at {self.path(network)}, because they are to "
+                f"compute something new; of further seeds zoo {self.name} ships manifests and "
+                f"results, no weights; train it: signseg train --zoo {self.name} --only {network} "
+                "(minutes; it will not be the same network to the last bit, so what is shown of "
+                "it is then computed anew, too)"
+            )
         tensors, manifest = weights.load(self.path(network))
         if "drawn_sha256" in manifest:
             with weights.fitting(self.path(network)):

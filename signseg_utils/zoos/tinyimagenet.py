@@ -28,6 +28,7 @@ class TinyImageNet(Zoo):
     """Natural images; AlexNet-, VGG- and ResNet-like networks trained by this project."""
 
     name = "tinyimagenet"
+    seeds_ship = False  # some 2 MB each
     image_size = 64
     classes = tuple(CLASSES.values())
     default_units = (
