@@ -123,6 +123,48 @@ def test_steps_are_those_of_adam(readout, backbone, generator):
     torch.testing.assert_close(mine.codes, codes.detach(), rtol=1e-3, atol=1e-3)
 
 
+PARTLY = Ascent(steps=4, views=3, crop=0.4)
+
+
+def test_a_step_follows_the_mean_of_its_views(readout, backbone, generator):
+    several = ascent.Climb(readout, backbone, generator, SEEDS, PARTLY)
+    mean, scores = several.gradients()
+    seen = [several._seen(number) for number in range(3)]
+    torch.testing.assert_close(mean, sum(gradient for gradient, _ in seen) / 3)
+    torch.testing.assert_close(scores, sum(score for _, score in seen) / 3)
+    assert not torch.equal(seen[0][0], seen[1][0])
+    first = ascent.Climb(readout, backbone, generator, SEEDS, dataclasses.replace(PARTLY, views=1))
+    assert torch.equal(first.gradients()[0], seen[0][0])  # further views leave the first as it was
+
+
+def test_an_ascent_by_parts_goes_on_and_knows_no_neighbours(readout, backbone, generator):
+    states = []
+    whole = ascend(
+        readout, backbone, generator, SEEDS, PARTLY, checkpoint=states.append, checkpoint_every=1
+    )
+    assert same(ascend(readout, backbone, generator, SEEDS, PARTLY, resume=states[1]), whole)
+    assert whole.images_seen == 4 * 4 * 3
+    alone = ascend(readout.rows([2]), backbone, generator, SEEDS[2:3], PARTLY)
+    assert torch.equal(alone.codes[0], whole.codes[2])
+
+
+def test_parts_lie_within_the_image():
+    places = torch.stack([ascent.drawn_place(PARTLY, 3, s, v) for s in range(99) for v in range(2)])
+    shown = 1 / places[:, 2]
+    assert ((shown >= 0.4) & (shown <= 1)).all()
+    assert shown.min() < 0.45 and shown.max() > 0.95
+    ramp = torch.linspace(0, 1, 64).expand(len(places), 3, 64, 64)
+    seen = view(ramp, places)[:, 0, 0]
+    assert (seen.diff(dim=1) >= 0).all()  # beyond the edge it is mirrored and would fall
+    torch.testing.assert_close(seen[:, -1] - seen[:, 0], shown, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", [{"views": 0}, {"crop": 0.0}, {"crop": 1.5}])
+def test_views_that_show_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        Ascent(**wrong)
+
+
 def test_stored_pair_is_consistent(ascended, readout, backbone, generator):
     assert torch.equal(ascended.codes, ascended.codes.half().float())
     assert torch.equal(rescore(readout, backbone, generator, ascended.codes), ascended.activations)

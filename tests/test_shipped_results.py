@@ -270,7 +270,9 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         zoo = zoos.load_zoo(run.zoo)
         what = (zoo, run.networks, run.units)
         plan = ascents.plan(*what, alphas=run.alphas, seeds=run.seeds, steps=run.steps)
-        plan += ascents.plan(*what, alphas=run.alphas, seeds=run.seeds[:1], steps=run.longer)
+        once = dict(alphas=run.alphas, seeds=run.seeds[:1])
+        plan += ascents.plan(*what, **once, steps=run.longer)
+        plan += ascents.plan(*what, **once, ascent=ascents.PARTS, exponent=ascents.DETAILED)
     if number == 24:
         zoo = zoos.load_zoo(run.zoo)
         units = zoo.in_random_order(run.count)

@@ -26,7 +26,8 @@ from signseg_utils.search.scoring import CPU_PASS, Certificate
 from signseg_utils.units.readout import Readout
 
 CUDA_PASS = 64  # rows a pass on a GPU
-STARTS = 2**32  # stream of the starts' draws; those of views are numbers of steps
+STARTS = 2**32  # stream of the starts' draws; those of views are numbers of steps,
+VIEWS = 2**20  # and of further views of a step so much more each
 FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-8  # beta_1, beta_2 and epsilon of Adam
 
 
@@ -37,7 +38,7 @@ class Ascent:
     Attributes
     ----------
     steps
-        Images that each row is shown.
+        Steps of each row.
     rate
         Adam's step, in units of the generator's ``initial_sigma``.
     jitter
@@ -48,6 +49,13 @@ class Ascent:
         Codes around the start that are scored first, the start itself among them; a row climbs
         from the one that it scores highest. A unit behind rectifiers may answer to none of the
         features that the start has, and where no rectifier is open there is no gradient.
+    views
+        Looked at in each step, each from a place of its own; the gradient is that of their mean.
+    crop
+        Side of the smallest part that a view may show, as a share of the image's. Below 1 views
+        show parts, all of them within the image, of any size from that on, and ``jitter`` and
+        ``zoom`` do not count. A part of an object is then to look like one, near and far, and
+        what is drawn is larger and has fewer of the patterns that answer at one place alone.
     """
 
     steps: int = 64
@@ -55,8 +63,14 @@ class Ascent:
     jitter: float = 0.0625
     zoom: float = 0.1
     starts: int = 1
+    views: int = 1
+    crop: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"expected at least one view a step; got {self.views}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"expected crop as a share of the side, 0 to 1; got {self.crop}")
         if self.starts < 1:
             raise ValueError(f"expected at least one start, its own; got {self.starts}")
         if self.steps < 1:
@@ -120,9 +134,12 @@ def view(images: Tensor, places: Tensor) -> Tensor:
     return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def drawn_place(ascent: Ascent, seed: int, step: int) -> Tensor:
-    """Place ``[3]`` of the view that a step looks at, keyed on (seed, step); see `view`."""
-    right, down, zoom = (2 * draws.uniform(3, seed, step) - 1).tolist()
+def drawn_place(ascent: Ascent, seed: int, step: int, number: int = 0) -> Tensor:
+    """Place ``[3]`` of a view that a step looks at, keyed on all three; see `view`."""
+    right, down, zoom = (2 * draws.uniform(3, seed, step + number * VIEWS) - 1).tolist()
+    if ascent.crop < 1:
+        side = ascent.crop + (1 - ascent.crop) * (1 + zoom) / 2
+        return torch.tensor([right * (1 - side) / 2, down * (1 - side) / 2, 1 / side])
     return torch.tensor([ascent.jitter * right, ascent.jitter * down, (1 + ascent.zoom) ** zoom])
 
 
@@ -166,7 +183,7 @@ class Climb(Resumable):
     @property
     def images_planned(self) -> int:
         tried = len(set(self.seeds)) * self.ascent.starts if self.ascent.starts > 1 else 0
-        return len(self.readout) * self.ascent.steps + tried
+        return len(self.readout) * self.ascent.steps * self.ascent.views + tried
 
     @torch.inference_mode()
     def _best_starts(self) -> Tensor:
@@ -196,13 +213,19 @@ class Climb(Resumable):
         self._seconds += time.perf_counter() - begun
 
     def gradients(self) -> tuple[Tensor, Tensor]:
-        """Gradient [row, code] of each row's score at its code, in the coming step's view.
+        """Gradient [row, code] of each row's score at its code, mean of the coming step's views.
 
         Also the scores [row].
         """
-        places = None
-        if self.ascent.jitter or self.ascent.zoom:
-            drawn = {s: drawn_place(self.ascent, s, self.steps_done) for s in set(self.seeds)}
+        seen = [self._seen(number) for number in range(self.ascent.views)]
+        gradients, scores = (torch.stack(own).mean(0) for own in zip(*seen, strict=True))
+        return gradients, scores
+
+    def _seen(self, number: int) -> tuple[Tensor, Tensor]:
+        """The same in one of the coming step's views."""
+        places, ascent = None, self.ascent
+        if ascent.jitter or ascent.zoom or ascent.crop < 1:
+            drawn = {s: drawn_place(ascent, s, self.steps_done, number) for s in set(self.seeds)}
             places = torch.stack([drawn[seed] for seed in self.seeds]).to(self.scorer.device)
         parts = []
         for first in range(0, len(self.readout), self.chunk):
