@@ -333,7 +333,7 @@ def plan(
     draws no patterns of single pixels, images are looked at as they are. ``steps``, unless 0, and
     ``starts`` change the ``ascent``; ``settings`` are further ones of `Ascents`.
     """
-    still = dict(jitter=0.0, zoom=0.0) if generator else {}
+    still: dict[str, Any] = dict(jitter=0.0, zoom=0.0) if generator else {}
     ascent = replace(ascent, steps=steps or ascent.steps, starts=starts, **still)
     return [
         Ascents(
