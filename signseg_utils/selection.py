@@ -330,6 +330,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "clusters": _at_least(0),
     "count": _at_least(0),
     "exceptions": _at_least(1),
+    "every": _at_least(1),
     "pictures": _at_least(1),
     "sample": _at_least(2),
     "learned": _at_least(128),

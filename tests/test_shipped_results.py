@@ -140,7 +140,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
             what |= {**settings, "steps": run.generations}
             plan = list(ascents.swept(zoos.load_zoo(run.zoo), **what))
     if number == 3 and run.further:
-        coarse = {**shared(run), "alphas": run.alphas[::2], "seeds": run.seeds[:2]}
+        coarse = {**shared(run), "alphas": run.alphas[:: run.every], "seeds": run.seeds[:2]}
         plan += sweep.plan(run.zoo, run.further, run.generators, run.units, **coarse)
     if number == 8:
         zoo = zoos.load_zoo(run.zoo)

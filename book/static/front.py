@@ -23,7 +23,8 @@ HEADS = {
 def main(network: str, units: str) -> None:
     """One row a condition, one column a unit, whose name stands above it."""
     zoo, names = zoos.load_zoo("efficientnet"), units.split(",")
-    plan = ascents.plan(zoo, [network], zoo.default_units)
+    settings = dict(seeds=(0,), ascent=ascents.PARTS, exponent=ascents.DETAILED)
+    plan = ascents.plan(zoo, [network], zoo.default_units, **settings)
     stored = base.read(plan, zoo, paths.results_folder(zoo.name))
     found = ascents.Ascents.joined(plan, stored).sel(unit=names)
     pixels, conditions = images.pictures(found, network)
