@@ -117,33 +117,6 @@ class Zoo(ABC):
         """Names of all generators that can be asked for: the zoo's, then those `placed` in it."""
         return (*self.generators, *self.placed("generator"))
 
-    def seeds(self, network: str) -> tuple[str, ...]:
-        """The sample for claims about a design: all its networks that are here, by seed.
-
-        They have the same architecture and recipe and differ in the seed of their weights and of
-        the order of images. Networks of one seed, such as ``alexnet-relu-seed3`` and
-        ``alexnet-tanh-seed3``, share both, so that designs can be compared in pairs.
-
-        Parameters
-        ----------
-        network
-            Name of any of them, here or not.
-
-        Raises
-        ------
-        KeyError
-            If the zoo has no network of that name.
-        """
-        self.config(network)
-        first, _ = parted(network)
-        if not self.ships:
-            return (first,)
-        beside = (parted(path.stem) for path in self.folder.glob(f"{first}-seed*.safetensors"))
-        further = sorted(seed for design, seed in beside if design == first and seed is not None)
-        return tuple(
-            filter(self.holds, (first, *(seeded(first, n) for n in further if n >= SECOND)))
-        )
-
     def config(self, network: str) -> Mapping[str, Any]:
         """Architecture of a network, trained or not.
 
