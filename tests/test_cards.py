@@ -1,8 +1,11 @@
 """Cards say what manifests say."""
 
 import pytest
+from conftest import TinyZoo
 
+from signseg_utils import zoos
 from signseg_utils.chapter import cards
+from signseg_utils.metrics import recognition
 
 NETWORK = {
     "kind": "network",
@@ -58,3 +61,28 @@ def test_of_a_network_trained_by_others_a_dash_stands_for_what_they_do_not_tell(
     assert both.loc["top-1, %", "theirs"] == "50.0"
     for missing in ("robust top-1, %", "MMAC an image", "epochs", "training, seconds", "seed"):
         assert both.loc[missing, "theirs"] == "–" != both.loc[missing, "ours"]
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [("shapes", "resnet"), ("tinyimagenet", "alexnet"), ("efficientnet", "lite0")],
+)
+def test_cards_say_how_held_out_images_are_recognised(name, network, images_or_skip) -> None:
+    zoo, images = zoos.load_zoo(name), images_or_skip(name, "val", 1000)
+    level = recognition.of_images(zoo.network(network).logits, images.pixels, images.labels)
+    told = zoo.card(network)["held_out"]
+    assert told["n"] == int((images.labels >= 0).sum())
+    assert level.probability == pytest.approx(told["probability"], abs=1e-3)
+    assert level.rank == pytest.approx(told["rank"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["shapes", "tinyimagenet", "efficientnet"])
+def test_recognition_lies_between_guessing_and_held_out_images(name) -> None:
+    zoo = zoos.load_zoo(name)
+    levels = cards.recognition_levels(zoo)
+    assert levels["guessing"] == 1 / len(zoo.classes)
+    assert 20 * levels["guessing"] < levels["held-out images"] < 1
+
+
+def test_without_cards_that_tell_it_only_guessing_is_a_level(tiny_zoo) -> None:
+    assert list(cards.recognition_levels(TinyZoo(tiny_zoo))) == ["guessing"]

@@ -146,10 +146,13 @@ def test_chance_is_what_answers_without_knowledge_give() -> None:
     assert recognition.probability(nothing, labels[:3]).tolist() == pytest.approx([0.1] * 3)
 
 
-def test_photographs_are_recognised_as_far_as_the_network_can() -> None:
+def test_images_are_recognised_as_far_as_the_network_can() -> None:
     pixels = (255 * torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4)).to(torch.uint8)
-    network = SimpleNamespace(logits=lambda images: 20 * images.mean((2, 3)))
-    level = recognition.of_photographs(network, pixels, torch.tensor([0, 1, 2]))
+
+    def network(images: torch.Tensor) -> torch.Tensor:
+        return 20 * images.mean((2, 3))
+
+    level = recognition.of_images(network, pixels, torch.tensor([0, 1, 2]))
     assert level.probability > 0.99 and level.rank == 1
-    wrong = recognition.of_photographs(network, pixels, torch.tensor([1, 1, -1]))
+    wrong = recognition.of_images(network, pixels, torch.tensor([1, 1, -1]))
     assert wrong.rank == 1.5 and wrong.probability == pytest.approx(0.5, abs=0.01)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from signseg_utils.analysis import across_networks, stats
 from signseg_utils.basics.refusals import UnknownName
+from signseg_utils.metrics import recognition
 
 Manifest = Mapping[str, Any]
 
@@ -70,6 +71,19 @@ def top5_gaps(zoo: Any, networks: Sequence[str], other: str) -> dict[str, stats.
             scores = [zoo.card(own)["accuracy"] for own in (name, partner)]
             first, second = (stats.share(round(s["top5"] * s["n"]), s["n"]) for s in scores)
             found[name] = stats.share_difference(first, second)
+    return found
+
+
+def recognition_levels(zoo: Any) -> dict[str, float]:
+    """Probability of the right class by guessing and, where cards tell it, for held-out images.
+
+    The second is the mean over the standard networks of a `signseg_utils.zoos.Zoo`: no image that a
+    search draws need be recognised better.
+    """
+    found = {"guessing": recognition.chance(len(zoo.classes)).probability}
+    told = [zoo.card(name).get("held_out") for name in zoo.networks]
+    if told and all(told):
+        found["held-out images"] = sum(own["probability"] for own in told) / len(told)
     return found
 
 

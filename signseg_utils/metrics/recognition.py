@@ -7,8 +7,8 @@ the object is gone, where similarity and objectness only say that an image has c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,14 +44,17 @@ def chance(classes: int) -> Level:
 
 
 @torch.inference_mode()
-def of_photographs(network: Any, pixels: Tensor, labels: Tensor, batch: int = 50) -> Level:
-    """Mean level at which a network recognises photographs ``[image, 3, h, w]`` uint8: a ceiling.
+def of_images(
+    network: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor, batch: int = 50
+) -> Level:
+    """Mean level at which a network recognises images ``[image, 3, h, w]`` uint8: a ceiling.
 
-    Images without a class (label below 0) are left out.
+    ``network`` gives logits for images in 0..1. Images without a class (label below 0) are left
+    out.
     """
     known = labels >= 0
     parts = pixels[known].split(batch)
-    logits = torch.cat([network.logits(part / 255) for part in parts])
+    logits = torch.cat([network(part / 255) for part in parts])
     own = labels[known]
     return Level(float(probability(logits, own).mean()), float(rank(logits, own).mean()))
 

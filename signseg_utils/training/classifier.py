@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from signseg_utils.basics.draws import Twister
 from signseg_utils.basics.registry import unknown
 from signseg_utils.files import weights
+from signseg_utils.metrics import recognition
 from signseg_utils.networks import Classifier, initial
 from signseg_utils.training import dale, loop
 from signseg_utils.training.attack import perturb
@@ -272,6 +273,7 @@ def ship(
         "accuracy": scores,
         "accuracy_float32": full,
         **measured,
+        "held_out": held_out(model, zoo.images("val", 1000)),
         "seconds": round(seconds, 1),
         "dtype": "float16",
         **made,
@@ -279,6 +281,13 @@ def ship(
     shipped = {k.removeprefix("backbone."): v for k, v in halved.items()}
     weights.save(zoo.path(name), shipped, manifest)
     return zoo.path(name)
+
+
+def held_out(model: Classifier, images: Images) -> dict[str, float]:
+    """How the right class of images is recognised: what drawn ones may come up to."""
+    level = recognition.of_images(model.eval(), images.pixels, images.labels)
+    told = {"probability": round(level.probability, 4), "rank": round(level.rank, 2)}
+    return {"n": int((images.labels >= 0).sum()), **told}
 
 
 def measures(model: Classifier, images: Images, size: int) -> dict[str, Any]:
