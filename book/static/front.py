@@ -1,6 +1,6 @@
 """Draw front.png, the picture of README and first page, from ascents that ship.
 
-``python book/static/front.py lite0 "golf ball,French horn,church,macaque"``
+``python book/static/front.py lite0 "chain saw,church,French horn,golf ball,parachute"``
 """
 
 import sys
