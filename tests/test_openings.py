@@ -81,7 +81,7 @@ def corrected(*ids: str, lost: str = "", role: str = "primary") -> list[Correcte
             "03_x",
             replace(LINE, id=id, role=role),
             0.5,
-            "inconclusive" if id == lost else LINE.verdict,
+            "inconclusive" if id in lost.split() else LINE.verdict,
         )
         for id in ids
     ]
@@ -91,6 +91,15 @@ def test_a_sentence_whose_verdict_correction_took_says_so(answers: Any) -> None:
     told = answers.told("Images change. Objects go.", corrected("P-4", "P-5", lost="P-5"))
     first, second = answers.sentences(told)
     assert first == "Images change." and second == f"Objects go; {answers.CORRECTED}."
+    several = answers.told(
+        "A is. B is. C is. D is.", corrected("P-2/3", "P-4", "P-5", "P-9", lost="P-2/3 P-5")
+    )
+    assert answers.sentences(several) == [
+        f"A is; {answers.CORRECTED}.",
+        "B is.",
+        f"C is; {answers.AS_WELL}.",
+        "D is.",
+    ]
 
 
 def test_the_reason_why_nothing_can_be_told_is_kept(answers: Any) -> None:

@@ -19,6 +19,7 @@ from signseg_utils.publishing import scoreboard
 from signseg_utils.publishing.families import Corrected
 
 CORRECTED = "corrected for how many claims are tested, this may be chance"
+AS_WELL = "so may this"  # of a further such sentence
 FAR = 1100  # pixels before a first figure
 FROM_HERE = "<p><em>This figure is shown at the top of the page.</em></p>"
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
@@ -70,14 +71,11 @@ def told(opening: str, lines: Sequence[Corrected], most: int = MOST) -> str:
     if len(of) > len(found):  # made by other means: nothing says which sentence is whose
         of = []
     claims, reasons = (found[: len(of)], found[len(of) :]) if of else (found, [])
-    claims = (
-        [
-            f"{text.removesuffix('.')}; {CORRECTED}." if one.changed else text
-            for text, one in zip(claims, of, strict=True)
-        ]
-        if of
-        else claims
-    )
+    caveat = CORRECTED
+    for place, one in enumerate(of):
+        if one.changed:
+            claims[place] = f"{claims[place].removesuffix('.')}; {caveat}."
+            caveat = AS_WELL
     kept = most - len(reasons[:1])
     return " ".join([*claims[:kept], *reasons[:1]])
 
