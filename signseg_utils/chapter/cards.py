@@ -77,8 +77,8 @@ def top5_gaps(zoo: Any, networks: Sequence[str], other: str) -> dict[str, stats.
 def recognition_levels(zoo: Any) -> dict[str, float]:
     """Probability of the right class by guessing and, where cards tell it, for held-out images.
 
-    The second is the mean over the standard networks of a `signseg_utils.zoos.Zoo`: no image that a
-    search draws need be recognised better.
+    The second is the mean over the standard networks of a `signseg_utils.zoos.Zoo`: what pictures
+    drawn by a search are held against.
     """
     found = {"guessing": recognition.chance(len(zoo.classes)).probability}
     told = [zoo.card(name).get("held_out") for name in zoo.networks]

@@ -323,18 +323,18 @@ def plan(
     generator: str = FREE,
     ascent: Ascent = VIEWED,
     together: int = 12,
-    steps: int = 0,
+    steps: int | None = None,
     starts: int = 1,
     **settings: Any,
 ) -> list[Ascents]:
     """Ascents of units of networks, ``together`` units of one network in one result.
 
     Witnesses are the other standard networks of the zoo. Through the code of a generator, which
-    draws no patterns of single pixels, images are looked at as they are. ``steps``, unless 0, and
+    draws no patterns of single pixels, images are looked at as they are. ``steps``, if given, and
     ``starts`` change the ``ascent``; ``settings`` are further ones of `Ascents`.
     """
     still: dict[str, Any] = dict(jitter=0.0, zoom=0.0) if generator else {}
-    ascent = replace(ascent, steps=steps or ascent.steps, starts=starts, **still)
+    ascent = replace(ascent, steps=ascent.steps if steps is None else steps, starts=starts, **still)
     return [
         Ascents(
             zoo.name,

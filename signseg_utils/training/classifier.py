@@ -284,7 +284,7 @@ def ship(
 
 
 def held_out(model: Classifier, images: Images) -> dict[str, float]:
-    """How the right class of images is recognised: what drawn ones may come up to."""
+    """How the right class of images is recognised, to hold drawn ones against."""
     level = recognition.of_images(model.eval(), images.pixels, images.labels)
     told = {"probability": round(level.probability, 4), "rank": round(level.rank, 2)}
     return {"n": int((images.labels >= 0).sum()), **told}
