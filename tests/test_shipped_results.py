@@ -272,9 +272,7 @@ def asked(number: int, run: SimpleNamespace) -> Iterator[Path]:
         plan = ascents.plan(*what, alphas=run.alphas, seeds=run.seeds, steps=run.steps)
         once = dict(alphas=run.alphas, seeds=run.seeds[:1])
         plan += ascents.plan(*what, **once, steps=run.longer)
-        plan += ascents.plan(
-            *what, **once, steps=run.parts, ascent=ascents.PARTS, exponent=ascents.DETAILED
-        )
+        plan += ascents.in_parts(*what, **once, steps=run.parts)
     if number == 24:
         zoo = zoos.load_zoo(run.zoo)
         units = zoo.in_random_order(run.count)

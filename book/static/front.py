@@ -23,8 +23,7 @@ HEADS = {
 def main(network: str, units: str) -> None:
     """One row a condition, one column a unit, whose name stands above it."""
     zoo, names = zoos.load_zoo("efficientnet"), units.split(",")
-    settings = dict(seeds=(0,), ascent=ascents.PARTS, exponent=ascents.DETAILED)
-    plan = ascents.plan(zoo, [network], zoo.default_units, **settings)
+    plan = ascents.in_parts(zoo, [network], zoo.default_units)
     stored = base.read(plan, zoo, paths.results_folder(zoo.name))
     found = ascents.Ascents.joined(plan, stored).sel(unit=names)
     pixels, conditions = images.pictures(found, network)

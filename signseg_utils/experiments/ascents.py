@@ -333,7 +333,7 @@ def plan(
     draws no patterns of single pixels, images are looked at as they are. ``steps``, if given, and
     ``starts`` change the ``ascent``; ``settings`` are further ones of `Ascents`.
     """
-    still: dict[str, Any] = dict(jitter=0.0, zoom=0.0) if generator else {}
+    still: dict[str, Any] = dict(jitter=0.0, zoom=0.0, views=1, crop=1.0) if generator else {}
     ascent = replace(ascent, steps=ascent.steps if steps is None else steps, starts=starts, **still)
     return [
         Ascents(
@@ -348,6 +348,13 @@ def plan(
         for network in networks
         for first in range(0, len(units), together)
     ]
+
+
+def in_parts(
+    zoo: Zoo, networks: Sequence[str], units: Sequence[str], **settings: Any
+) -> list[Ascents]:
+    """The `plan` for pictures in which things can be named: ascents that look at parts of them."""
+    return plan(zoo, networks, units, ascent=PARTS, exponent=DETAILED, **settings)
 
 
 def swept(

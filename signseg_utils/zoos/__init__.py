@@ -172,12 +172,16 @@ class Zoo(ABC):
 
     def card(self, artefact: str) -> dict[str, Any]:
         """Manifest of one artefact: configuration, seed, scores, seconds, sha256."""
-        return weights.read_manifest(self.path(artefact), alone=self.told_only(artefact))
+        return weights.read_manifest(self.path(artefact), alone=self._alone(artefact))
+
+    def _alone(self, artefact: str) -> bool:
+        """Whether a manifest may lie there without weights: they are of a further seed."""
+        return not self.seeds_ship and parted(artefact)[1] is not None
 
     def told_only(self, network: str) -> bool:
-        """Whether of a network manifest and results are here, because its weights do not ship."""
-        further = parted(network)[1] is not None
-        return further and not self.seeds_ship and not self.path(network).exists()
+        """Whether of a network the manifest is here alone, because its weights do not ship."""
+        file = self.path(network)
+        return self._alone(network) and file.with_suffix(".json").exists() and not file.exists()
 
     def fingerprint(self, artefact: str) -> str | None:
         """SHA-256 of the weights of an artefact; None for a generator that code alone makes."""
