@@ -19,7 +19,7 @@ from signseg_utils.publishing import scoreboard
 from signseg_utils.publishing.families import Corrected
 
 CORRECTED = "corrected for how many claims are tested, this may be chance"
-AS_WELL = "so may this"  # of a further such sentence
+AS_WELL = "this, too, may be chance"  # of a further such sentence
 FAR = 1100  # pixels before a first figure
 FROM_HERE = "<p><em>This figure is shown at the top of the page.</em></p>"
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
